@@ -1,0 +1,36 @@
+/*
+ * One libevent watch on one descriptor, made so that a fork does no harm. In a child the inherited base still lists the parent's watches:
+ * touching them would change the parent's epoll, closing their numbers would break event_reinit. So the fork
+ * handler puts a never-ready placeholder on each watched number, a freed dead watch is parked, and
+ * aioipc_base_reinit() drops them after event_reinit. A watch belongs to the process that made it:
+ * its callback does not run in another. One per descriptor: two would let the child's file into the parent's epoll.
+ */
+#ifndef IPC_END_WATCH_H
+#define IPC_END_WATCH_H
+
+#include <stdbool.h>
+
+#include <event2/event.h>
+
+struct ipc_watch;
+typedef void ipc_watch_cb(short what, void *arg);
+
+/* 0 when watches may be made on @base in this process; makes an inherited one our own where that is safe, else -1/ECHILD. */
+int ipc_watch_base_ok(struct event_base *base);
+
+/* @fd -1: fires only by ipc_watch_soon and ipc_watch_after. Not armed. NULL with ENOMEM. */
+struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *cb, void *arg);
+
+/* What to wait for: EV_READ | EV_WRITE, level-triggered, until changed; 0 nothing. Cheap when unchanged. -1 with errno of event_add. */
+int ipc_watch_want(struct ipc_watch *w, short what);
+
+/* Fires behind the callbacks that are due now (what = EV_TIMEOUT). Once, however often it is called. */
+void ipc_watch_soon(struct ipc_watch *w);
+
+/* Fires once after @ns nanoseconds (0: in the next turn), with EV_TIMEOUT; replaces an earlier one. -1 as event_add. */
+int ipc_watch_after(struct ipc_watch *w, int64_t ns);
+
+/* Disarms and frees; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
+void ipc_watch_free(struct ipc_watch *w);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Floor 1: what the kernel does, and the only place with #ifdef of an operating system. Every function
+ * here is a system call or two, returns as one, and keeps no state but what it learned of the kernel.
+ */
+#ifndef IPC_OS_H
+#define IPC_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <poll.h>
+
+#define IPC_FDS_MOST 253 /* descriptors in one sendmsg or recvmsg: SCM_MAX_FD */
+
+/* Which calls suit a descriptor. */
+enum ipc_fdkind { IPC_FD_PIPE, IPC_FD_SOCKET, IPC_FD_UNIX };
+
+/* Descriptors that came with a read. */
+struct ipc_fdlist {
+	int fd[IPC_FDS_MOST];
+	unsigned n;
+	bool cut; /* the kernel had more, and closed them: MSG_CTRUNC */
+};
+
+/* close-on-exec; sockets blocking (calls say MSG_DONTWAIT), both kinds of pipe ends blocking too. */
+int ipc_os_pipe(int fd[2]);
+int ipc_os_sockpair(int fd[2]);
+
+/* What @fd is; anything that is no socket counts as a pipe. */
+enum ipc_fdkind ipc_os_fdkind(int fd);
+int ipc_os_set_cloexec(int fd);
+
+/* Pipes must be O_NONBLOCK to be used below; *@was (may be NULL) says whether it was on. */
+int ipc_os_set_nonblock(int fd, bool on, bool *was);
+
+/*
+ * Never block, never raise SIGPIPE, go on after EINTR; ENOBUFS and the like come back as EAGAIN, and macOS'
+ * EPROTOTYPE as ECONNRESET. readv: 0 is EOF; @fds NULL: descriptors that come are closed by the kernel.
+ * writev: @nfds descriptors travel with the first byte.
+ */
+ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, struct ipc_fdlist *fds);
+ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds, unsigned nfds);
+
+/*
+ * One blocking read of a socket, which a signal handler interrupts (EINTR) even under SA_RESTART. EAGAIN after
+ * a very long time. False from ipc_os_can_block: use poll and ipc_os_readv instead.
+ */
+bool ipc_os_can_block(int fd, enum ipc_fdkind kind); /* prepares the descriptor; called once */
+ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds);
+
+/* Half-close of a socket's sending side. */
+int ipc_os_shutdown_write(int fd);
+
+/* Credentials of who made the peer of a unix socket; EOPNOTSUPP on others. */
+int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
+
+/* Monotonic, in nanoseconds. */
+int64_t ipc_os_now(void);
+
+/* ppoll with nanoseconds, -1 for ever. EINTR comes back. */
+int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns);
+
+/* A descriptor that is never ready for anything, close-on-exec: a placeholder (see ipc/end/watch.h). */
+int ipc_os_never_ready(void);
+
+/* A descriptor that polls readable when @pid, a child, has ended; ENOSYS where there is none. */
+int ipc_os_pidfd(pid_t pid);
+
+/* fork without atfork handlers (_Fork) where there is one; async-signal-safe child. */
+pid_t ipc_os_raw_fork(void);
+
+/* Closes every descriptor from @low up. Async-signal-safe. */
+void ipc_os_close_from(int low);
+
+/* This process is killed when the thread that made it ends; -1/ECANCELED if @parent is gone already. */
+int ipc_os_die_with(pid_t parent);
+
+/* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK); shared on systems without. */
+void *ipc_os_page_of_this_process(void);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The inside of a message. Floor 2 and the connection build them; everybody else uses <aioipc/msg.h>.
+ * A message that came from a peer is only ever shown to a user, to the codec or to libtpl after ipc_msg_seal() said yes.
+ */
+#ifndef IPC_WIRE_MSG_H
+#define IPC_WIRE_MSG_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aioipc/msg.h>
+
+/* As on the wire. */
+enum ipc_kind { IPC_KIND_TPL = 1, IPC_KIND_BYTES = 2, IPC_KIND_GOODBYE = 3 };
+
+/* Descriptors of a message: made only for messages that have some. -1 once taken. */
+struct ipc_msgfds {
+	unsigned n;
+	atomic_int fd[]; /* room for 253 */
+};
+
+struct aiomsg {
+	atomic_uint refs;
+	uint8_t kind;            /* enum ipc_kind */
+	size_t block;            /* what the pool gave, this struct included */
+	size_t len;              /* of the payload */
+	struct ipc_msgfds *fds;  /* NULL when it has none */
+	_Atomic(char *) strings; /* NUL-terminated copies of an image's strings, made by the first unpack; NULL before */
+	size_t strings_block;    /* what the pool gave for them */
+	unsigned char data[];    /* the payload */
+};
+
+/* A message with room for @len bytes of payload, @len set, one reference, nothing in it. NULL with ENOMEM. */
+struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len);
+
+/* How many bytes of payload fit without another allocation. */
+size_t ipc_msg_room(const struct aiomsg *m);
+
+/* More room, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
+int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
+
+/* Checks a complete payload that a peer sent. -1/EBADMSG with words in @why. */
+int ipc_msg_seal(struct aiomsg *m, char *why, size_t size);
+
+/* Gives @m these descriptors, which are its own then. -1/ENOMEM leaves them the caller's. Unshared messages only. */
+int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n);
+
+/* A counted message is used by many: this one by nobody else now? */
+static inline bool ipc_msg_unshared(const struct aiomsg *m)
+{
+	return atomic_load_explicit(&m->refs, memory_order_acquire) == 1;
+}
+
+#endif
