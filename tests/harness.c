@@ -1,0 +1,165 @@
+/*
+ * Runs the tests that a program enlisted, each between two looks at what the process owns: descriptors and
+ * children. It knows nothing of the library. See harness.h.
+ */
+#include "tests/harness.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FDS_MOST 4096
+#define GRACE_MS 1000 /* a child that has been told to end may take so long */
+
+struct fd {
+	bool open;
+	char what[64]; /* "pipe:[4711]": a reused number shows */
+};
+
+static struct harness_test *tests;
+static struct fd before[FDS_MOST], after[FDS_MOST];
+static pid_t test_pid;
+
+/* By line: the order in which constructors run is nobody's promise. */
+void harness_enlist(struct harness_test *t)
+{
+	struct harness_test **at = &tests;
+
+	while (*at && (*at)->check.line < t->check.line)
+		at = &(*at)->next;
+	t->next = *at;
+	*at = t;
+}
+
+double harness_slowness(void)
+{
+	const char *text = getenv("CK_TIMEOUT_MULTIPLIER");
+	double factor = text ? atof(text) : 1;
+
+	return factor > 1 ? factor : 1;
+}
+
+static unsigned look_at_fds(struct fd *fds)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	unsigned count = 0;
+
+	if (!dir)
+		ck_abort_msg("/proc/self/fd: %s", strerror(errno));
+	memset(fds, 0, FDS_MOST * sizeof *fds);
+	while ((entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+
+		if (entry->d_name[0] == '.' || fd == dirfd(dir) || fd >= FDS_MOST)
+			continue;
+		fds[fd].open = true;
+		(void)!readlinkat(dirfd(dir), entry->d_name, fds[fd].what, sizeof fds[fd].what - 1);
+		count++;
+	}
+	closedir(dir);
+	return count;
+}
+
+unsigned harness_count_fds(void)
+{
+	return look_at_fds(after);
+}
+
+static void check_fds(void)
+{
+	char text[512] = "";
+
+	look_at_fds(after);
+	for (int i = 0; i < FDS_MOST; i++) {
+		size_t n = strlen(text);
+		bool same = !strcmp(before[i].what, after[i].what);
+
+		if (after[i].open && !(before[i].open && same))
+			snprintf(text + n, sizeof text - n, "; leaked descriptor %d %s", i, after[i].what);
+		else if (before[i].open && !after[i].open)
+			snprintf(text + n, sizeof text - n, "; closed descriptor %d %s, not its own", i, before[i].what);
+	}
+	if (*text)
+		ck_abort_msg("%s", text + 2);
+}
+
+/* Being a subreaper, this process inherits grandchildren too. */
+static void check_children(void)
+{
+	const struct timespec nap = {0, 1000000};
+	int left = (int)(GRACE_MS * harness_slowness());
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) != -1) {
+		if (pid > 0)
+			continue;
+		if (left-- == 0)
+			ck_abort_msg("a child was left running");
+		nanosleep(&nap, NULL);
+	}
+}
+
+static void set_up(void)
+{
+	test_pid = getpid();
+	must(prctl(PR_SET_CHILD_SUBREAPER, 1));
+	look_at_fds(before);
+}
+
+static void tear_down(void)
+{
+	if (getpid() != test_pid)
+		ck_abort_msg("a forked child came back from the test: let it end with _exit()");
+	check_children();
+	check_fds();
+}
+
+static bool is_wanted(const char *name, char **names)
+{
+	bool any = *names;
+
+	for (; *names; names++)
+		if (!strcmp(name, *names))
+			return true;
+	return !any;
+}
+
+static Suite *make_suite(char **argv)
+{
+	const char *slash = strrchr(argv[0], '/');
+	Suite *suite = suite_create(slash ? slash + 1 : argv[0]);
+
+	for (struct harness_test *t = tests; t; t = t->next) {
+		TCase *tc;
+
+		if (!is_wanted(t->check.name, argv + 1))
+			continue;
+		tc = tcase_create(t->check.name);
+		tcase_set_timeout(tc, t->seconds);
+		tcase_add_checked_fixture(tc, set_up, tear_down);
+		tcase_add_test(tc, &t->check);
+		suite_add_tcase(suite, tc);
+	}
+	return suite;
+}
+
+int main(int argc, char **argv)
+{
+	SRunner *runner = srunner_create(make_suite(argv));
+	int failed, run;
+
+	(void)argc;
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	failed = srunner_ntests_failed(runner);
+	run = srunner_ntests_run(runner);
+	srunner_free(runner);
+	return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
+}
