@@ -5,10 +5,11 @@
 #include "tests/harness.h"
 
 #include <dirent.h>
-#include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,7 +23,15 @@ struct fd {
 	char what[64]; /* "pipe:[4711]": a reused number shows */
 };
 
+/* Lies in memory that all processes share: this program, that of the test, and what that forks. */
+struct shared {
+	char inside[64]; /* the test that has begun and not yet ended */
+	char early[512]; /* those that never came to their end, by exit() say: Check takes that for success */
+	char in_child[1024]; /* what failed in a child of the test */
+};
+
 static struct harness_test *tests;
+static struct shared *shared;
 static struct fd before[FDS_MOST], after[FDS_MOST];
 static pid_t test_pid;
 
@@ -84,7 +93,8 @@ static void check_fds(void)
 		if (after[i].open && !(before[i].open && same))
 			snprintf(text + n, sizeof text - n, "; leaked descriptor %d %s", i, after[i].what);
 		else if (before[i].open && !after[i].open)
-			snprintf(text + n, sizeof text - n, "; closed descriptor %d %s, not its own", i, before[i].what);
+			snprintf(text + n, sizeof text - n, "; closed descriptor %d %s, not its own", i,
+				 before[i].what);
 	}
 	if (*text)
 		ck_abort_msg("%s", text + 2);
@@ -106,8 +116,45 @@ static void check_children(void)
 	}
 }
 
+void harness_mark_point(const char *file, int line)
+{
+	if (getpid() == test_pid)
+		(_mark_point)(file, line);
+}
+
+void harness_assert_failed(const char *file, int line, const char *expr, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	snprintf(text, sizeof text, "%s", expr);
+	if (format) {
+		va_start(args, format);
+		vsnprintf(text, sizeof text, format, args);
+		va_end(args);
+	}
+	if (getpid() == test_pid) {
+		shared->inside[0] = '\0';
+		(_ck_assert_failed)(file, line, expr, "line %d: %s", line, text);
+	}
+	if (!shared->in_child[0])
+		snprintf(shared->in_child, sizeof shared->in_child, "in a child, line %d: %.900s", line,
+			 text);
+	_exit(EXIT_FAILURE);
+}
+
+static void note_early_end(void)
+{
+	size_t n = strlen(shared->early);
+
+	if (shared->inside[0])
+		snprintf(shared->early + n, sizeof shared->early - n, " %s", shared->inside);
+	shared->inside[0] = '\0';
+}
+
 static void set_up(void)
 {
+	shared->in_child[0] = '\0';
 	test_pid = getpid();
 	must(prctl(PR_SET_CHILD_SUBREAPER, 1));
 	look_at_fds(before);
@@ -118,7 +165,21 @@ static void tear_down(void)
 	if (getpid() != test_pid)
 		ck_abort_msg("a forked child came back from the test: let it end with _exit()");
 	check_children();
+	if (shared->in_child[0])
+		ck_abort_msg("%s", shared->in_child);
 	check_fds();
+	shared->inside[0] = '\0';
+}
+
+static void run_nth(int n)
+{
+	struct harness_test *t = tests;
+
+	while (n--)
+		t = t->next;
+	note_early_end();
+	snprintf(shared->inside, sizeof shared->inside, "%s", t->check.name);
+	t->body();
 }
 
 static bool is_wanted(const char *name, char **names)
@@ -135,8 +196,9 @@ static Suite *make_suite(char **argv)
 {
 	const char *slash = strrchr(argv[0], '/');
 	Suite *suite = suite_create(slash ? slash + 1 : argv[0]);
+	int n = 0;
 
-	for (struct harness_test *t = tests; t; t = t->next) {
+	for (struct harness_test *t = tests; t; t = t->next, n++) {
 		TCase *tc;
 
 		if (!is_wanted(t->check.name, argv + 1))
@@ -144,7 +206,8 @@ static Suite *make_suite(char **argv)
 		tc = tcase_create(t->check.name);
 		tcase_set_timeout(tc, t->seconds);
 		tcase_add_checked_fixture(tc, set_up, tear_down);
-		tcase_add_test(tc, &t->check);
+		t->check.fn = run_nth;
+		tcase_add_loop_test(tc, &t->check, n, n + 1);
 		suite_add_tcase(suite, tc);
 	}
 	return suite;
@@ -156,10 +219,20 @@ int main(int argc, char **argv)
 	int failed, run;
 
 	(void)argc;
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
+		perror("mmap");
+		return EXIT_FAILURE;
+	}
 	srunner_set_tap(runner, "-");
 	srunner_run_all(runner, CK_SILENT);
 	failed = srunner_ntests_failed(runner);
 	run = srunner_ntests_run(runner);
 	srunner_free(runner);
+	note_early_end();
+	if (shared->early[0]) {
+		printf("# did not come to their end:%s\n", shared->early);
+		return EXIT_FAILURE;
+	}
 	return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,21 +3,24 @@
  *
  *	#include "tests/harness.h"
  *
- *	TEST(pair_carries_bytes)
+ *	TEST(pipe_ends_with_its_writer)
  *	{
- *		struct aioend *rx, *tx;
+ *		int fd[2];
+ *		char c;
  *
- *		must(aiopipe(&rx, &tx));
- *		ck_assert_int_eq(aioend_detach(NULL), -1);
- *		...
+ *		must(pipe(fd));
+ *		must(close(fd[1]));
+ *		ck_assert_int_eq(must(read(fd[0], &c, 1)), 0);
+ *		must(close(fd[0]));
+ *		must_fail(close(fd[0]), EBADF);
  *	}
  *
  * Each test runs in a process of its own (Check's fork mode), for 10 seconds at most (TEST_WITHIN says
- * otherwise). After it, these are failures too: a descriptor that was not open before, or that was and is gone;
- * a child or grandchild that still runs. A child forked by hand must end with _exit(): one that returns
- * from the test is a failure. Assertions in such a child count, its memory is its own. What Check offers, ck_assert_*(), is there.
+ * otherwise). After it, these are failures too: a descriptor that was not open before, or that was and is gone
+ * or another; a child or grandchild that still runs. In a child that a test forks, an assertion that fails is a
+ * failure of the test, and so is coming back from the test: let it end with _exit().
  *
- * By hand: "tests/test_pool" runs all, "tests/test_pool NAME..." these, CK_FORK=no keeps them in one process
+ * By hand: "tests/test_pool" runs all, "tests/test_pool NAME..." these; CK_FORK=no keeps them in one process,
  * for a debugger; CK_TIMEOUT_MULTIPLIER stretches every limit. In "make check" each program runs
  * under tests/wrap, which catches what outlives it.
  */
@@ -33,13 +36,13 @@
 #define TEST(name) TEST_WITHIN(name, 10)
 
 #define TEST_WITHIN(name, seconds)                                                                           \
-	static void name(int);                                                                               \
+	static void name(void);                                                                              \
 	__attribute__((constructor)) static void name##_enlist(void)                                         \
 	{                                                                                                    \
-		static struct harness_test t = {{#name, name, __FILE__, __LINE__}, seconds, 0};              \
+		static struct harness_test t = {{#name, 0, __FILE__, __LINE__}, name, seconds, 0};           \
 		harness_enlist(&t);                                                                          \
 	}                                                                                                    \
-	static void name(int harness_unused __attribute__((unused)))
+	static void name(void)
 
 /* The value of @call, which must not fail: not -1, not NULL. */
 #define must(call)                                                                                           \
@@ -67,10 +70,22 @@ unsigned harness_count_fds(void);
 double harness_slowness(void);
 
 #define harness_failed(value)                                                                                \
-	_Generic((value), int: (intptr_t)(value) == -1, long: (intptr_t)(value) == -1, default: (intptr_t)(value) == 0)
+	_Generic((value), int                                                                                \
+		 : (intptr_t)(value) == -1, long                                                             \
+		 : (intptr_t)(value) == -1, default                                                          \
+		 : (intptr_t)(value) == 0)
+
+/* Check's own, but right in forked children too. */
+#define _mark_point(file, line) harness_mark_point(file, line)
+#define _ck_assert_failed(...) harness_assert_failed(__VA_ARGS__)
+
+void harness_mark_point(const char *file, int line);
+void harness_assert_failed(const char *file, int line, const char *expr, const char *format, ...)
+	__attribute__((noreturn, format(printf, 4, 5)));
 
 struct harness_test {
 	TTest check;
+	void (*body)(void);
 	double seconds;
 	struct harness_test *next;
 };

@@ -57,6 +57,11 @@ TEST(exits)
 	exit(0);
 }
 
+TEST(exits_at_once)
+{
+	_exit(0);
+}
+
 TEST(leaves_a_child)
 {
 	fork_for_ever();
