@@ -7,9 +7,13 @@
 #include "ipc/end/own.h"
 
 struct aioend {
-	struct ipc_own own;
-	char *name;              /* for exec; NULL */
-	int stdio_r, stdio_w;    /* for exec; -1 */
+	struct ipc_own own;   /* the first member: ipc_own_detached() finds it by that */
+	char *name;           /* for exec; NULL */
+	int stdio_r, stdio_w; /* for exec; -1 */
 };
+
+/* An end without descriptors; and the end of one, whose descriptors are someone else's by now. */
+struct aioend *ipc_end_new(void);
+void ipc_end_dispose(struct aioend *end);
 
 #endif

@@ -1,13 +1,14 @@
 /*
- * Who owns what: the registry of descriptors that ends and connections hold, and the fork handlers that keep
- * each in exactly one process. Everything with a descriptor embeds a struct ipc_own. One leaf mutex guards the list, held for
- * create, detach, open and free only, never over libevent, malloc or a log. In a forked child the
- * handler makes system calls and plain stores only: closes what stays with the parent, marks it dead.
+ * Who owns what: the registry of descriptors that ends and connections hold. Everything with a descriptor embeds a
+ * struct ipc_own; fork.c keeps each in exactly one process. One leaf mutex guards the list, held to create, detach,
+ * open, free and fork, never over libevent, malloc or a log.
  */
 #ifndef IPC_END_OWN_H
 #define IPC_END_OWN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,33 +20,69 @@ struct ipc_fd {
 	enum ipc_fdkind kind;
 	dev_t dev;
 	ino_t ino;
-	bool adopted;  /* came from outside: flags are given back */
-	bool nonblock; /* we turned O_NONBLOCK on */
+	bool nonblock; /* we turned O_NONBLOCK on; turned off again at close if adopted */
 };
 
 struct ipc_own {
-	struct ipc_own *next, *prev;
-	uint32_t epoch;    /* of the process it belongs to: ipc_epoch() */
-	uint64_t detacher; /* serial of the thread that detached it, 0 if none; serials are never reused */
-	bool moved;        /* it went to a child: nothing is left here */
-	int spare[2];      /* a pipe from detach until fork, for the handshake; -1 */
+	struct ipc_own *next, *prev; /* both itself when it is not in the registry */
+	uint32_t epoch;              /* of the process it belongs to: ipc_epoch() */
+	uint64_t detacher;  /* serial of the thread that detached it, 0 if none; serials are never reused */
+	bool adopted;       /* came from outside */
+	uint64_t mover;     /* serial of the thread whose ipc_own_fork() takes it along, 0 if none */
+	bool moved;         /* it went to a child: nothing is left here */
+	int spare[2];       /* a pipe from detach until fork, for the handshake; -1 */
 	struct ipc_fd r, w; /* of a socket both hold the same number */
 };
 
-/* Changes in every forked process, also where no handler ran. */
-uint32_t ipc_epoch(void);
+/* Changes in every forked process, also where no handler ran; never 0. */
+extern _Atomic(uint32_t) *_Atomic ipc_epoch_word;
+uint32_t ipc_epoch_new(void);
+
+static inline uint32_t ipc_epoch(void)
+{
+	uint32_t epoch = atomic_load_explicit(atomic_load_explicit(&ipc_epoch_word, memory_order_acquire),
+					      memory_order_acquire);
+
+	return epoch > 1 ? epoch : ipc_epoch_new();
+}
 
 /* 0, or -1/ECHILD when it belongs to another process. */
 int ipc_own_check(const struct ipc_own *own);
 
-/* Registers descriptors under one hold of the lock; installs the fork handlers at the first call. */
+/* This thread's serial. */
+uint64_t ipc_thread_serial(void);
+
+/*
+ * The mutex, for those who make descriptors and register them before any fork can see them between: hold,
+ * open, set, link, let_go. -1/EBUSY inside another atfork handler, -1/ENOMEM.
+ */
+int ipc_own_hold(void);
+void ipc_own_let_go(void);
+
+/* Fills in an empty one; no lock needed. -1/EBADF leaves it empty. */
+void ipc_own_init(struct ipc_own *own);
+int ipc_own_set(struct ipc_own *own, int rfd, int wfd);
+
+/* Under the mutex: into the registry and out of it; who has the number; closing both directions and leaving. */
+void ipc_own_link(struct ipc_own *own);
+void ipc_own_unlink(struct ipc_own *own);
+bool ipc_own_taken(int fd);
+void ipc_own_close_held(struct ipc_own *own);
+
+/* Registers what ipc_own_set() filled in: for descriptors that a fork in between may copy without harm. */
 int ipc_own_add(struct ipc_own *own);
 
-/* Moves a registration from one struct to another, under one hold: an end becomes a connection. */
-void ipc_own_transfer(struct ipc_own *to, struct ipc_own *from);
+/*
+ * Moves a registration from one struct to another, under one hold: an end becomes a connection. -1: ECHILD,
+ * EBADF (it moved to a child), EBUSY (it is detached); nothing has changed then.
+ */
+int ipc_own_transfer(struct ipc_own *to, struct ipc_own *from);
 
 /* Leaves the registry; descriptors stay open. */
 void ipc_own_remove(struct ipc_own *own);
+
+/* Turns O_NONBLOCK on for what is no socket. */
+int ipc_own_set_nonblock(struct ipc_own *own);
 
 /*
  * Closes one direction, if the number still means our file and it is this process's; gives back the flags of an adopted one.
@@ -56,5 +93,12 @@ void ipc_own_close_write(struct ipc_own *own);
 
 /* Both, and leaves the registry. */
 void ipc_own_close(struct ipc_own *own);
+
+/* See aioend_detach() and aioend_reclaim(). */
+int ipc_own_detach(struct ipc_own *own);
+int ipc_own_reclaim(struct ipc_own *own);
+
+/* What this thread detached: fills in at most @room, returns how many there are. */
+size_t ipc_own_detached(struct ipc_own **own, size_t room);
 
 #endif

@@ -9,6 +9,7 @@
 #define IPC_END_WATCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <event2/event.h>
 
@@ -18,7 +19,7 @@ typedef void ipc_watch_cb(short what, void *arg);
 /* 0 when watches may be made on @base in this process; makes an inherited one our own where that is safe, else -1/ECHILD. */
 int ipc_watch_base_ok(struct event_base *base);
 
-/* @fd -1: fires only by ipc_watch_soon and ipc_watch_after. Not armed. NULL with ENOMEM. */
+/* @fd -1: fires only by ipc_watch_soon and ipc_watch_after. Not armed. NULL with ENOMEM, EBADF, ECHILD. */
 struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *cb, void *arg);
 
 /* What to wait for: EV_READ | EV_WRITE, level-triggered, until changed; 0 nothing. Cheap when unchanged. -1 with errno of event_add. */
@@ -30,7 +31,13 @@ void ipc_watch_soon(struct ipc_watch *w);
 /* Fires once after @ns nanoseconds (0: in the next turn), with EV_TIMEOUT; replaces an earlier one. -1 as event_add. */
 int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 
-/* Disarms and frees; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
+/* Disarms and frees, before the descriptor is closed; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
 void ipc_watch_free(struct ipc_watch *w);
+
+/* The base whose watch this thread is calling back; NULL. */
+struct event_base *ipc_watch_running(void);
+
+/* For fork.c alone, in the child: all watches are dead; with @own_numbers, placeholders go onto their numbers. */
+void ipc_watch_forked(bool own_numbers);
 
 #endif

@@ -41,7 +41,12 @@ int ipc_os_set_nonblock(int fd, bool on, bool *was);
  * writev: @nfds descriptors travel with the first byte.
  */
 ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, struct ipc_fdlist *fds);
-ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds, unsigned nfds);
+ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
+		      unsigned nfds);
+
+/* What writev does to a pipe: by a flag of the kernel's, else, as masked does, by blocking SIGPIPE around it. EINTR comes back. */
+ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n);
+ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n);
 
 /*
  * One blocking read of a socket, which a signal handler interrupts (EINTR) even under SA_RESTART. EAGAIN after
@@ -62,22 +67,32 @@ int64_t ipc_os_now(void);
 /* ppoll with nanoseconds, -1 for ever. EINTR comes back. */
 int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns);
 
-/* A descriptor that is never ready for anything, close-on-exec: a placeholder (see ipc/end/watch.h). */
-int ipc_os_never_ready(void);
+/*
+ * A descriptor that is never ready for anything, close-on-exec (see ipc/end/watch.h), and whether a number is
+ * one, or a duplicate of one. The first is async-signal-safe.
+ */
+int ipc_os_placeholder(void);
+bool ipc_os_is_placeholder(int fd);
 
 /* A descriptor that polls readable when @pid, a child, has ended; ENOSYS where there is none. */
 int ipc_os_pidfd(pid_t pid);
 
-/* fork without atfork handlers (_Fork) where there is one; async-signal-safe child. */
+/* fork without atfork handlers; the child may call only what is async-signal-safe. */
 pid_t ipc_os_raw_fork(void);
 
-/* Closes every descriptor from @low up. Async-signal-safe. */
-void ipc_os_close_from(int low);
+/* Closes every descriptor from @low to @high (INT_MAX: all). Async-signal-safe. */
+void ipc_os_close_range(int low, int high);
+
+/* Become this user and group, without supplementary groups. Async-signal-safe: for the child of a raw fork. */
+int ipc_os_set_ids(uid_t uid, gid_t gid);
+
+/* True when this process has one thread, false also when that is not known. */
+bool ipc_os_one_thread(void);
 
 /* This process is killed when the thread that made it ends; -1/ECANCELED if @parent is gone already. */
 int ipc_os_die_with(pid_t parent);
 
-/* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK); shared on systems without. */
+/* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK); NULL where there is none. */
 void *ipc_os_page_of_this_process(void);
 
 #endif

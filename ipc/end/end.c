@@ -1,0 +1,210 @@
+/*
+ * Ends: made in pairs or adopted, detached, reclaimed, released, freed. A handle around a struct ipc_own, which
+ * does the work; aioend_open() is in ipc/conn, inheriting through exec in inherit.c.
+ */
+#include "ipc/end/end.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct aioend *ipc_end_new(void)
+{
+	struct aioend *end = malloc(sizeof(*end));
+
+	if (!end)
+		return NULL;
+	ipc_own_init(&end->own);
+	end->name = NULL;
+	end->stdio_r = end->stdio_w = -1;
+	return end;
+}
+
+void ipc_end_dispose(struct aioend *end)
+{
+	free(end->name);
+	free(end);
+}
+
+/* Opens what two ends need: what the one reads, what it writes, and both of the other; -1 stays for none. */
+typedef int open_fn(int fd[4]);
+
+static int open_pipe(int fd[4])
+{
+	int p[2];
+
+	if (ipc_os_pipe(p) == -1)
+		return -1;
+	fd[0] = p[0];
+	fd[3] = p[1];
+	return 0;
+}
+
+static int open_two_pipes(int fd[4])
+{
+	int there[2], back[2], error;
+
+	if (ipc_os_pipe(there) == -1)
+		return -1;
+	if (ipc_os_pipe(back) == -1) {
+		error = errno;
+		close(there[0]);
+		close(there[1]);
+		errno = error;
+		return -1;
+	}
+	fd[0] = there[0];
+	fd[3] = there[1];
+	fd[2] = back[0];
+	fd[1] = back[1];
+	return 0;
+}
+
+static int open_sockpair(int fd[4])
+{
+	int s[2];
+
+	if (ipc_os_sockpair(s) == -1)
+		return -1;
+	fd[0] = fd[1] = s[0];
+	fd[2] = fd[3] = s[1];
+	return 0;
+}
+
+/* Opened and registered under one hold, so that no fork comes between. */
+static int open_pair(struct aioend *one, struct aioend *other, open_fn *open)
+{
+	int fd[4] = {-1, -1, -1, -1};
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	if (open(fd) == -1) {
+		ipc_own_let_go();
+		return -1;
+	}
+	ipc_own_set(&one->own, fd[0], fd[1]);
+	ipc_own_set(&other->own, fd[2], fd[3]);
+	ipc_own_link(&one->own);
+	ipc_own_link(&other->own);
+	ipc_own_let_go();
+	return 0;
+}
+
+static int make_pair(struct aioend **one, struct aioend **other, open_fn *open)
+{
+	struct aioend *a = ipc_end_new(), *b = ipc_end_new();
+
+	if (!a || !b || open_pair(a, b, open) == -1) {
+		free(a);
+		free(b);
+		return -1;
+	}
+	*one = a;
+	*other = b;
+	return 0;
+}
+
+int aiopipe(struct aioend **rx, struct aioend **tx)
+{
+	return make_pair(rx, tx, open_pipe);
+}
+
+int aioduplex(struct aioend **one, struct aioend **other)
+{
+	return make_pair(one, other, open_two_pipes);
+}
+
+int aiosockpair(struct aioend **one, struct aioend **other)
+{
+	return make_pair(one, other, open_sockpair);
+}
+
+/* 0 when @fd is none, or open for @way (O_RDONLY or O_WRONLY). */
+static int check_way(int fd, int way)
+{
+	int flags;
+
+	if (fd == -1)
+		return 0;
+	flags = fcntl(fd, F_GETFL);
+	if (flags == -1)
+		return -1;
+	if (!(flags & O_PATH) && ((flags & O_ACCMODE) == O_RDWR || (flags & O_ACCMODE) == way))
+		return 0;
+	errno = EBADF;
+	return -1;
+}
+
+/* Under the mutex. */
+static int adopt(struct ipc_own *own, int rfd, int wfd)
+{
+	if ((rfd != -1 && ipc_own_taken(rfd)) || (wfd != -1 && ipc_own_taken(wfd))) {
+		errno = EBUSY;
+		return -1;
+	}
+	if (ipc_own_set(own, rfd, wfd) == -1)
+		return -1;
+	if ((rfd != -1 && ipc_os_set_cloexec(rfd) == -1) || (wfd != -1 && ipc_os_set_cloexec(wfd) == -1))
+		return -1;
+	own->adopted = true;
+	ipc_own_link(own);
+	return 0;
+}
+
+struct aioend *aioend_from_fds(int rfd, int wfd)
+{
+	struct aioend *end;
+	int rc;
+
+	if (rfd == -1 && wfd == -1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1)
+		return NULL;
+	end = ipc_end_new();
+	if (!end || ipc_own_hold() == -1) {
+		free(end);
+		return NULL;
+	}
+	rc = adopt(&end->own, rfd, wfd);
+	ipc_own_let_go();
+	if (rc == 0)
+		return end;
+	ipc_end_dispose(end);
+	return NULL;
+}
+
+int aioend_release(struct aioend *end, int *rfd, int *wfd)
+{
+	if (ipc_own_check(&end->own) == -1)
+		return -1;
+	if (end->own.moved) {
+		errno = EBADF;
+		return -1;
+	}
+	*rfd = end->own.r.fd;
+	*wfd = end->own.w.fd;
+	ipc_own_remove(&end->own);
+	ipc_end_dispose(end);
+	return 0;
+}
+
+int aioend_detach(struct aioend *end)
+{
+	return ipc_own_detach(&end->own);
+}
+
+int aioend_reclaim(struct aioend *end)
+{
+	return ipc_own_reclaim(&end->own);
+}
+
+void aioend_free(struct aioend *end)
+{
+	if (!end)
+		return;
+	ipc_own_close(&end->own);
+	ipc_end_dispose(end);
+}

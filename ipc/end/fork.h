@@ -1,0 +1,33 @@
+/*
+ * What fork does to all that is owned. The handlers of plain fork() move what the forking thread detached and
+ * close the rest in the child; ipc_own_fork() says itself what moves.
+ */
+#ifndef IPC_END_FORK_H
+#define IPC_END_FORK_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "ipc/end/own.h"
+
+/*
+ * fork(), and these @n move whether detached or not; of an @n that is 0 with @own NULL: what this thread detached.
+ * -1: as fork, ECHILD, EBADF (one moved already), EBUSY (another thread detached one); then nothing has changed.
+ */
+pid_t ipc_own_fork(struct ipc_own *const *own, size_t n);
+
+/* These live in a child from now on: closed here. */
+void ipc_own_gone(struct ipc_own *const *own, size_t n);
+
+/* For own.c alone, under its mutex: registers the handlers, once. */
+int ipc_fork_handlers(void);
+
+/* For fork.c alone: the registry, and its mutex as plain stores leave it. */
+extern struct ipc_own ipc_own_list;
+void ipc_own_lock(void);
+void ipc_own_unlock(void);
+void ipc_own_lock_anew(void);
+void ipc_own_close_spare(struct ipc_own *own);
+bool ipc_fd_is_ours(const struct ipc_fd *f);
+
+#endif

@@ -1,0 +1,325 @@
+/* The registry of descriptors: see own.h. What fork does to it is in fork.c. */
+#include "ipc/end/own.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/end/fork.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local bool locked_by_fork;
+static _Thread_local uint64_t serial;
+
+struct ipc_own ipc_own_list = {.next = &ipc_own_list, .prev = &ipc_own_list};
+
+uint64_t ipc_thread_serial(void)
+{
+	static _Atomic(uint64_t) last;
+
+	if (!serial)
+		serial = atomic_fetch_add(&last, 1) + 1;
+	return serial;
+}
+
+int ipc_own_check(const struct ipc_own *own)
+{
+	if (own->epoch == ipc_epoch())
+		return 0;
+	errno = ECHILD;
+	return -1;
+}
+
+/* The fork handlers hold the mutex from before fork until after it. */
+void ipc_own_lock(void)
+{
+	pthread_mutex_lock(&lock);
+	locked_by_fork = true;
+}
+
+void ipc_own_unlock(void)
+{
+	locked_by_fork = false;
+	pthread_mutex_unlock(&lock);
+}
+
+void ipc_own_lock_anew(void)
+{
+	locked_by_fork = false;
+	pthread_mutex_init(&lock, NULL);
+}
+
+int ipc_own_hold(void)
+{
+	ipc_epoch();
+	if (locked_by_fork) {
+		errno = EBUSY;
+		return -1;
+	}
+	pthread_mutex_lock(&lock);
+	if (ipc_fork_handlers() == 0)
+		return 0;
+	pthread_mutex_unlock(&lock);
+	return -1;
+}
+
+void ipc_own_let_go(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+void ipc_own_init(struct ipc_own *own)
+{
+	*own = (struct ipc_own){.next = own,
+				.prev = own,
+				.epoch = ipc_epoch(),
+				.spare = {-1, -1},
+				.r = {.fd = -1},
+				.w = {.fd = -1}};
+}
+
+static int set_fd(struct ipc_fd *f, int fd)
+{
+	struct stat st;
+
+	if (fd == -1)
+		return 0;
+	if (fstat(fd, &st) == -1)
+		return -1;
+	*f = (struct ipc_fd){.fd = fd, .kind = ipc_os_fdkind(fd), .dev = st.st_dev, .ino = st.st_ino};
+	return 0;
+}
+
+int ipc_own_set(struct ipc_own *own, int rfd, int wfd)
+{
+	struct ipc_fd r = {.fd = -1}, w = {.fd = -1};
+
+	if (set_fd(&r, rfd) == -1 || set_fd(&w, wfd) == -1)
+		return -1;
+	own->r = r;
+	own->w = w;
+	return 0;
+}
+
+void ipc_own_link(struct ipc_own *own)
+{
+	own->next = &ipc_own_list;
+	own->prev = ipc_own_list.prev;
+	own->prev->next = own;
+	own->next->prev = own;
+}
+
+void ipc_own_unlink(struct ipc_own *own)
+{
+	own->prev->next = own->next;
+	own->next->prev = own->prev;
+	own->next = own->prev = own;
+}
+
+bool ipc_fd_is_ours(const struct ipc_fd *f)
+{
+	struct stat st;
+
+	return f->fd != -1 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+bool ipc_own_taken(int fd)
+{
+	const struct ipc_own *own;
+
+	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next)
+		if ((own->r.fd == fd && ipc_fd_is_ours(&own->r)) ||
+		    (own->w.fd == fd && ipc_fd_is_ours(&own->w)))
+			return true;
+	return false;
+}
+
+int ipc_own_add(struct ipc_own *own)
+{
+	if (ipc_own_hold() == -1)
+		return -1;
+	ipc_own_link(own);
+	ipc_own_let_go();
+	return 0;
+}
+
+int ipc_own_transfer(struct ipc_own *to, struct ipc_own *from)
+{
+	if (ipc_own_check(from) == -1 || ipc_own_hold() == -1)
+		return -1;
+	if (from->moved || from->detacher) {
+		errno = from->moved ? EBADF : EBUSY;
+		ipc_own_let_go();
+		return -1;
+	}
+	ipc_own_unlink(from);
+	*to = *from;
+	ipc_own_link(to);
+	from->r.fd = from->w.fd = -1;
+	ipc_own_let_go();
+	return 0;
+}
+
+void ipc_own_close_spare(struct ipc_own *own)
+{
+	for (int i = 0; i < 2; i++)
+		if (own->spare[i] != -1)
+			close(own->spare[i]);
+	own->spare[0] = own->spare[1] = -1;
+}
+
+void ipc_own_remove(struct ipc_own *own)
+{
+	if (ipc_own_hold() == -1)
+		return;
+	if (own->epoch == ipc_epoch())
+		ipc_own_close_spare(own);
+	ipc_own_unlink(own);
+	own->detacher = 0;
+	ipc_own_let_go();
+}
+
+static int turn_nonblock_on(struct ipc_fd *f)
+{
+	bool was;
+
+	if (f->fd == -1 || f->kind != IPC_FD_PIPE)
+		return 0;
+	if (ipc_os_set_nonblock(f->fd, true, &was) == -1)
+		return -1;
+	f->nonblock = f->nonblock || !was;
+	return 0;
+}
+
+static void give_flags_back(const struct ipc_fd *f)
+{
+	if (f->nonblock)
+		ipc_os_set_nonblock(f->fd, false, NULL);
+}
+
+int ipc_own_set_nonblock(struct ipc_own *own)
+{
+	int error;
+
+	if (turn_nonblock_on(&own->r) == -1)
+		return -1;
+	if (turn_nonblock_on(&own->w) == 0)
+		return 0;
+	error = errno;
+	give_flags_back(&own->r);
+	own->r.nonblock = false;
+	errno = error;
+	return -1;
+}
+
+/* Under the mutex, so that no fork copies a descriptor that has left the registry and is not closed yet. */
+static void close_fd(struct ipc_own *own, struct ipc_fd *f)
+{
+	struct ipc_fd *other = f == &own->r ? &own->w : &own->r;
+	int error = errno;
+
+	if (own->epoch == ipc_epoch() && ipc_fd_is_ours(f)) {
+		if (f->fd == other->fd) {
+			other->nonblock |= f->nonblock;
+			if (f == &own->w && f->kind != IPC_FD_PIPE)
+				ipc_os_shutdown_write(f->fd);
+		} else {
+			if (own->adopted)
+				give_flags_back(f);
+			close(f->fd);
+		}
+	}
+	f->fd = -1;
+	errno = error;
+}
+
+void ipc_own_close_held(struct ipc_own *own)
+{
+	close_fd(own, &own->r);
+	close_fd(own, &own->w);
+	if (own->epoch == ipc_epoch())
+		ipc_own_close_spare(own);
+	ipc_own_unlink(own);
+	own->detacher = 0;
+}
+
+void ipc_own_close_read(struct ipc_own *own)
+{
+	if (own->r.fd == -1 || ipc_own_hold() == -1)
+		return;
+	close_fd(own, &own->r);
+	ipc_own_let_go();
+}
+
+void ipc_own_close_write(struct ipc_own *own)
+{
+	if (own->w.fd == -1 || ipc_own_hold() == -1)
+		return;
+	close_fd(own, &own->w);
+	ipc_own_let_go();
+}
+
+void ipc_own_close(struct ipc_own *own)
+{
+	if (ipc_own_hold() == -1)
+		return;
+	ipc_own_close_held(own);
+	ipc_own_let_go();
+}
+
+int ipc_own_detach(struct ipc_own *own)
+{
+	uint64_t self = ipc_thread_serial();
+	int rc = -1;
+
+	if (ipc_own_check(own) == -1 || ipc_own_hold() == -1)
+		return -1;
+	if (own->moved)
+		errno = EBADF;
+	else if (own->detacher && own->detacher != self)
+		errno = EBUSY;
+	else if (own->detacher || ipc_os_pipe(own->spare) == 0) {
+		own->detacher = self;
+		rc = 0;
+	}
+	ipc_own_let_go();
+	return rc;
+}
+
+int ipc_own_reclaim(struct ipc_own *own)
+{
+	int rc = -1;
+
+	if (ipc_own_check(own) == -1 || ipc_own_hold() == -1)
+		return -1;
+	if (own->moved || !own->detacher)
+		errno = own->moved ? EBADF : EINVAL;
+	else {
+		own->detacher = 0;
+		ipc_own_close_spare(own);
+		rc = 0;
+	}
+	ipc_own_let_go();
+	return rc;
+}
+
+size_t ipc_own_detached(struct ipc_own **list, size_t room)
+{
+	uint64_t self = ipc_thread_serial();
+	struct ipc_own *own;
+	size_t n = 0;
+
+	if (ipc_own_hold() == -1)
+		return 0;
+	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
+		if (own->detacher != self)
+			continue;
+		if (n < room)
+			list[n] = own;
+		n++;
+	}
+	ipc_own_let_go();
+	return n;
+}

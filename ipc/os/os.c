@@ -1,0 +1,208 @@
+/*
+ * What any POSIX system of today does: descriptor flags, reads and writes that neither block nor raise SIGPIPE,
+ * descriptors that travel with them, the clock. What is Linux's own is in os_linux.c.
+ */
+#include "ipc/os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int ipc_os_set_cloexec(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	if (flags == -1 || flags & FD_CLOEXEC)
+		return flags == -1 ? -1 : 0;
+	return fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+}
+
+int ipc_os_set_nonblock(int fd, bool on, bool *was)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags == -1)
+		return -1;
+	if (was)
+		*was = flags & O_NONBLOCK;
+	if (!(flags & O_NONBLOCK) == !on)
+		return 0;
+	return fcntl(fd, F_SETFL, flags ^ O_NONBLOCK);
+}
+
+enum ipc_fdkind ipc_os_fdkind(int fd)
+{
+	struct stat st;
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+
+	if (fstat(fd, &st) == -1 || !S_ISSOCK(st.st_mode))
+		return IPC_FD_PIPE;
+	if (getsockname(fd, (struct sockaddr *)&addr, &len) == -1 || addr.ss_family != AF_UNIX)
+		return IPC_FD_SOCKET;
+	return IPC_FD_UNIX;
+}
+
+/* Errors that mean what another one says. */
+static ssize_t settle(ssize_t n)
+{
+	if (n == -1 && (errno == ENOBUFS || errno == EWOULDBLOCK))
+		errno = EAGAIN;
+	if (n == -1 && errno == EPROTOTYPE)
+		errno = ECONNRESET;
+	return n;
+}
+
+/* Room for the control data of a message, aligned. */
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(IPC_FDS_MOST * sizeof(int))];
+};
+
+static void take_fds(struct msghdr *msg, struct ipc_fdlist *fds)
+{
+	struct cmsghdr *cm;
+	size_t len;
+
+	for (cm = CMSG_FIRSTHDR(msg); cm; cm = CMSG_NXTHDR(msg, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		len = cm->cmsg_len - CMSG_LEN(0);
+		memcpy(fds->fd + fds->n, CMSG_DATA(cm), len);
+		fds->n += (unsigned)(len / sizeof(int));
+	}
+	fds->cut = msg->msg_flags & MSG_CTRUNC;
+}
+
+static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
+{
+	union control control;
+	struct msghdr msg = {.msg_iov = iov,
+			     .msg_iovlen = (size_t)n,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes)};
+	ssize_t got = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
+
+	fds->n = 0;
+	fds->cut = false;
+	if (got >= 0)
+		take_fds(&msg, fds);
+	return got;
+}
+
+static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
+{
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+
+	if (fds)
+		return receive_fds(fd, iov, n, fds, flags);
+	if (n == 1)
+		return recv(fd, iov->iov_base, iov->iov_len, flags);
+	return recvmsg(fd, &msg, flags);
+}
+
+ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, struct ipc_fdlist *fds)
+{
+	ssize_t got;
+
+	do {
+		if (kind != IPC_FD_PIPE)
+			got = receive(fd, iov, n, fds, MSG_DONTWAIT);
+		else if (n == 1)
+			got = read(fd, iov->iov_base, iov->iov_len);
+		else
+			got = readv(fd, iov, n);
+	} while (got == -1 && errno == EINTR);
+	if (fds && kind == IPC_FD_PIPE)
+		fds->n = 0, fds->cut = false;
+	return settle(got);
+}
+
+static ssize_t send_fds(int fd, const struct iovec *iov, int n, const int *fds, unsigned nfds, int flags)
+{
+	union control control;
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+			     .msg_iovlen = (size_t)n,
+			     .msg_control = control.bytes,
+			     .msg_controllen = CMSG_SPACE(nfds * sizeof(int))};
+	struct cmsghdr *cm = &control.align;
+
+	if (nfds > IPC_FDS_MOST) {
+		errno = EINVAL;
+		return -1;
+	}
+	memset(&control, 0, msg.msg_controllen);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+	memcpy(CMSG_DATA(cm), fds, nfds * sizeof(int));
+	return sendmsg(fd, &msg, flags);
+}
+
+static ssize_t send_socket(int fd, const struct iovec *iov, int n, const int *fds, unsigned nfds)
+{
+	const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+
+	if (nfds)
+		return send_fds(fd, iov, n, fds, nfds, flags);
+	if (n == 1)
+		return send(fd, iov->iov_base, iov->iov_len, flags);
+	return sendmsg(fd, &msg, flags);
+}
+
+ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
+		      unsigned nfds)
+{
+	ssize_t put;
+
+	if (nfds && kind != IPC_FD_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	do
+		put = kind == IPC_FD_PIPE ? ipc_os_write_pipe(fd, iov, n)
+					  : send_socket(fd, iov, n, fds, nfds);
+	while (put == -1 && errno == EINTR);
+	return settle(put);
+}
+
+/*
+ * A receive timeout, however long, makes a read end with EINTR where it would go on after a handler under
+ * SA_RESTART. Longer than 24 days would count as none on 32 bits.
+ */
+bool ipc_os_can_block(int fd, enum ipc_fdkind kind)
+{
+	const struct timeval days = {.tv_sec = 1000000};
+	struct timeval was;
+	socklen_t len = sizeof(was);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (kind == IPC_FD_PIPE || flags == -1 || flags & O_NONBLOCK)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &was, &len) == -1 || was.tv_sec || was.tv_usec)
+		return false;
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &days, sizeof(days)) == 0;
+}
+
+ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
+{
+	return settle(receive(fd, iov, n, fds, 0));
+}
+
+int ipc_os_shutdown_write(int fd)
+{
+	return shutdown(fd, SHUT_WR);
+}
+
+int64_t ipc_os_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}

@@ -1,0 +1,213 @@
+/*
+ * What only Linux does, or does its own way: pipes born close-on-exec, writes with RWF_NOSIGNAL, credentials,
+ * pidfds, fork without handlers, memory that a fork wipes. A newer kernel's calls fall back to what older ones have.
+ */
+#include "ipc/os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Younger than the headers of the systems we build on. */
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100
+#endif
+
+/* 32-bit systems have these twice, the first ones with 16-bit ids. */
+#ifdef SYS_setgroups32
+#define SYS_SETGROUPS SYS_setgroups32
+#define SYS_SETRESGID SYS_setresgid32
+#define SYS_SETRESUID SYS_setresuid32
+#else
+#define SYS_SETGROUPS SYS_setgroups
+#define SYS_SETRESGID SYS_setresgid
+#define SYS_SETRESUID SYS_setresuid
+#endif
+
+int ipc_os_pipe(int fd[2])
+{
+	return pipe2(fd, O_CLOEXEC);
+}
+
+int ipc_os_sockpair(int fd[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd);
+}
+
+ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n)
+{
+	const struct timespec at_once = {0, 0};
+	sigset_t sigpipe, before, pending;
+	ssize_t put;
+	int error;
+
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	sigemptyset(&pending);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+	if (sigismember(&before, SIGPIPE))
+		sigpending(&pending);
+	put = writev(fd, iov, n);
+	error = errno;
+	if (put == -1 && error == EPIPE && !sigismember(&pending, SIGPIPE))
+		while (sigtimedwait(&sigpipe, NULL, &at_once) == -1 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return put;
+}
+
+ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n)
+{
+	static atomic_bool no_flag;
+	ssize_t put;
+
+	if (!atomic_load_explicit(&no_flag, memory_order_relaxed)) {
+		put = pwritev2(fd, iov, n, -1, RWF_NOSIGNAL);
+		if (put >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+			return put;
+		atomic_store_explicit(&no_flag, true, memory_order_relaxed);
+	}
+	return ipc_os_write_masked(fd, iov, n);
+}
+
+int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (ipc_os_fdkind(fd) != IPC_FD_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1)
+		return -1;
+	if (pid)
+		*pid = cred.pid;
+	if (uid)
+		*uid = cred.uid;
+	if (gid)
+		*gid = cred.gid;
+	return 0;
+}
+
+int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns)
+{
+	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+
+	return ppoll(fds, n, ns < 0 ? NULL : &t, NULL);
+}
+
+/* A timer that is never armed. Its interval, which means nothing then, tells it from any other descriptor. */
+static const struct timespec placeholder_mark = {.tv_sec = 0x61696f, .tv_nsec = 697063};
+
+int ipc_os_placeholder(void)
+{
+	const struct itimerspec mark = {.it_interval = placeholder_mark};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd != -1)
+		timerfd_settime(fd, 0, &mark, NULL);
+	return fd;
+}
+
+bool ipc_os_is_placeholder(int fd)
+{
+	struct itimerspec t;
+	int error = errno;
+	bool is = timerfd_gettime(fd, &t) == 0 && t.it_interval.tv_sec == placeholder_mark.tv_sec &&
+		  t.it_interval.tv_nsec == placeholder_mark.tv_nsec;
+
+	errno = error;
+	return is;
+}
+
+int ipc_os_pidfd(pid_t pid)
+{
+#ifdef SYS_pidfd_open
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+#else
+	(void)pid;
+	errno = ENOSYS;
+	return -1;
+#endif
+}
+
+pid_t ipc_os_raw_fork(void)
+{
+#ifdef HAVE__FORK
+	return _Fork();
+#else
+	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+#endif
+}
+
+void ipc_os_close_range(int low, int high)
+{
+	long most = sysconf(_SC_OPEN_MAX);
+
+	if (low > high)
+		return;
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, (unsigned)low, (unsigned)high, 0) == 0)
+		return;
+#endif
+	if (high >= most)
+		high = (int)most - 1;
+	for (; low <= high; low++)
+		close(low);
+}
+
+/* Raw calls: the C library's would tell all threads, of which the child of a raw fork has none. */
+int ipc_os_set_ids(uid_t uid, gid_t gid)
+{
+	if (syscall(SYS_SETGROUPS, 0, NULL) == -1)
+		return -1;
+	if (syscall(SYS_SETRESGID, gid, gid, gid) == -1)
+		return -1;
+	return syscall(SYS_SETRESUID, uid, uid, uid) == -1 ? -1 : 0;
+}
+
+bool ipc_os_one_thread(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 3;
+}
+
+int ipc_os_die_with(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+		return -1;
+	if (getppid() == parent)
+		return 0;
+	errno = ECANCELED;
+	return -1;
+}
+
+void *ipc_os_page_of_this_process(void)
+{
+	const size_t size = 4096;
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (madvise(page, size, MADV_WIPEONFORK) == 0)
+		return page;
+	munmap(page, size);
+	return NULL;
+}
