@@ -18,22 +18,28 @@ enum ipc_kind { IPC_KIND_TPL = 1, IPC_KIND_BYTES = 2, IPC_KIND_GOODBYE = 3 };
 
 /* Descriptors of a message: made only for messages that have some. -1 once taken. */
 struct ipc_msgfds {
+	size_t block; /* what the pool gave, this struct included */
 	unsigned n;
 	atomic_int fd[]; /* room for 253 */
 };
 
-struct aiomsg {
-	atomic_uint refs;
-	uint8_t kind;            /* enum ipc_kind */
-	size_t block;            /* what the pool gave, this struct included */
-	size_t len;              /* of the payload */
-	struct ipc_msgfds *fds;  /* NULL when it has none */
-	_Atomic(char *) strings; /* NUL-terminated copies of an image's strings, made by the first unpack; NULL before */
-	size_t strings_block;    /* what the pool gave for them */
-	unsigned char data[];    /* the payload */
+/* The strings of an image, in its order, each with its NUL: in the image itself they have none. */
+struct ipc_msgstrings {
+	size_t block; /* what the pool gave, this struct included */
+	char text[];
 };
 
-/* A message with room for @len bytes of payload, @len set, one reference, nothing in it. NULL with ENOMEM. */
+struct aiomsg {
+	atomic_uint refs;
+	uint8_t kind;                             /* enum ipc_kind */
+	size_t block;                             /* what the pool gave, this struct included */
+	size_t len;                               /* of the payload */
+	struct ipc_msgfds *fds;                   /* NULL when it has none */
+	_Atomic(struct ipc_msgstrings *) strings; /* made by the first that needs them; NULL before */
+	unsigned char data[];                     /* the payload, and a NUL behind it */
+};
+
+/* A message with room for @len bytes of payload, @len and the NUL set, one reference. NULL with ENOMEM. */
 struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len);
 
 /* How many bytes of payload fit without another allocation. */
@@ -42,10 +48,15 @@ size_t ipc_msg_room(const struct aiomsg *m);
 /* More room, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
 int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
 
-/* Checks a complete payload that a peer sent. -1/EBADMSG with words in @why. */
+/* Sets the NUL behind a payload that came from a peer, all m->len bytes, and checks it. -1/EBADMSG with words in @why. */
 int ipc_msg_seal(struct aiomsg *m, char *why, size_t size);
 
-/* Gives @m these descriptors, which are its own then. -1/ENOMEM leaves them the caller's. Unshared messages only. */
+struct ipc_view;
+
+/* Makes ready to read an image from its front. -1: EBADMSG (not an image, or not of this format), EINVAL (not a format), ENOMEM. */
+int ipc_msg_open(const struct aiomsg *m, const char *format, struct ipc_view *v);
+
+/* Gives @m these descriptors too, which are its own then. -1/ENOMEM, EMSGSIZE (more than 253) leaves them the caller's. Unshared messages only. */
 int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n);
 
 /* A counted message is used by many: this one by nobody else now? */
