@@ -1,26 +1,20 @@
 #!/bin/sh
 # The harness and the wrapper report whatever goes wrong: tests/misbehave holds the ways.
+. "$srcdir/tests/tap.sh"
 
-n=0
-out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
-
-tell() {
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$out"
-	fi
+# the status due, a pattern that the output has, a command
+gives() {
+	due=$1
+	pattern=$2
+	shift 2
+	"$@" >"$tmp/given" 2>&1
+	status=$?
+	cat "$tmp/given"
+	[ $status = "$due" ] && { [ -z "$pattern" ] || grep -q -e "$pattern" "$tmp/given"; }
 }
 
-# a test of tests/misbehave, the status due, a pattern that its output has
 run() {
-	tests/wrap tests/misbehave "$1" >"$out" 2>&1
-	status=$?
-	[ $status = "$2" ] && grep -q -e "$3" "$out"
-	tell $? "$1"
+	check "$1" gives "$2" "$3" tests/wrap tests/misbehave "$1"
 }
 
 run behaves 0 "^ok 1"
@@ -28,7 +22,7 @@ run leaks_a_descriptor 1 "^not ok 1.*leaked descriptor [0-9]* /dev/null"
 run closes_what_is_not_its_own 1 "^not ok 1.*closed descriptor 0 /dev/null, not its own"
 run replaces_what_is_not_its_own 1 "^not ok 1.*leaked descriptor 0"
 run hangs 1 "^not ok 1.*Test timeout expired"
-run crashes 1 "^not ok 1.*signal 11"
+run crashes 1 "^not ok 1.*signal 5"
 run exits 1 "^# did not come to their end: exits$"
 run exits_at_once 1 "^# did not come to their end: exits_at_once$"
 run leaves_a_child 1 "^not ok 1.*child was left running"
@@ -41,19 +35,10 @@ run must_fail_sees_success 1 "^not ok 1.*did not fail, Broken pipe was due"
 run leaves_a_session 1 "^# wrap: stray process [0-9]*: tests/misbehave leaves_a_session"
 run no_such_test 1 "^1\.\.0"
 
-wrap() {
-	what=$1
-	due=$2
-	shift 2
-	tests/wrap "$@" >"$out" 2>&1
-	[ $? = "$due" ]
-	tell $? "$what"
-}
-
-wrap "the status comes through" 7 sh -c 'exit 7'
-wrap "so does a signal" 137 sh -c 'kill -9 $$'
-wrap "a program that hangs is killed" 124 -t 0.2 sleep 1000
-wrap "a stray is a failure" 99 sh -c 'setsid sleep 1000 & exit 0'
-wrap "a stray that ends soon is none" 0 sh -c 'setsid sleep 0.1 & exit 0'
-wrap "a program that is not there" 127 tests/no_such_program
-echo "1..$n"
+check "the status comes through" gives 7 "" tests/wrap sh -c 'exit 7'
+check "so does a signal" gives 137 "" tests/wrap sh -c 'kill -9 $$'
+check "a program that hangs is killed" gives 124 "time limit" tests/wrap -t 0.2 sleep 1000
+check "a stray is a failure" gives 99 "stray process" tests/wrap sh -c 'setsid sleep 1000 & exit 0'
+check "a stray that ends soon is none" gives 0 "" tests/wrap sh -c 'setsid sleep 0.1 & exit 0'
+check "a program that is not there" gives 127 "No such file" tests/wrap tests/no_such_program
+finish

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Floors stand on those below; only the lowest knows operating systems; nobody ends the process or talks to its user.
+. "$srcdir/tests/tap.sh"
+
+floors="os wire end conn flow net service"
+all=.libs/libaioipc_all.a
+
+# Includes of a floor above: "ipc/wire/x.h: conn".
+upward() {
+	above=$floors
+	for floor in $floors; do
+		above=${above#"$floor"}
+		above=${above# }
+		[ -d "$srcdir/ipc/$floor" ] || continue
+		for other in $above; do
+			grep -n "^ *# *include \"ipc/$other/" "$srcdir/ipc/$floor"/*.[ch]
+		done
+	done
+}
+
+# Every private header is included by its path from the root.
+relative() {
+	grep -n '^ *# *include "' "$srcdir"/ipc/*/*.[ch] | grep -v '"ipc/[a-z]*/[a-z_]*\.h"'
+}
+
+impure_wire() {
+	grep -n -E '# *include <(event2?[./]|poll\.h|sys/(socket|epoll|eventfd|wait|un)\.h|pthread\.h|signal\.h)' "$srcdir"/ipc/wire/*.[ch]
+}
+
+systems() {
+	grep -n -E '^ *# *(if|ifdef|ifndef|elif).*(__linux__|__APPLE__|__FreeBSD__|__OpenBSD__|__NetBSD__|HAVE_|SYS_|__GLIBC)' \
+		"$srcdir"/ipc/*/*.[ch] "$srcdir"/include/*.h "$srcdir"/include/*/*.h | grep -v "^$srcdir/ipc/os/"
+}
+
+private_in_public() {
+	grep -n '# *include' "$srcdir"/include/*.h "$srcdir"/include/*/*.h | grep -v -E '<(aioipc/)?[a-z]+\.h>|<sys/types\.h>'
+}
+
+# Calls that end the process, or print: "object: symbol". The trace, asked for by the user, writes to stderr.
+unwelcome() {
+	nm -A -u $all | sed 's/^[^:]*:\([^:]*\): *U */\1: /' |
+		grep -E ': (exit|abort|quick_exit|__assert_fail|v?f?printf|__v?f?printf_chk|v?dprintf|f?puts|f?putc|putchar|perror|stderr|stdout|err|errx|warn|warnx|v?syslog)$' |
+		grep -v 'trace\.o: '
+}
+
+for what in upward relative impure_wire systems private_in_public unwelcome; do
+	$what >"$tmp/$what"
+done
+check "no floor includes one above it" nothing <"$tmp/upward"
+check "includes are written from the root" nothing <"$tmp/relative"
+check "ipc/wire knows bytes and nothing else" nothing <"$tmp/impure_wire"
+check "only ipc/os asks which system this is" nothing <"$tmp/systems"
+check "public headers include no private one" nothing <"$tmp/private_in_public"
+check "nothing ends the process or prints" nothing <"$tmp/unwelcome"
+finish
