@@ -104,7 +104,7 @@ static const char *strings_of(const struct aiomsg *m)
 	return s->text;
 }
 
-static struct aiomsg *new_from_values(const char *format, va_list values)
+struct aiomsg *ipc_msg_from_values(const char *format, va_list values)
 {
 	struct aiomsg *m = NULL;
 	va_list again;
@@ -125,7 +125,7 @@ struct aiomsg *aiomsg_new(const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	m = new_from_values(format, values);
+	m = ipc_msg_from_values(format, values);
 	va_end(values);
 	return m;
 }

@@ -42,6 +42,9 @@ struct aiomsg {
 /* A message with room for @len bytes of payload, @len and the NUL set, one reference. NULL with ENOMEM. */
 struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len);
 
+/* As aiomsg_new(). */
+struct aiomsg *ipc_msg_from_values(const char *format, va_list values);
+
 /* How many bytes of payload fit without another allocation. */
 size_t ipc_msg_room(const struct aiomsg *m);
 

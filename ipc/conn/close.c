@@ -1,0 +1,181 @@
+/* How a connection is ended from here: goodbye for one direction, close, finish, abort. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+#include "ipc/wire/frame.h"
+
+int ipc_conn_say_goodbye(struct aioconn *c)
+{
+	static const struct ipc_frame goodbye = {.kind = IPC_KIND_GOODBYE};
+	size_t preface = c->prefaced ? 0 : IPC_PREFACE_LEN;
+	unsigned char *at;
+
+	if (!c->writes || c->said_goodbye || c->peer_gone)
+		return 0;
+	if (c->in.framing == AIOCONN_MESSAGES) {
+		at = ipc_out_reserve(&c->out, preface + IPC_FRAME_LEN);
+		if (!at)
+			return -1;
+		memcpy(at, ipc_preface, preface);
+		ipc_frame_write(at + preface, &goodbye);
+		c->goodbye_len = preface + IPC_FRAME_LEN;
+		ipc_out_commit(&c->out, c->goodbye_len, NULL);
+		if (c->trace)
+			ipc_trace(c, ">", "goodbye", 0, 0);
+	}
+	c->used = c->prefaced = c->said_goodbye = true;
+	return 0;
+}
+
+void ipc_conn_shut_written(struct aioconn *c)
+{
+	if (!c->said_goodbye || c->write_closed || c->out.count)
+		return;
+	c->write_closed = true;
+	ipc_watch_free(c->write_watch);
+	c->write_watch = NULL;
+	ipc_own_close_write(&c->own);
+}
+
+/* Frees all that waits in either direction. */
+static void drop_all(struct aioconn *c)
+{
+	unsigned i;
+
+	ipc_in_free(&c->in);
+	ipc_inbox_free(&c->inbox);
+	ipc_out_free(&c->out);
+	for (i = 0; c->fds && i < c->fds->n; i++)
+		close(c->fds->fd[i]);
+	if (c->fds)
+		c->fds->n = 0;
+}
+
+void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
+{
+	if (c->gone)
+		return;
+	c->gone = true;
+	if (!c->told && c->on_close && ipc_own_check(&c->own) == 0)
+		c->on_close(c, cause, c->arg);
+	c->told = true;
+	ipc_watch_free(c->turn);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->turn = c->read_watch = c->write_watch = NULL;
+	ipc_own_close(&c->own);
+	drop_all(c);
+	ipc_conn_release(c);
+}
+
+void aioconn_abort(struct aioconn *c)
+{
+	int error = errno;
+
+	if (c)
+		ipc_conn_finalize(c, AIOCONN_LOCAL);
+	errno = error;
+}
+
+/* Is there a reason not to close the descriptors yet? TCP throws away what was sent if input is left, so it is read until EOF. */
+static bool undelivered(const struct aioconn *c)
+{
+	if (c->peer_gone)
+		return false;
+	if (c->out.count)
+		return true;
+	return c->own.r.kind == IPC_FD_SOCKET && c->reads && c->writes && !c->in.eof && !c->ended;
+}
+
+static int begin_close(struct aioconn *c)
+{
+	c->corked = false;
+	c->closing = true;
+	if (ipc_conn_say_goodbye(c) < 0)
+		return -1;
+	ipc_conn_flush(c);
+	return 0;
+}
+
+static int close_waiting(struct aioconn *c, int64_t deadline)
+{
+	if (begin_close(c) < 0)
+		return -1;
+	if (undelivered(c) && ipc_conn_wait_allowed(c, deadline) < 0)
+		return -1;
+	while (undelivered(c))
+		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+			return -1;
+	if (c->lost_output) {
+		errno = EPIPE;
+		return -1;
+	}
+	return 0;
+}
+
+int aioconn_close(struct aioconn *c, int64_t deadline)
+{
+	int r, error;
+
+	if (!c)
+		return 0;
+	if (ipc_deadline_check(deadline) < 0)
+		return -1;
+	if (ipc_own_check(&c->own) < 0) {
+		aioconn_abort(c);
+		return -1;
+	}
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	r = close_waiting(c, deadline);
+	error = errno;
+	ipc_conn_finalize(c, AIOCONN_LOCAL);
+	ipc_conn_leave(c);
+	errno = error;
+	return r;
+}
+
+void ipc_conn_finish_turn(struct aioconn *c)
+{
+	int64_t left = ipc_deadline_left(c->deadline);
+
+	if (!undelivered(c)) {
+		ipc_conn_finalize(c, c->lost_output ? AIOCONN_LOST : AIOCONN_LOCAL);
+	} else if (left == 0) {
+		c->why = "the deadline passed before everything had left";
+		ipc_conn_finalize(c, AIOCONN_LOST);
+	} else if (left > 0) {
+		ipc_watch_after(c->turn, left);
+	}
+}
+
+int aioconn_finish(struct aioconn *c, int64_t deadline)
+{
+	if (!c)
+		return 0;
+	if (ipc_deadline_check(deadline) < 0)
+		return -1;
+	if (ipc_own_check(&c->own) < 0) {
+		aioconn_abort(c);
+		return -1;
+	}
+	if (!c->base) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (c->gone)
+		return 0;
+	if (begin_close(c) < 0) {
+		aioconn_abort(c);
+		errno = ENOMEM;
+		return -1;
+	}
+	c->finishing = true;
+	c->deadline = deadline;
+	ipc_conn_interest(c);
+	ipc_conn_soon(c);
+	return 0;
+}

@@ -1,0 +1,269 @@
+/* The life of a connection: opening an end, settings, and what it tells of itself. How it ends is in close.c. */
+#include "ipc/conn/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ipc/end/end.h"
+#include "ipc/end/wait.h"
+
+#define MESSAGE_MOST ((size_t)1 << 30)
+#define QUEUE_DEFAULT ((size_t)1 << 20)
+#define SPIN_MOST 1000
+
+void ipc_conn_hold(struct aioconn *c)
+{
+	c->holds++;
+}
+
+void ipc_conn_release(struct aioconn *c)
+{
+	if (--c->holds)
+		return;
+	free(c->fds);
+	free(c);
+}
+
+int ipc_conn_enter(struct aioconn *c)
+{
+	uint64_t me = ipc_thread_serial(), nobody = 0;
+
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	if (!c->base && !atomic_compare_exchange_strong(&c->caller, &nobody, me) && nobody != me) {
+		errno = EBUSY;
+		return -1;
+	}
+	if (c->gone) {
+		errno = EPIPE;
+		return -1;
+	}
+	c->holds++;
+	c->calls++;
+	return 0;
+}
+
+void ipc_conn_leave(struct aioconn *c)
+{
+	if (--c->calls == 0 && !c->base)
+		atomic_store(&c->caller, 0);
+	ipc_conn_release(c);
+}
+
+static int make_watches(struct aioconn *c)
+{
+	int r = c->own.r.fd, w = c->own.w.fd;
+
+	c->turn = ipc_watch_new(c->base, -1, ipc_conn_on_turn, c);
+	if (!c->turn)
+		return -1;
+	if (r >= 0 && !(c->read_watch = ipc_watch_new(c->base, r, ipc_conn_on_ready, c)))
+		return -1;
+	if (w >= 0 && w != r && !(c->write_watch = ipc_watch_new(c->base, w, ipc_conn_on_ready, c)))
+		return -1;
+	return 0;
+}
+
+static struct aioconn *new_conn(struct event_base *base)
+{
+	struct aioconn *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->base = base;
+	ipc_in_init(&c->in);
+	c->inbox_limit = c->outbox_limit = QUEUE_DEFAULT;
+	c->send_wait = AIOIPC_FOREVER;
+	c->refused = 1; /* on_writable is due once after opening */
+	c->why = "";
+	c->holds = 1;
+	c->trace = ipc_trace_wanted();
+	return c;
+}
+
+struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
+{
+	struct aioconn *c;
+
+	if (base && ipc_watch_base_ok(base) < 0)
+		return NULL;
+	c = new_conn(base);
+	if (!c)
+		return NULL;
+	if (ipc_own_transfer(&c->own, &end->own) < 0)
+		goto fail;
+	if (ipc_own_set_nonblock(&c->own) < 0 || (base && make_watches(c) < 0))
+		goto fail_transferred;
+	c->reads = c->own.r.fd >= 0;
+	c->writes = c->own.w.fd >= 0;
+	c->blocking_reads = c->reads && ipc_os_can_block(c->own.r.fd, c->own.r.kind);
+	ipc_conn_interest(c);
+	ipc_end_dispose(end);
+	return c;
+
+fail_transferred:
+	ipc_watch_free(c->write_watch);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->turn);
+	ipc_own_transfer(&end->own, &c->own);
+fail:
+	free(c);
+	return NULL;
+}
+
+int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb *on_writable,
+			  aioconn_close_cb *on_close, void *arg)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	c->on_msg = on_msg;
+	c->on_writable = on_writable;
+	c->on_close = on_close;
+	c->arg = arg;
+	ipc_conn_soon(c);
+	return 0;
+}
+
+static int unused(const struct aioconn *c)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	if (c->used) {
+		errno = EBUSY;
+		return -1;
+	}
+	return 0;
+}
+
+int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, const char *delimiter)
+{
+	size_t len = delimiter ? strlen(delimiter) : 1;
+
+	if (unused(c) < 0)
+		return -1;
+	if (f < AIOCONN_MESSAGES || f > AIOCONN_BYTES || len == 0 || len > IPC_DELIMITER_MOST) {
+		errno = EINVAL;
+		return -1;
+	}
+	c->in.framing = f;
+	c->in.delimiter_len = len;
+	memcpy(c->in.delimiter, delimiter ? delimiter : "\n", len);
+	return 0;
+}
+
+int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
+{
+	if (unused(c) < 0)
+		return -1;
+	if (most_queued > IPC_FDS_MOST) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!c->reads || c->own.r.kind != IPC_FD_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (most_queued && !c->fds && !(c->fds = calloc(1, sizeof *c->fds)))
+		return -1;
+	if (!most_queued) {
+		free(c->fds);
+		c->fds = NULL;
+	}
+	c->in.fds_limit = most_queued;
+	return 0;
+}
+
+int aioconn_set_send_wait(struct aioconn *c, int64_t ms)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	if (ms < 0 && ms != AIOIPC_FOREVER) {
+		errno = EINVAL;
+		return -1;
+	}
+	c->send_wait = ms;
+	return 0;
+}
+
+int aioconn_set_spin(struct aioconn *c, unsigned us)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	if (us > SPIN_MOST) {
+		errno = EINVAL;
+		return -1;
+	}
+	c->spin = (int64_t)us * 1000;
+	return 0;
+}
+
+int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *l)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	if (l->size != sizeof *l || l->message > MESSAGE_MOST || l->line > MESSAGE_MOST) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (l->message)
+		c->in.message_limit = l->message;
+	if (l->line)
+		c->in.line_limit = l->line;
+	if (l->inbox)
+		c->inbox_limit = l->inbox;
+	if (l->outbox)
+		c->outbox_limit = l->outbox;
+	ipc_conn_soon(c);
+	return 0;
+}
+
+int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
+{
+	struct aioconn_stats s = {
+		.size = stats->size,
+		.msgs_in = c->msgs_in,
+		.msgs_out = c->msgs_out,
+		.bytes_in = c->bytes_in,
+		.bytes_out = c->bytes_out,
+		.refused = c->refusals,
+		.queued_in = c->inbox.bytes + ipc_in_held(&c->in),
+		.queued_out = c->out.bytes,
+		.peak_in = c->peak_in,
+		.peak_out = c->peak_out,
+	};
+
+	if (stats->size < sizeof s.size || stats->size > sizeof s) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(stats, &s, stats->size);
+	return 0;
+}
+
+int aioconn_peer_cred(const struct aioconn *c, pid_t *pid, uid_t *uid, gid_t *gid)
+{
+	if (ipc_own_check(&c->own) < 0)
+		return -1;
+	return ipc_os_peer_cred(aioconn_fd(c), pid, uid, gid);
+}
+
+const char *aioconn_why(const struct aioconn *c)
+{
+	return c->why;
+}
+
+void *aioconn_arg(const struct aioconn *c)
+{
+	return c->arg;
+}
+
+struct event_base *aioconn_base(const struct aioconn *c)
+{
+	return c->base;
+}
+
+int aioconn_fd(const struct aioconn *c)
+{
+	return c->own.r.fd >= 0 ? c->own.r.fd : c->own.w.fd;
+}

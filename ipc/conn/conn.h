@@ -1,0 +1,149 @@
+/*
+ * The inside of a connection, shared by the files of this folder:
+ *
+ *   conn.c     its life: opening, settings, what it tells of itself
+ *   io.c       reading from and writing to the kernel, watches, and waiting for them
+ *   turn.c     what a turn of the loop does: callbacks, and how the end is told
+ *   send.c     putting messages into the queue, at once or later
+ *   recv.c     taking messages out
+ *   stream.c   reading as from a stream
+ *   close.c    goodbye, close, finish, abort
+ *
+ * Rules: callbacks are called from turn.c only (but LOCAL from close.c), and never nested. Whoever may call one
+ * holds the connection meanwhile, so that its memory stays when the callback frees it; c->gone says so afterwards.
+ */
+#ifndef IPC_CONN_CONN_H
+#define IPC_CONN_CONN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+
+#include <aioipc/conn.h>
+#include <aioipc/msg.h>
+
+#include "ipc/end/own.h"
+#include "ipc/end/watch.h"
+#include "ipc/wire/in.h"
+#include "ipc/wire/out.h"
+
+/* Messages that were received before anyone asked for them, in order. */
+struct ipc_inbox {
+	struct aiomsg **ring; /* from the pool */
+	size_t block, room, head, count;
+	size_t bytes; /* charged */
+	unsigned fds;
+};
+
+struct aioconn {
+	struct ipc_own own;
+	struct event_base *base;
+	struct ipc_watch *read_watch;  /* of a socket this one sees to both directions */
+	struct ipc_watch *write_watch; /* of a pipe that is written to */
+	struct ipc_watch *turn;        /* no descriptor: the end of this turn, or later */
+
+	aioconn_msg_cb *on_msg;
+	aioconn_cb *on_writable;
+	aioconn_close_cb *on_close;
+	void *arg;
+
+	struct ipc_in in;
+	struct ipc_inbox inbox;
+	struct ipc_fdlist *fds; /* received, but of no message yet; NULL unless allowed */
+	struct ipc_out out;
+	size_t inbox_limit, outbox_limit;
+	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */
+	int64_t spin;      /* nanoseconds */
+	int64_t deadline;  /* of finish */
+
+	enum aioconn_cause cause;
+	int end_error; /* what recv says after the end; 0 for CLEAN */
+	const char *why;
+	size_t goodbye_len; /* of our goodbye, once said: no loss if it does not arrive */
+	size_t refused;     /* on_writable is due when so much fits; 0 not wanted */
+	unsigned turn_sent; /* messages in this turn */
+	unsigned holds, calls;
+	_Atomic(uint64_t) caller; /* serial of the thread that is in a call, where there is no base; 0 */
+
+	bool reads, writes; /* its directions */
+	bool used;          /* framing and allow_fds are settled */
+	bool prefaced;      /* our preface is queued */
+	bool said_goodbye;  /* nothing can be sent behind it */
+	bool write_closed;  /* the goodbye left, and the direction is shut */
+	bool peer_gone;     /* writing is of no use any more */
+	bool ended;         /* nothing more will be read: cause */
+	bool told;          /* on_close was called */
+	bool gone;          /* closed or aborted; only holders still see it */
+	bool closing;       /* in close or finish: what comes in is of no interest */
+	bool finishing;
+	bool paused;
+	bool kept;    /* on_msg gave a message back: it is the inbox' first */
+	bool calling; /* a callback is running */
+	bool keep;    /* aioconn_keep was called in it */
+	bool corked;
+	bool burst;          /* two or more messages left in the last turn that sent */
+	bool blocked;        /* the kernel took less than was offered: wait until it is writable */
+	bool more;           /* messages are left for the next turn */
+	bool lost_output;    /* something that was taken for sending never left */
+	bool reset;          /* the stream ended by an error, not by EOF */
+	bool blocking_reads; /* ipc_os_read_blocking may be used */
+	bool receiving;      /* a call waits for input */
+	bool trace;
+
+	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, refusals;
+	size_t peak_in, peak_out;
+};
+
+/* conn.c */
+int ipc_conn_enter(struct aioconn *c);  /* ECHILD, EBUSY; holds */
+void ipc_conn_leave(struct aioconn *c); /* keeps errno */
+void ipc_conn_hold(struct aioconn *c);
+void ipc_conn_release(struct aioconn *c);
+
+/* io.c: only wait calls back */
+int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */
+int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1/EPIPE: the peer is gone */
+void ipc_conn_drop_output(struct aioconn *c);  /* nothing can be written any more */
+void ipc_conn_lose_peer(struct aioconn *c);    /* the same, because writing failed */
+void ipc_conn_check_reader(struct aioconn *c); /* of a pipe that is only written to: is it still there? */
+void ipc_conn_interest(struct aioconn *c);     /* what the loop should wait for */
+void ipc_conn_soon(struct aioconn *c);         /* a turn, behind what is due now */
+int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);
+/* Waits for room or input, moves both directions, calls back. Errno: ETIMEDOUT, EINTR, EPIPE (gone), ENOMEM. */
+int ipc_conn_wait(struct aioconn *c, int64_t deadline);
+
+/* turn.c */
+bool ipc_conn_has_room(const struct aioconn *c, size_t size); /* would the queue take so many bytes? */
+void ipc_conn_turn(struct aioconn *c);                        /* calls back what is due */
+void ipc_conn_on_turn(short what, void *arg);
+void ipc_conn_on_ready(short what, void *arg);
+int ipc_conn_stow(struct aioconn *c); /* moves what arrived to the inbox, while there is room; -1/ENOMEM */
+int ipc_conn_next(struct aioconn *c,
+		  struct aiomsg **m); /* 1, 0, -1/ENOMEM; a broken stream ends the connection */
+void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why);
+
+/* recv.c */
+int ipc_conn_begin_receive(struct aioconn *c,
+			   int64_t deadline); /* enters, and claims the right to wait for input */
+void ipc_conn_end_receive(struct aioconn *c);
+
+/* close.c */
+int ipc_conn_say_goodbye(struct aioconn *c);
+void ipc_conn_shut_written(struct aioconn *c); /* when the goodbye left: shuts the direction */
+void ipc_conn_finish_turn(struct aioconn *c);
+void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause);
+
+/* inbox.c */
+int ipc_inbox_prepare(struct ipc_inbox *box);                 /* room for one more; -1/ENOMEM */
+void ipc_inbox_push(struct ipc_inbox *box, struct aiomsg *m); /* takes the reference over; prepared before */
+void ipc_inbox_unshift(struct ipc_inbox *box, struct aiomsg *m); /* the same, in front */
+struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box);
+void ipc_inbox_free(struct ipc_inbox *box);
+
+/* trace.c */
+bool ipc_trace_wanted(void);
+void ipc_trace(const struct aioconn *c, const char *direction, const char *kind, size_t len, unsigned nfds);
+
+#endif

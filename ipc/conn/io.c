@@ -1,0 +1,281 @@
+/* A connection and the kernel: reading, writing, what the loop watches, and waiting. Calls nobody back, but through ipc_conn_wait(). */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+
+#define IOV_MOST 16
+
+static bool inbox_full(const struct aioconn *c)
+{
+	return c->inbox.count &&
+	       (c->inbox.bytes >= c->inbox_limit || (c->fds && c->inbox.fds >= c->in.fds_limit));
+}
+
+/* Should more be read now? */
+static bool wants_input(const struct aioconn *c)
+{
+	if (!c->reads || c->ended || c->in.eof)
+		return false;
+	if (c->closing)
+		return true;
+	if (c->paused && !c->receiving)
+		return false;
+	return !inbox_full(c) && !ipc_in_full(&c->in);
+}
+
+/* Descriptors came with a read. They wait for the frame that claims them. */
+static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
+{
+	unsigned i, left = c->closing ? 0 : c->in.fds_limit - c->fds->n;
+
+	if (got->n <= left && !got->cut) {
+		memcpy(c->fds->fd + c->fds->n, got->fd, got->n * sizeof got->fd[0]);
+		c->fds->n += got->n;
+		return;
+	}
+	for (i = 0; i < got->n; i++)
+		close(got->fd[i]);
+	if (!c->closing)
+		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "more descriptors than frames and limit allow");
+}
+
+static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n, bool block)
+{
+	struct ipc_fdlist got, *fds = c->fds ? &got : NULL;
+	const struct ipc_fd *r = &c->own.r;
+	ssize_t len;
+
+	got.n = 0;
+	got.cut = false;
+	len = block ? ipc_os_read_blocking(r->fd, iov, n, fds) : ipc_os_readv(r->fd, r->kind, iov, n, fds);
+	if (len >= 0 && fds && (got.n || got.cut))
+		queue_fds(c, &got);
+	return len;
+}
+
+static void arrived(struct aioconn *c, size_t n)
+{
+	size_t held;
+
+	c->bytes_in += n;
+	ipc_in_filled(&c->in, n);
+	if (c->closing)
+		ipc_in_drop(&c->in);
+	held = c->inbox.bytes + ipc_in_held(&c->in);
+	if (held > c->peak_in)
+		c->peak_in = held;
+}
+
+/* As ipc_conn_fill(); blocking it may also be -1/EINTR. */
+static int fill(struct aioconn *c, bool block)
+{
+	struct iovec iov[2];
+	ssize_t n;
+	int room;
+
+	c->used = true;
+	room = ipc_in_room(&c->in, iov);
+	if (room == 0) {
+		if (ipc_conn_stow(c) < 0)
+			return -1;
+		room = ipc_in_room(&c->in, iov);
+	}
+	if (room <= 0)
+		return room;
+	n = read_into(c, iov, room, block);
+	if (n > 0) {
+		arrived(c, (size_t)n);
+		return 1;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	if (n < 0 && errno == EINTR)
+		return -1;
+	c->in.eof = true;
+	c->reset = n < 0;
+	return 0;
+}
+
+int ipc_conn_fill(struct aioconn *c)
+{
+	return wants_input(c) ? fill(c, false) : 0;
+}
+
+void ipc_conn_drop_output(struct aioconn *c)
+{
+	if (c->out.bytes > c->goodbye_len)
+		c->lost_output = true;
+	c->peer_gone = true;
+	c->blocked = false;
+	ipc_out_free(&c->out);
+}
+
+void ipc_conn_lose_peer(struct aioconn *c)
+{
+	ipc_conn_drop_output(c);
+	if (!c->reads)
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed its reading end");
+}
+
+void ipc_conn_check_reader(struct aioconn *c)
+{
+	struct pollfd p = {.fd = c->own.w.fd};
+
+	if (c->reads || c->peer_gone || c->own.w.fd < 0)
+		return;
+	if (ipc_os_poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+		ipc_conn_lose_peer(c);
+}
+
+/* The descriptors that go along with the next write. */
+static unsigned list_fds(const struct aiomsg *m, int *fd)
+{
+	unsigned i, n = m ? m->fds->n : 0;
+
+	for (i = 0; i < n; i++)
+		fd[i] = atomic_load(&m->fds->fd[i]);
+	return n;
+}
+
+static ssize_t write_some(struct aioconn *c, size_t *offered)
+{
+	struct iovec iov[IOV_MOST];
+	const struct aiomsg *carrier;
+	int fd[IPC_FDS_MOST], n = ipc_out_iov(&c->out, iov, IOV_MOST, &carrier), i;
+
+	for (*offered = 0, i = 0; i < n; i++)
+		*offered += iov[i].iov_len;
+	return ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, n, fd, list_fds(carrier, fd));
+}
+
+int ipc_conn_flush(struct aioconn *c)
+{
+	c->blocked = false;
+	while (c->out.count && !c->blocked) {
+		size_t offered;
+		ssize_t n = write_some(c, &offered);
+
+		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+			ipc_conn_lose_peer(c);
+			break;
+		}
+		if (n > 0) {
+			c->bytes_out += (size_t)n;
+			ipc_out_wrote(&c->out, (size_t)n);
+		}
+		c->blocked = n < (ssize_t)offered;
+	}
+	if (c->peer_gone) {
+		errno = EPIPE;
+		return -1;
+	}
+	ipc_conn_shut_written(c);
+	return 0;
+}
+
+void ipc_conn_interest(struct aioconn *c)
+{
+	short in = wants_input(c) ? EV_READ : 0, out = c->blocked ? EV_WRITE : 0;
+
+	if (!c->base || c->gone)
+		return;
+	if (c->read_watch && c->own.r.fd == c->own.w.fd) {
+		ipc_watch_want(c->read_watch, in | out);
+		return;
+	}
+	if (c->read_watch)
+		ipc_watch_want(c->read_watch, in);
+	if (c->write_watch) /* a pipe without a reader shows as an error to whoever watches */
+		ipc_watch_want(c->write_watch,
+			       c->reads || c->own.w.kind != IPC_FD_PIPE ? out : out | EV_READ);
+}
+
+void ipc_conn_soon(struct aioconn *c)
+{
+	if (c->turn)
+		ipc_watch_soon(c->turn);
+}
+
+int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
+{
+	if (c->calling && deadline != AIOIPC_NOW) {
+		errno = EDEADLK;
+		return -1;
+	}
+	return ipc_wait_allowed(c->base, deadline);
+}
+
+/* What poll should look at: how many. Room that a blocked writer waits for counts as output. */
+static nfds_t poll_set(const struct aioconn *c, struct pollfd p[2])
+{
+	short in = wants_input(c) ? POLLIN : 0, out = c->out.count ? POLLOUT : 0;
+	nfds_t n = 0;
+
+	if (c->own.r.fd >= 0 && c->own.r.fd == c->own.w.fd)
+		in = out = (short)(in | out);
+	if (in && c->own.r.fd >= 0)
+		p[n++] = (struct pollfd){.fd = c->own.r.fd, .events = in};
+	if (c->own.w.fd >= 0 && c->own.w.fd != c->own.r.fd && (out || !c->reads))
+		p[n++] = (struct pollfd){.fd = c->own.w.fd, .events = out};
+	return n;
+}
+
+/* Polls the input without sleeping, for those who asked for it. True when something came. */
+static bool spun(struct aioconn *c)
+{
+	int64_t until;
+
+	if (!c->spin || !c->receiving)
+		return false;
+	until = ipc_os_now() + c->spin;
+	do {
+		if (ipc_conn_fill(c) != 0 || c->in.eof)
+			return true;
+	} while (ipc_os_now() < until);
+	return false;
+}
+
+/* One system call that waits and reads, where nothing else is to be waited for. */
+static bool may_block_in_read(const struct aioconn *c, int64_t deadline)
+{
+	return c->receiving && c->blocking_reads && deadline == AIOIPC_FOREVER && !c->out.count &&
+	       wants_input(c);
+}
+
+static int wait_ready(struct aioconn *c, int64_t deadline)
+{
+	struct pollfd p[2];
+	nfds_t n;
+
+	if (spun(c))
+		return 0;
+	if (may_block_in_read(c, deadline))
+		return fill(c, true) < 0 ? -1 : 0;
+	if (c->in.start == c->in.end)
+		ipc_in_rest(&c->in);
+	n = poll_set(c, p);
+	if (ipc_wait(p, n, deadline) < 0)
+		return -1;
+	if (c->out.count)
+		ipc_conn_flush(c);
+	ipc_conn_check_reader(c);
+	return ipc_conn_fill(c) < 0 ? -1 : 0;
+}
+
+int ipc_conn_wait(struct aioconn *c, int64_t deadline)
+{
+	if (c->more)
+		c->more = false;
+	else if (wait_ready(c, deadline) < 0)
+		return -1;
+	ipc_conn_turn(c);
+	if (c->gone) {
+		errno = EPIPE;
+		return -1;
+	}
+	ipc_conn_interest(c);
+	return 0;
+}

@@ -1,0 +1,129 @@
+/* Taking messages out: recv, and what decides whether a callback sees them first. */
+#include <errno.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+
+/* What recv says when nothing more will come. */
+static int ended(const struct aioconn *c)
+{
+	if (c->cause == AIOCONN_CLEAN)
+		return 0;
+	errno = c->end_error;
+	return -1;
+}
+
+int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline)
+{
+	int error = 0;
+
+	if (ipc_deadline_check(deadline) < 0 || ipc_conn_enter(c) < 0)
+		return -1;
+	if (!c->reads)
+		error = EBADF;
+	else if (c->receiving)
+		error = c->calling ? EDEADLK : EBUSY;
+	if (error) {
+		ipc_conn_leave(c);
+		errno = error;
+		return -1;
+	}
+	c->receiving = true;
+	if (c->corked) {
+		c->corked = false;
+		ipc_conn_flush(c);
+	}
+	return 0;
+}
+
+/* What became due by it: on_close, where no loop does it, and reading again, where the inbox was full. */
+void ipc_conn_end_receive(struct aioconn *c)
+{
+	int error = errno;
+
+	c->receiving = false;
+	if (!c->base && c->ended)
+		ipc_conn_turn(c);
+	if (!c->gone) {
+		ipc_conn_interest(c);
+		if (c->in.eof || c->ended)
+			ipc_conn_soon(c);
+	}
+	ipc_conn_leave(c);
+	errno = error;
+}
+
+/* The next message, unless the callback is to see it first: 1, 0, -1/ENOMEM. */
+static int take(struct aioconn *c, struct aiomsg **m)
+{
+	int r;
+
+	if (c->on_msg && !c->kept && !c->paused && !c->calling)
+		return 0;
+	r = ipc_conn_next(c, m);
+	if (r != 1)
+		return r;
+	c->msgs_in++;
+	if (c->kept) {
+		c->kept = false;
+		ipc_conn_soon(c);
+	}
+	return 1;
+}
+
+static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
+{
+	for (;;) {
+		int r;
+
+		if (c->on_msg) {
+			ipc_conn_turn(c);
+			if (c->gone) {
+				errno = EPIPE;
+				return -1;
+			}
+		}
+		r = take(c, m);
+		if (r)
+			return r;
+		if (c->ended && c->inbox.count == 0)
+			return ended(c);
+		if (ipc_conn_wait_allowed(c, deadline) < 0 || ipc_conn_wait(c, deadline) < 0)
+			return -1;
+	}
+}
+
+int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
+{
+	int r;
+
+	if (ipc_conn_begin_receive(c, deadline) < 0)
+		return -1;
+	r = receive(c, m, deadline);
+	ipc_conn_end_receive(c);
+	return r;
+}
+
+void aioconn_keep(struct aioconn *c)
+{
+	c->keep = c->calling;
+}
+
+void aioconn_pause(struct aioconn *c)
+{
+	if (ipc_own_check(&c->own) < 0 || c->gone)
+		return;
+	c->paused = true;
+	ipc_conn_interest(c);
+}
+
+void aioconn_resume(struct aioconn *c)
+{
+	if (ipc_own_check(&c->own) < 0 || c->gone)
+		return;
+	c->paused = false;
+	c->kept = false;
+	c->more = true;
+	ipc_conn_interest(c);
+	ipc_conn_soon(c);
+}

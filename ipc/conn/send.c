@@ -1,0 +1,448 @@
+/* Sending: putting messages into the queue, waiting for room there, and deciding when they leave. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+#include "ipc/wire/frame.h"
+#include "ipc/wire/image.h"
+
+#define BATCH ((size_t)32 * 1024)  /* so much that waits for the end of the turn leaves now */
+#define DIRECT ((size_t)16 * 1024) /* from here on the kernel copies straight from the caller */
+#define BY_REFERENCE ((size_t)4 * 1024)
+
+/* What stands in front of a payload, and behind it. */
+struct envelope {
+	size_t head, len, tail;
+};
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* Why this can't be sent, whatever room there is. */
+static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
+{
+	if (!c->writes)
+		return fail(EBADF);
+	if (c->gone || c->said_goodbye || c->peer_gone)
+		return fail(EPIPE);
+	if (c->in.framing != AIOCONN_MESSAGES && kind != IPC_KIND_BYTES)
+		return fail(EINVAL);
+	if (len > (c->in.framing == AIOCONN_LINES ? c->in.line_limit : c->in.message_limit))
+		return fail(EMSGSIZE);
+	return 0;
+}
+
+static struct envelope envelope_of(const struct aioconn *c, size_t len)
+{
+	struct envelope e = {.len = len};
+
+	if (c->in.framing == AIOCONN_MESSAGES)
+		e.head = IPC_FRAME_LEN + (c->prefaced ? 0 : IPC_PREFACE_LEN);
+	else if (c->in.framing == AIOCONN_LINES)
+		e.tail = c->in.delimiter_len;
+	return e;
+}
+
+static int refuse(struct aioconn *c, size_t size, int error)
+{
+	c->refusals++;
+	c->refused = size;
+	ipc_conn_interest(c);
+	return fail(error);
+}
+
+static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
+{
+	int64_t deadline;
+
+	if (ipc_conn_has_room(c, size))
+		return 0;
+	if (ipc_conn_flush(c) < 0)
+		return -1;
+	if (ipc_conn_has_room(c, size))
+		return 0;
+	if (c->send_wait == 0 || c->calling || ipc_in_callback(c->base))
+		return refuse(c, size, EAGAIN);
+	deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
+	while (!ipc_conn_has_room(c, size)) {
+		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+			return errno == ETIMEDOUT ? refuse(c, size, ETIMEDOUT) : -1;
+		if (check(c, kind, 0) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static unsigned char *put_head(struct aioconn *c, unsigned char *at, enum ipc_kind kind, size_t len,
+			       unsigned nfds)
+{
+	struct ipc_frame f = {.length = (uint32_t)len, .kind = (uint8_t)kind, .nfds = (uint8_t)nfds};
+
+	if (c->in.framing != AIOCONN_MESSAGES)
+		return at;
+	if (!c->prefaced) {
+		memcpy(at, ipc_preface, IPC_PREFACE_LEN);
+		at += IPC_PREFACE_LEN;
+	}
+	ipc_frame_write(at, &f);
+	return at + IPC_FRAME_LEN;
+}
+
+/*
+ * Makes room for one message and writes what stands in front of it. The place for @inside bytes of
+ * the payload follows; the rest of its @len is appended by the caller. NULL with errno.
+ */
+static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, size_t inside, unsigned nfds,
+			    struct envelope *e)
+{
+	unsigned char *at;
+
+	if (check(c, kind, len) < 0)
+		return NULL;
+	*e = envelope_of(c, len);
+	if (wait_for_room(c, kind, e->head + len + e->tail) < 0)
+		return NULL;
+	*e = envelope_of(c, len); /* a callback may have sent the preface meanwhile */
+	at = ipc_out_reserve(&c->out, e->head + inside + e->tail);
+	return at ? put_head(c, at, kind, len, nfds) : NULL;
+}
+
+/* Without a base a message is written before the call returns, as long as it may wait. */
+static void write_out(struct aioconn *c)
+{
+	int64_t deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
+
+	ipc_conn_flush(c);
+	while (c->out.count && !c->calling && c->send_wait != 0)
+		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+			return;
+}
+
+/* A message is in the queue: does it leave at once? */
+static void leave(struct aioconn *c)
+{
+	if (c->corked)
+		return;
+	if (!c->base) {
+		write_out(c);
+		return;
+	}
+	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= BATCH)) {
+		ipc_conn_flush(c);
+		if (c->blocked)
+			ipc_conn_interest(c);
+	}
+	c->turn_sent++;
+	ipc_conn_soon(c);
+}
+
+static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
+{
+	c->used = c->prefaced = true;
+	c->msgs_out++;
+	if (c->out.bytes > c->peak_out)
+		c->peak_out = c->out.bytes;
+	if (c->trace)
+		ipc_trace(c, ">", what, len, nfds);
+	leave(c);
+	return 0;
+}
+
+static int send_values(struct aioconn *c, const char *format, va_list ap)
+{
+	struct envelope e;
+	unsigned char *at;
+	va_list again;
+	size_t len;
+
+	va_copy(again, ap);
+	if (ipc_image_size(format, again, &len) < 0) {
+		va_end(again);
+		return -1;
+	}
+	va_end(again);
+	at = begin(c, IPC_KIND_TPL, len, len, 0, &e);
+	if (!at)
+		return -1;
+	ipc_image_write(at, len, format, ap);
+	ipc_out_commit(&c->out, e.head + len, NULL);
+	return posted(c, format, len, 0);
+}
+
+int aioconn_send(struct aioconn *c, const char *format, ...)
+{
+	va_list ap;
+	int r;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	va_start(ap, format);
+	r = send_values(c, format, ap);
+	va_end(ap);
+	ipc_conn_leave(c);
+	return r;
+}
+
+/* A large message into an empty queue: what the kernel takes at once is never copied here. */
+static int write_direct(struct aioconn *c, unsigned char *at, const struct envelope *e,
+			const unsigned char *data)
+{
+	unsigned char *head = at - e->head;
+	struct iovec iov[3] = {{head, e->head}, {(void *)(uintptr_t)data, e->len}, {at + e->len, e->tail}};
+	ssize_t n = ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, 3, NULL, 0);
+	size_t size = e->head + e->len + e->tail, wrote, done;
+
+	if (n < 0 && errno != EAGAIN) {
+		ipc_conn_lose_peer(c);
+		return fail(EPIPE);
+	}
+	wrote = n > 0 ? (size_t)n : 0;
+	done = wrote < e->head ? 0 : wrote - e->head;
+	if (done < e->len)
+		memcpy(at + done, data + done, e->len - done);
+	c->bytes_out += wrote;
+	if (wrote < size) {
+		ipc_out_commit(&c->out, size, NULL);
+		ipc_out_wrote(&c->out, wrote);
+		c->blocked = true;
+		ipc_conn_interest(c);
+	}
+	return 0;
+}
+
+/* Would a message of this size leave at once anyway? */
+static bool goes_direct(struct aioconn *c, size_t len)
+{
+	if (len < DIRECT || c->corked || c->blocked)
+		return false;
+	if (c->out.count)
+		ipc_conn_flush(c);
+	return c->out.count == 0 && !c->peer_gone;
+}
+
+static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
+{
+	struct envelope e;
+	unsigned char *at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
+
+	if (!at)
+		return -1;
+	if (e.tail) {
+		if (len && memmem(data, len, c->in.delimiter, c->in.delimiter_len))
+			return fail(EINVAL);
+		memcpy(at + len, c->in.delimiter, e.tail);
+	}
+	if (e.head + len + e.tail == 0)
+		return 0;
+	if (goes_direct(c, len)) {
+		if (write_direct(c, at, &e, data) < 0)
+			return -1;
+		return posted(c, NULL, len, 0);
+	}
+	if (c->peer_gone)
+		return fail(EPIPE);
+	if (len)
+		memcpy(at, data, len);
+	ipc_out_commit(&c->out, e.head + len + e.tail, NULL);
+	return posted(c, NULL, len, 0);
+}
+
+int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len)
+{
+	int r;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	r = send_bytes(c, data, len);
+	ipc_conn_leave(c);
+	return r;
+}
+
+/* A message to carry duplicates of @m's descriptors until they are sent; its owner may take them meanwhile. */
+static struct aiomsg *carrier_of(const struct aiomsg *m)
+{
+	struct aiomsg *carrier = ipc_msg_alloc(IPC_KIND_BYTES, 0);
+	unsigned i;
+
+	if (!carrier)
+		return NULL;
+	for (i = 0; i < m->fds->n; i++) {
+		int fd = atomic_load(&m->fds->fd[i]);
+
+		if (fd >= 0 && aiomsg_add_fd(carrier, fd) < 0) {
+			int error = errno;
+
+			aiomsg_free(carrier);
+			errno = error;
+			return NULL;
+		}
+	}
+	return carrier;
+}
+
+/* Queues header and payload, by reference. */
+static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *carrier)
+{
+	unsigned nfds = carrier ? aiomsg_fds(carrier) : 0;
+	struct envelope e;
+	unsigned char *at = begin(c, m->kind, m->len, 0, nfds, &e);
+
+	if (!at || ipc_out_prepare(&c->out, 2) < 0)
+		return -1;
+	if (e.head)
+		ipc_out_commit(&c->out, e.head, carrier);
+	if (m->len)
+		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
+	return posted(c, aiomsg_format(m), m->len, nfds);
+}
+
+static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
+{
+	struct aiomsg *carrier;
+
+	if (c->own.w.kind != IPC_FD_UNIX || c->in.framing != AIOCONN_MESSAGES)
+		return fail(EOPNOTSUPP);
+	carrier = carrier_of(m);
+	if (!carrier)
+		return -1;
+	if (queue_msg(c, m, carrier) < 0) {
+		int error = errno;
+
+		aiomsg_free(carrier);
+		return fail(error);
+	}
+	return 0;
+}
+
+static int send_copy(struct aioconn *c, const struct aiomsg *m)
+{
+	struct envelope e;
+	unsigned char *at = begin(c, m->kind, m->len, m->len, 0, &e);
+
+	if (!at)
+		return -1;
+	memcpy(at, m->data, m->len);
+	ipc_out_commit(&c->out, e.head + m->len, NULL);
+	return posted(c, aiomsg_format(m), m->len, 0);
+}
+
+static int send_msg(struct aioconn *c, const struct aiomsg *m)
+{
+	if (m->fds && aiomsg_fds(m))
+		return send_with_fds(c, m);
+	if (c->in.framing != AIOCONN_MESSAGES && m->kind == IPC_KIND_BYTES)
+		return send_bytes(c, m->data, m->len);
+	return m->len < BY_REFERENCE ? send_copy(c, m) : queue_msg(c, m, NULL);
+}
+
+int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m)
+{
+	int r;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	r = send_msg(c, m);
+	ipc_conn_leave(c);
+	return r;
+}
+
+static struct aiomsg *values_with_fd(int fd, const char *format, va_list ap)
+{
+	struct aiomsg *m = ipc_msg_from_values(format, ap);
+
+	if (m && aiomsg_add_fd(m, fd) < 0) {
+		int error = errno;
+
+		aiomsg_free(m);
+		errno = error;
+		return NULL;
+	}
+	return m;
+}
+
+int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ...)
+{
+	struct aiomsg *m;
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	m = values_with_fd(fd, format, ap);
+	va_end(ap);
+	if (!m)
+		return -1;
+	r = aioconn_send_msg(c, m);
+	aiomsg_free(m);
+	return r;
+}
+
+static int uncork(struct aioconn *c)
+{
+	c->corked = false;
+	if (ipc_conn_flush(c) < 0)
+		return -1;
+	if (c->base)
+		ipc_conn_interest(c);
+	else
+		write_out(c);
+	return 0;
+}
+
+int aioconn_cork(struct aioconn *c, bool on)
+{
+	int r = 0;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	if (on)
+		c->corked = true;
+	else if (c->corked)
+		r = uncork(c);
+	ipc_conn_leave(c);
+	return r;
+}
+
+static int flush(struct aioconn *c, int64_t deadline)
+{
+	c->corked = false;
+	if (ipc_conn_flush(c) < 0)
+		return -1;
+	if (c->out.count && ipc_conn_wait_allowed(c, deadline) < 0)
+		return -1;
+	while (c->out.count)
+		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+			return -1;
+	return c->peer_gone ? fail(EPIPE) : 0;
+}
+
+int aioconn_flush(struct aioconn *c, int64_t deadline)
+{
+	int r;
+
+	if (ipc_deadline_check(deadline) < 0 || ipc_conn_enter(c) < 0)
+		return -1;
+	r = flush(c, deadline);
+	ipc_conn_leave(c);
+	return r;
+}
+
+int aioconn_write_eof(struct aioconn *c)
+{
+	int r;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	r = check(c, IPC_KIND_BYTES, 0);
+	if (r == 0)
+		r = ipc_conn_say_goodbye(c);
+	if (r == 0)
+		r = uncork(c);
+	ipc_conn_leave(c);
+	return r;
+}

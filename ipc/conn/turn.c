@@ -1,0 +1,300 @@
+/* What a turn does for a connection: messages to their callback, room told, the end told. The only place that calls back, but for LOCAL. */
+#include <errno.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+
+/* A connection's share of one turn, so that a flood does not starve its neighbours. */
+#define TURN_MESSAGES 1024
+#define TURN_BYTES ((size_t)256 * 1024)
+#define TURN_SPINS 64
+#define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory is short */
+
+void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	c->cause = cause;
+	c->end_error = error;
+	c->why = why;
+	if (cause == AIOCONN_CLEAN)
+		return;
+	ipc_conn_drop_output(c);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->read_watch = c->write_watch = NULL;
+	ipc_own_close_read(&c->own);
+	ipc_own_close_write(&c->own);
+}
+
+/* Everything that came is split, and nothing more comes. */
+static void end_of_stream(struct aioconn *c)
+{
+	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
+		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
+	else if (c->reset)
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "connection reset by the peer");
+	else
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
+}
+
+/* A frame said so many descriptors travel with it: they came before its last byte. */
+static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
+{
+	unsigned i;
+
+	if (c->fds->n < n) {
+		ipc_conn_end(c, AIOCONN_BAD, EBADMSG, "frame without the descriptors that it announced");
+		return -1;
+	}
+	if (ipc_msg_give_fds(m, c->fds->fd, n) < 0) {
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "no memory for descriptors");
+		return -1;
+	}
+	c->fds->n -= n;
+	for (i = 0; i < c->fds->n; i++)
+		c->fds->fd[i] = c->fds->fd[i + n];
+	return 0;
+}
+
+/* The next message of the stream: 1, 0 none (maybe the end was found), -1/ENOMEM. */
+static int split(struct aioconn *c, struct aiomsg **m)
+{
+	unsigned nfds;
+	int r = ipc_in_next(&c->in, m, &nfds);
+
+	if (r == 1 && nfds && claim_fds(c, *m, nfds) < 0) {
+		aiomsg_free(*m);
+		return 0;
+	}
+	if (r == 1 && c->trace)
+		ipc_trace(c, "<", aiomsg_format(*m), (*m)->len, nfds);
+	if (r == 0 && (c->in.eof || c->in.goodbye))
+		end_of_stream(c);
+	if (r < 0 && c->in.error) {
+		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);
+		return 0;
+	}
+	return r;
+}
+
+int ipc_conn_next(struct aioconn *c, struct aiomsg **m)
+{
+	if (c->inbox.count) {
+		*m = ipc_inbox_shift(&c->inbox);
+		return 1;
+	}
+	return split(c, m);
+}
+
+int ipc_conn_stow(struct aioconn *c)
+{
+	struct aiomsg *m;
+	int r = 0;
+
+	if (c->in.framing != AIOCONN_MESSAGES)
+		return 0;
+	while (c->inbox.bytes < c->inbox_limit && (!c->fds || c->inbox.fds < c->in.fds_limit)) {
+		if (ipc_inbox_prepare(&c->inbox) < 0)
+			return -1;
+		r = split(c, &m);
+		if (r <= 0)
+			return r;
+		ipc_inbox_push(&c->inbox, m);
+	}
+	return 0;
+}
+
+/* Goes on in a later turn of the loop: others come first. */
+static void later(struct aioconn *c, int64_t ns)
+{
+	c->more = ns == 0 || !c->turn;
+	if (c->turn)
+		ipc_watch_after(c->turn, ns);
+}
+
+static bool deliverable(const struct aioconn *c)
+{
+	return c->on_msg && !c->paused && !c->kept && !c->closing && !c->gone;
+}
+
+/* One message to the callback; it is consumed unless that kept it. */
+static void hand(struct aioconn *c, struct aiomsg *m)
+{
+	c->keep = false;
+	c->calling = true;
+	c->on_msg(c, m, c->arg);
+	c->calling = false;
+	if (c->keep && !c->gone) {
+		ipc_inbox_unshift(&c->inbox, m);
+		c->kept = true;
+		return;
+	}
+	c->msgs_in++;
+	aiomsg_free(m);
+}
+
+static void deliver(struct aioconn *c)
+{
+	size_t bytes = 0;
+	unsigned n;
+
+	for (n = 0; n < TURN_MESSAGES && bytes < TURN_BYTES; n++) {
+		struct aiomsg *m;
+		int r;
+
+		if (!deliverable(c))
+			return;
+		r = ipc_inbox_prepare(&c->inbox) < 0 ? -1 : ipc_conn_next(c, &m);
+		if (r < 0)
+			later(c, RETRY_NS);
+		if (r <= 0)
+			return;
+		bytes += m->len;
+		hand(c, m);
+	}
+	later(c, 0);
+}
+
+bool ipc_conn_has_room(const struct aioconn *c, size_t size)
+{
+	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
+}
+
+static void tell_room(struct aioconn *c)
+{
+	if (!c->refused || !c->on_writable || c->closing || c->said_goodbye || c->peer_gone || !c->writes ||
+	    !ipc_conn_has_room(c, c->refused))
+		return;
+	c->refused = 0;
+	c->calling = true;
+	c->on_writable(c, c->arg);
+	c->calling = false;
+}
+
+/* Nobody takes messages now: find out whether the stream ended behind those that wait. */
+static void look_for_end(struct aioconn *c)
+{
+	if (!c->in.eof || c->ended || c->paused || deliverable(c))
+		return;
+	if (c->in.framing != AIOCONN_MESSAGES && !c->on_msg)
+		end_of_stream(c);
+	else if (ipc_conn_stow(c) < 0)
+		later(c, RETRY_NS);
+}
+
+/* With on_msg, the answers go out and our goodbye follows, before the end is told. True when that is done. */
+static bool answered(struct aioconn *c)
+{
+	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->peer_gone)
+		return true;
+	if (ipc_conn_say_goodbye(c) < 0) {
+		later(c, RETRY_NS);
+		return false;
+	}
+	if (!c->blocked && ipc_conn_flush(c) < 0)
+		return true;
+	return c->out.count == 0;
+}
+
+static void tell_end(struct aioconn *c)
+{
+	if (!c->ended || c->told || c->closing)
+		return;
+	if (c->on_msg && (c->inbox.count || (c->in.framing != AIOCONN_MESSAGES && ipc_in_raw(&c->in))))
+		return;
+	if (!answered(c))
+		return;
+	c->told = true;
+	if (!c->on_close)
+		return;
+	c->calling = true;
+	c->on_close(c, c->cause, c->arg);
+	c->calling = false;
+}
+
+void ipc_conn_turn(struct aioconn *c)
+{
+	if (c->calling || c->gone)
+		return;
+	tell_room(c);
+	deliver(c);
+	if (c->gone)
+		return;
+	look_for_end(c);
+	tell_end(c);
+}
+
+/* A turn is over: what was queued in it leaves. */
+static void turn_over(struct aioconn *c)
+{
+	if (c->turn_sent)
+		c->burst = c->turn_sent >= 2;
+	c->turn_sent = 0;
+	if (!c->corked && !c->blocked)
+		ipc_conn_flush(c);
+}
+
+/* For those who asked for it: looks for the next input before the loop goes to sleep. */
+static void spin(struct aioconn *c)
+{
+	int64_t until = ipc_os_now() + c->spin;
+	unsigned turns = 0;
+
+	while (!c->gone && !c->ended && !c->in.eof && turns < TURN_SPINS) {
+		int r;
+
+		turn_over(c);
+		r = ipc_conn_fill(c);
+		if (r == 1 || c->in.eof) {
+			ipc_conn_turn(c);
+			turns++;
+			until = ipc_os_now() + c->spin;
+		} else if (r < 0 || ipc_os_now() >= until) {
+			return;
+		}
+	}
+}
+
+/* Calls back what is due, and says what the loop should wait for next. */
+static void settle(struct aioconn *c, bool may_spin)
+{
+	if (c->finishing && !c->gone)
+		ipc_conn_finish_turn(c);
+	else
+		ipc_conn_turn(c);
+	if (may_spin && !c->finishing)
+		spin(c);
+	if (c->gone)
+		return;
+	ipc_conn_interest(c);
+	ipc_in_rest(&c->in);
+	ipc_out_rest(&c->out);
+}
+
+void ipc_conn_on_turn(short what, void *arg)
+{
+	struct aioconn *c = arg;
+
+	(void)what;
+	c->more = false;
+	ipc_conn_hold(c);
+	turn_over(c);
+	settle(c, false);
+	ipc_conn_release(c);
+}
+
+void ipc_conn_on_ready(short what, void *arg)
+{
+	struct aioconn *c = arg;
+
+	ipc_conn_hold(c);
+	if (what & EV_WRITE)
+		ipc_conn_flush(c);
+	ipc_conn_check_reader(c);
+	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
+		later(c, RETRY_NS);
+	settle(c, c->spin > 0);
+	ipc_conn_release(c);
+}

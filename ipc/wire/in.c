@@ -1,0 +1,394 @@
+/* The splitter: see in.h. */
+#include "ipc/wire/in.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipc/wire/frame.h"
+#include "ipc/wire/pool.h"
+
+#define BUFFER ((size_t)64 * 1024)
+#define LARGE ((size_t)4 * 1024) /* from here on a message that is not whole yet gets its own memory */
+
+void ipc_in_init(struct ipc_in *in)
+{
+	memset(in, 0, sizeof *in);
+	in->framing = AIOCONN_MESSAGES;
+	in->delimiter[0] = '\n';
+	in->delimiter_len = 1;
+	in->message_limit = (size_t)16 << 20;
+	in->line_limit = (size_t)64 << 10;
+	in->window = BUFFER;
+}
+
+void ipc_in_free(struct ipc_in *in)
+{
+	ipc_pool_put(in->buf, in->block);
+	in->buf = NULL;
+	in->start = in->end = in->block = 0;
+	aiomsg_free(in->large);
+	in->large = NULL;
+}
+
+void ipc_in_drop(struct ipc_in *in)
+{
+	in->start = in->end;
+	aiomsg_free(in->large);
+	in->large = NULL;
+}
+
+void ipc_in_rest(struct ipc_in *in)
+{
+	if (in->start != in->end || !in->buf)
+		return;
+	ipc_pool_put(in->buf, in->block);
+	in->buf = NULL;
+	in->start = in->end = in->block = in->searched = 0;
+}
+
+size_t ipc_in_held(const struct ipc_in *in)
+{
+	return ipc_in_raw(in) + (in->large ? in->large_have : 0);
+}
+
+__attribute__((format(printf, 3, 4))) static int broken(struct ipc_in *in, int error, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(in->why, sizeof in->why, format, ap);
+	va_end(ap);
+	in->error = error;
+	errno = error;
+	return -1;
+}
+
+int ipc_in_reserve(struct ipc_in *in, size_t n)
+{
+	size_t held = ipc_in_raw(in), block;
+	unsigned char *buf;
+
+	if (in->buf && in->block >= n)
+		return 0;
+	buf = ipc_pool_get(n, &block);
+	if (!buf)
+		return -1;
+	if (held)
+		memcpy(buf, in->buf + in->start, held);
+	ipc_pool_put(in->buf, in->block);
+	in->buf = buf;
+	in->block = block;
+	in->start = 0;
+	in->end = held;
+	return 0;
+}
+
+/* Moves what is left to the front, where that makes room for little work. */
+static void compact(struct ipc_in *in)
+{
+	size_t held = ipc_in_raw(in), room = in->block - in->end;
+
+	if (held && room && (room >= BUFFER / 2 || held >= BUFFER / 2))
+		return;
+	if (in->start && held)
+		memmove(in->buf, in->buf + in->start, held);
+	in->start = 0;
+	in->end = held;
+}
+
+/* A stream's buffer may grow until it holds one line of the longest kind. */
+static int widen(struct ipc_in *in)
+{
+	size_t most = in->line_limit + 1;
+
+	if (in->framing == AIOCONN_MESSAGES || in->block >= most)
+		return 0;
+	return ipc_in_reserve(in, in->block * 2 < most ? in->block * 2 : most);
+}
+
+static int large_room(struct ipc_in *in, struct iovec *iov)
+{
+	size_t room = ipc_msg_room(in->large);
+
+	if (in->large_have == in->large->len)
+		return 0;
+	if (in->large_have == room) {
+		size_t want = room * 2 < in->large->len ? room * 2 : in->large->len;
+
+		if (ipc_msg_grow(&in->large, want, in->large_have) < 0)
+			return -1;
+		room = ipc_msg_room(in->large);
+	}
+	if (room > in->large->len)
+		room = in->large->len;
+	iov->iov_base = in->large->data + in->large_have;
+	iov->iov_len = room - in->large_have;
+	return 1;
+}
+
+int ipc_in_room(struct ipc_in *in, struct iovec iov[2])
+{
+	int n = 0;
+
+	if (ipc_in_reserve(in, BUFFER) < 0)
+		return -1;
+	if (in->large) {
+		n = large_room(in, &iov[0]);
+		if (n < 0)
+			return -1;
+		if (n == 1 && in->large_have + iov[0].iov_len < in->large->len)
+			return 1; /* more of it follows: its room must grow first */
+	}
+	compact(in);
+	if (in->end == in->block && widen(in) < 0)
+		return -1;
+	if (in->end < in->block) {
+		iov[n].iov_base = in->buf + in->end;
+		iov[n].iov_len = in->block - in->end < in->window ? in->block - in->end : in->window;
+		n++;
+	}
+	return n;
+}
+
+void ipc_in_filled(struct ipc_in *in, size_t n)
+{
+	if (in->large) {
+		size_t left = in->large->len - in->large_have;
+
+		left = n < left ? n : left;
+		in->large_have += left;
+		n -= left;
+	}
+	in->end += n;
+}
+
+void ipc_in_take(struct ipc_in *in, size_t n)
+{
+	in->start += n;
+	in->searched = 0;
+}
+
+static int check_preface(struct ipc_in *in)
+{
+	size_t n = ipc_in_raw(in);
+	const unsigned char *p = in->buf + in->start;
+
+	if (n > IPC_PREFACE_LEN)
+		n = IPC_PREFACE_LEN;
+	if (memcmp(p, ipc_preface, n < 4 ? n : 4) != 0)
+		return broken(in, EPROTO, "the peer does not speak aioipc: no preface");
+	if (n > 4 && p[4] != IPC_WIRE_VERSION)
+		return broken(in, EPROTO, "the peer speaks version %u, this library %u", p[4],
+			      IPC_WIRE_VERSION);
+	if (memcmp(p, ipc_preface, n) != 0)
+		return broken(in, EPROTO, "the peer's preface has unknown flags");
+	if (n < IPC_PREFACE_LEN)
+		return 0;
+	in->start += IPC_PREFACE_LEN;
+	in->prefaced = true;
+	return 1;
+}
+
+/* What a header may say. */
+static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
+{
+	if (f->zero)
+		return broken(in, EPROTO, "frame header with unknown flags");
+	if (f->kind == 0 || (f->kind > IPC_KIND_GOODBYE && f->kind < 128))
+		return broken(in, EPROTO, "frame of unknown kind %u", f->kind);
+	if (f->length > in->message_limit)
+		return broken(in, EMSGSIZE, "frame of %u bytes, limit %zu", f->length, in->message_limit);
+	if (f->nfds > in->fds_limit)
+		return broken(in, EPROTO, "frame with %u descriptors, %u are allowed", f->nfds,
+			      in->fds_limit);
+	if (f->kind >= 128 && f->nfds)
+		return broken(in, EPROTO, "frame to be skipped has descriptors");
+	if (f->kind == IPC_KIND_GOODBYE && (f->length || f->nfds))
+		return broken(in, EPROTO, "goodbye with a payload");
+	return 0;
+}
+
+/* Bytes came whose message nobody has checked: the last gate before anyone sees it. */
+static int sealed(struct ipc_in *in, struct aiomsg *msg, struct aiomsg **m)
+{
+	if (ipc_msg_seal(msg, in->why, sizeof in->why) < 0) {
+		in->error = errno;
+		aiomsg_free(msg);
+		errno = in->error;
+		return -1;
+	}
+	*m = msg;
+	return 1;
+}
+
+static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
+{
+	struct aiomsg *msg = in->large;
+
+	if (in->large_have < msg->len)
+		return 0;
+	in->large = NULL;
+	*nfds = in->large_fds;
+	return sealed(in, msg, m);
+}
+
+/* The frame at the front is not whole: from some size on, its rest is received in place. */
+static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
+{
+	size_t have = ipc_in_raw(in) - IPC_FRAME_LEN;
+	struct aiomsg *m;
+
+	if (f->length < LARGE)
+		return 0;
+	m = ipc_msg_alloc(f->kind, f->length < BUFFER ? f->length : BUFFER);
+	if (!m)
+		return -1;
+	memcpy(m->data, in->buf + in->start + IPC_FRAME_LEN, have);
+	m->len = f->length;
+	in->large = m;
+	in->large_have = have;
+	in->large_fds = f->nfds;
+	in->start = in->end = 0;
+	in->window = LARGE; /* large ones come in rows: read little past them, so that little is copied */
+	return 0;
+}
+
+static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
+{
+	struct ipc_frame f;
+	struct aiomsg *msg;
+
+	ipc_frame_read(in->buf + in->start, &f);
+	if (check_frame(in, &f) < 0)
+		return -1;
+	if (f.kind == IPC_KIND_GOODBYE || f.kind >= 128) {
+		in->goodbye = f.kind == IPC_KIND_GOODBYE;
+		in->skip = f.length;
+		in->start += IPC_FRAME_LEN;
+		return 0;
+	}
+	if (ipc_in_raw(in) - IPC_FRAME_LEN < f.length)
+		return begin_large(in, &f);
+	msg = ipc_msg_alloc(f.kind, f.length);
+	if (!msg)
+		return -1;
+	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, f.length);
+	in->start += IPC_FRAME_LEN + f.length;
+	in->window = BUFFER;
+	*nfds = f.nfds;
+	return sealed(in, msg, m);
+}
+
+static void skip(struct ipc_in *in)
+{
+	size_t n = ipc_in_raw(in) < in->skip ? ipc_in_raw(in) : in->skip;
+
+	in->start += n;
+	in->skip -= n;
+}
+
+static int next_message(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
+{
+	if (in->large)
+		return take_large(in, m, nfds);
+	for (;;) {
+		size_t before = in->start;
+		int r;
+
+		skip(in);
+		if (in->goodbye && ipc_in_raw(in))
+			return broken(in, EPROTO, "bytes after the goodbye");
+		if (!in->prefaced && ipc_in_raw(in) && (r = check_preface(in)) <= 0)
+			return r;
+		if (in->skip || in->goodbye || ipc_in_raw(in) < IPC_FRAME_LEN)
+			return 0;
+		r = next_frame(in, m, nfds);
+		if (r != 0 || in->start == before || in->large)
+			return r;
+	}
+}
+
+/* Where the delimiter begins in the bytes not split yet; -1 nowhere. */
+static ssize_t find_delimiter(struct ipc_in *in)
+{
+	size_t held = ipc_in_raw(in), part = in->delimiter_len - 1;
+	const unsigned char *from = in->buf + in->start, *at;
+
+	if (held < in->delimiter_len + in->searched)
+		return -1;
+	at = memmem(from + in->searched, held - in->searched, in->delimiter, in->delimiter_len);
+	if (at)
+		return at - from;
+	in->searched = held - part;
+	return -1;
+}
+
+ssize_t ipc_in_line(struct ipc_in *in)
+{
+	ssize_t at = ipc_in_raw(in) ? find_delimiter(in) : -1;
+	size_t line = at >= 0 ? (size_t)at + in->delimiter_len : ipc_in_raw(in);
+
+	if (line > in->line_limit) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	return at >= 0 || in->eof ? (ssize_t)line : 0;
+}
+
+static int next_line(struct ipc_in *in, struct aiomsg **m)
+{
+	ssize_t line = ipc_in_line(in);
+	size_t len;
+	struct aiomsg *msg;
+
+	if (line < 0)
+		return broken(in, EMSGSIZE, "line over the limit of %zu bytes", in->line_limit);
+	if (line == 0)
+		return 0;
+	len = (size_t)line;
+	if (len >= in->delimiter_len &&
+	    memcmp(in->buf + in->start + len - in->delimiter_len, in->delimiter, in->delimiter_len) == 0)
+		len -= in->delimiter_len;
+	msg = ipc_msg_alloc(IPC_KIND_BYTES, len);
+	if (!msg)
+		return -1;
+	memcpy(msg->data, in->buf + in->start, len);
+	ipc_in_take(in, (size_t)line);
+	*m = msg;
+	return 1;
+}
+
+static int next_chunk(struct ipc_in *in, struct aiomsg **m)
+{
+	size_t len = ipc_in_raw(in);
+	struct aiomsg *msg;
+
+	if (len == 0)
+		return 0;
+	msg = ipc_msg_alloc(IPC_KIND_BYTES, len);
+	if (!msg)
+		return -1;
+	memcpy(msg->data, in->buf + in->start, len);
+	ipc_in_take(in, len);
+	*m = msg;
+	return 1;
+}
+
+int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
+{
+	*nfds = 0;
+	if (in->error) {
+		errno = in->error;
+		return -1;
+	}
+	switch (in->framing) {
+	case AIOCONN_LINES:
+		return next_line(in, m);
+	case AIOCONN_BYTES:
+		return next_chunk(in, m);
+	default:
+		return next_message(in, m, nfds);
+	}
+}

@@ -1,0 +1,84 @@
+/*
+ * The splitter: bytes of a stream in, messages out. Bytes only: no descriptor, no clock. The connection reads into
+ * ipc_in_room(), says how much with ipc_in_filled(), and takes messages with ipc_in_next(). Small messages
+ * are copied out of one buffer; a large one is received into its own memory, which grows with what
+ * has arrived, never with what was announced.
+ */
+#ifndef IPC_WIRE_IN_H
+#define IPC_WIRE_IN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <aioipc/conn.h>
+
+#include "ipc/wire/msg.h"
+
+#define IPC_DELIMITER_MOST 8
+#define IPC_WHY_LEN 112
+
+struct ipc_in {
+	enum aioconn_framing framing;
+	char delimiter[IPC_DELIMITER_MOST];
+	size_t delimiter_len;
+	size_t message_limit, line_limit;
+	unsigned fds_limit;       /* descriptors that one frame may announce */
+	unsigned char *buf;       /* from the pool, NULL while there is nothing to hold */
+	size_t block, start, end; /* what is not split yet: buf[start..end) */
+	size_t window;            /* how much of the buffer a read may fill */
+	size_t searched;          /* no delimiter begins before start + searched */
+	struct aiomsg *large;     /* being received into its own memory */
+	size_t large_have;
+	unsigned large_fds;
+	size_t skip; /* bytes of a frame that is to be ignored */
+	bool prefaced, goodbye;
+	bool eof;              /* no more bytes will come: set by the owner */
+	int error;             /* the peer broke the protocol: this errno */
+	char why[IPC_WHY_LEN]; /* and this in words */
+};
+
+void ipc_in_init(struct ipc_in *in);
+void ipc_in_free(struct ipc_in *in);
+
+/* Where the next bytes go, at most two stretches: how many; 0 when it is full, so take some out first; -1/ENOMEM. */
+int ipc_in_room(struct ipc_in *in, struct iovec iov[2]);
+void ipc_in_filled(struct ipc_in *in, size_t n);
+
+/*
+ * The next message and how many descriptors came with it. 1; 0 when more bytes are needed, or the goodbye was read; -1: EPROTO, EMSGSIZE or
+ * EBADMSG, for good, with in->why; or ENOMEM, nothing lost.
+ */
+int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds);
+
+/* For stream framings: length of the first line with its delimiter; 0 none yet; -1/EMSGSIZE over the limit. */
+ssize_t ipc_in_line(struct ipc_in *in);
+
+/* The bytes not taken yet: how many, and taking the first @n of them. */
+static inline size_t ipc_in_raw(const struct ipc_in *in)
+{
+	return in->end - in->start;
+}
+void ipc_in_take(struct ipc_in *in, size_t n);
+
+/* Everything that is held, for the count of what waits. */
+size_t ipc_in_held(const struct ipc_in *in);
+
+/* True when a stream's buffer holds all it may: take something out before more is read. */
+static inline bool ipc_in_full(const struct ipc_in *in)
+{
+	return in->framing != AIOCONN_MESSAGES && in->buf && ipc_in_raw(in) == in->block &&
+	       in->block > in->line_limit;
+}
+
+/* Forgets what is held, of a stream whose content is of no interest any more. */
+void ipc_in_drop(struct ipc_in *in);
+
+/* Makes the buffer at least @n bytes, so that so many can be held at once. -1/ENOMEM. */
+int ipc_in_reserve(struct ipc_in *in, size_t n);
+
+/* Gives an empty buffer back, so that an idle connection costs none. */
+void ipc_in_rest(struct ipc_in *in);
+
+#endif

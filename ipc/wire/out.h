@@ -1,0 +1,50 @@
+/*
+ * The queue of bytes that wait to be written, in order: stretches of shared blocks that small frames are
+ * built in, and references to large messages. Bytes only: the connection writes what ipc_out_iov()
+ * shows and says how much with ipc_out_wrote().
+ */
+#ifndef IPC_WIRE_OUT_H
+#define IPC_WIRE_OUT_H
+
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "ipc/wire/msg.h"
+
+struct ipc_piece {
+	struct aiomsg *owner; /* of the memory: a reference */
+	const unsigned char *at;
+	size_t left;
+	struct aiomsg *fds; /* its descriptors go with the first byte; NULL */
+};
+
+struct ipc_out {
+	struct ipc_piece *ring; /* from the pool */
+	size_t block, room, head, count;
+	struct aiomsg *tail; /* the block that small frames are built in; tail->len of it is used */
+	size_t bytes;        /* queued */
+	unsigned fds;        /* queued */
+};
+
+void ipc_out_free(struct ipc_out *out);
+
+/* A place for @n bytes in a row behind everything queued; not queued until ipc_out_commit(). NULL with ENOMEM. */
+unsigned char *ipc_out_reserve(struct ipc_out *out, size_t n);
+
+/* Queues the first @n of the bytes reserved last; @fds (its reference is taken over; NULL) travel with the first. */
+void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *fds);
+
+/* Queues @m's payload by reference, behind a header reserved and committed before. -1/ENOMEM. */
+int ipc_out_append(struct ipc_out *out, struct aiomsg *m);
+
+/* Room for @n more pieces, so that the next @n commits and appends cannot fail. -1/ENOMEM. */
+int ipc_out_prepare(struct ipc_out *out, size_t n);
+
+/* What to write next, up to the next piece with descriptors of its own: how many stretches. *@fds go along. */
+int ipc_out_iov(const struct ipc_out *out, struct iovec *iov, int most, const struct aiomsg **fds);
+void ipc_out_wrote(struct ipc_out *out, size_t n);
+
+/* Gives unused memory back, so that an idle connection costs none. */
+void ipc_out_rest(struct ipc_out *out);
+
+#endif
