@@ -24,7 +24,7 @@ relative() {
 }
 
 impure_wire() {
-	grep -n -E '# *include <(event2?[./]|poll\.h|sys/(socket|epoll|eventfd|wait|un)\.h|pthread\.h|signal\.h)' "$srcdir"/ipc/wire/*.[ch]
+	grep -n -E '# *include <(event2?[./]|time\.h|poll\.h|sys/(time|socket|epoll|eventfd|wait|un)\.h|signal\.h)' "$srcdir"/ipc/wire/*.[ch]
 }
 
 systems() {
