@@ -46,9 +46,15 @@ int ipc_conn_enter(struct aioconn *c)
 
 void ipc_conn_leave(struct aioconn *c)
 {
-	if (--c->calls == 0 && !c->base)
-		atomic_store(&c->caller, 0);
-	ipc_conn_release(c);
+	bool last = --c->calls == 0 && !c->base;
+
+	if (c->holds == 1) {
+		ipc_conn_release(c);
+		return;
+	}
+	c->holds--;
+	if (last)
+		atomic_store(&c->caller, 0); /* from here on another thread may be in a call */
 }
 
 static int make_watches(struct aioconn *c)
@@ -97,7 +103,7 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail_transferred;
 	c->reads = c->own.r.fd >= 0;
 	c->writes = c->own.w.fd >= 0;
-	c->blocking_reads = c->reads && ipc_os_can_block(c->own.r.fd, c->own.r.kind);
+	c->blocking_reads = c->reads && !c->own.adopted && ipc_os_can_block(c->own.r.fd, c->own.r.kind);
 	ipc_conn_interest(c);
 	ipc_end_dispose(end);
 	return c;
