@@ -137,7 +137,7 @@ AIOIPC_API int aioconn_set_spin(struct aioconn *c, unsigned us);
 struct aioconn_limits {
 	size_t size;    /* sizeof(struct aioconn_limits) */
 	size_t message; /* one message, each way; 16 MiB; at most 1 GiB */
-	size_t inbox;   /* waiting to be received; 1 MiB; one message of any legal size fits when it is empty */
+	size_t inbox;   /* waiting to be received; 1 MiB; an empty one takes one message of any legal size */
 	size_t outbox;  /* waiting to be written; 1 MiB; likewise */
 	size_t line;    /* one line with its delimiter; 64 KiB; at most 1 GiB */
 };
@@ -152,12 +152,12 @@ AIOIPC_API int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits
 AIOIPC_API int aioconn_allow_fds(struct aioconn *c, unsigned most_queued);
 
 struct aioconn_stats {
-	size_t size;                       /* sizeof(struct aioconn_stats) */
-	uint64_t msgs_in, msgs_out;        /* messages delivered, and messages taken for sending */
-	uint64_t bytes_in, bytes_out;      /* bytes read from and written to the kernel */
-	uint64_t refused;                  /* sends that got EAGAIN or ETIMEDOUT */
-	size_t queued_in, queued_out;      /* bytes that wait now */
-	size_t peak_in, peak_out;          /* the most that ever waited */
+	size_t size;                  /* sizeof(struct aioconn_stats) */
+	uint64_t msgs_in, msgs_out;   /* messages delivered, and messages taken for sending */
+	uint64_t bytes_in, bytes_out; /* bytes read from and written to the kernel */
+	uint64_t refused;             /* sends that got EAGAIN or ETIMEDOUT */
+	size_t queued_in, queued_out; /* bytes that wait now */
+	size_t peak_in, peak_out;     /* the most that ever waited */
 };
 
 /* Fills as much of @stats as @stats->size says. Errno: EINVAL. Since 0.1. */

@@ -29,18 +29,18 @@ AIOIPC_API struct aioproc *aioproc_start(int (*body)(void *arg), void *arg);
  * The same, but moves exactly these @n ends, detached or not: the form for pools and threaded
  * programs. Errno: as fork(2), EBADF (one moved already), EBUSY (another thread detached one). Since 0.1.
  */
-AIOIPC_API struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg,
-					      struct aioend *const *ends, size_t n);
+AIOIPC_API struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends,
+					      size_t n);
 
 /* How aioproc_exec() starts a program. All zeroes, or NULL, mean: as the parent. */
 struct aioproc_options {
-	size_t size;            /* sizeof(struct aioproc_options) */
-	const char *cwd;        /* change to this folder first */
-	bool set_ids;           /* become this user and group, without supplementary groups */
+	size_t size;     /* sizeof(struct aioproc_options) */
+	const char *cwd; /* change to this folder first */
+	bool set_ids;    /* become this user and group, without supplementary groups */
 	uid_t uid;
 	gid_t gid;
-	bool new_session;       /* setsid(2) */
-	bool die_with_parent;   /* killed when the thread that started it ends */
+	bool new_session;     /* setsid(2) */
+	bool die_with_parent; /* killed when the thread that started it ends */
 };
 
 /*

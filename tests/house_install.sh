@@ -1,0 +1,85 @@
+#!/bin/sh
+# Installs into a folder, and there builds programs with nothing but what pkg-config says about aioipc: C and C++,
+# shared and static. Each public header stands alone.
+. "$srcdir/tests/tap.sh"
+
+CC=${CC:-cc}
+CXX=${CXX:-c++}
+strict="-Wall -Wextra -Wpedantic -Wconversion -Werror"
+
+cat >"$tmp/program.c" <<'END'
+#include <aioipc.h>
+#include <stdio.h>
+
+int main(void)
+{
+	struct aioend *one, *other;
+	struct aioconn *a, *b;
+	struct aiomsg *m;
+	const char *text;
+	int got;
+
+	if (aiosockpair(&one, &other) == -1 || !(a = aioend_open(one, NULL)) || !(b = aioend_open(other, NULL)))
+		return 1;
+	if (aioconn_send(a, "s", "hello") == -1 || aioconn_recv(b, &m, aioipc_after(5000)) != 1)
+		return 2;
+	if (aiomsg_unpack(m, "s", &text) == -1)
+		return 3;
+	printf("%s from %s\n", text, aioipc_version());
+	aiomsg_free(m);
+	aioconn_abort(a);
+	got = aioconn_recv(b, &m, aioipc_after(5000));
+	aioconn_abort(b);
+	return got == -1 ? 0 : 4;
+}
+END
+cp "$tmp/program.c" "$tmp/program.cc"
+version=$(sed -n 's/^Version: //p' aioipc.pc)
+
+installs() {
+	MAKEFLAGS='' ${MAKE:-make} install DESTDIR="$tmp/root" || return 1
+	pc=$(find "$tmp/root" -name aioipc.pc)
+	prefix=$(sed -n 's/^prefix=//p' "$pc")
+	sed -i "s|^prefix=.*|prefix=$tmp/root$prefix|; s|^\(libdir\|includedir\)=$prefix|\1=\${prefix}|" "$pc"
+	libs=$(find "$tmp/root" -name libaioipc.so.0)
+	export PKG_CONFIG_PATH="${pc%/*}" LD_LIBRARY_PATH="${libs%/*}"
+}
+
+# a compiler and its source: builds and runs it
+# shellcheck disable=SC2046,SC2086
+works() {
+	$1 $2 $strict -o "$tmp/program" $(pkg-config --cflags aioipc) "$3" $(pkg-config $4 --libs aioipc) || return 1
+	[ "$("$tmp/program")" = "hello from $version" ]
+}
+
+# shellcheck disable=SC2046,SC2086
+stands_alone() {
+	for header in $(cd "$tmp/root" && find . -name '*.h' -path '*aioipc*' | sed 's|.*/include/||'); do
+		echo "#include <$header>" >"$tmp/alone.c"
+		echo "#include <$header>" >>"$tmp/alone.c"
+		$1 $2 $strict -fsyntax-only $(pkg-config --cflags aioipc) "$tmp/alone.c" || return 1
+	done
+}
+
+# The static library only: nothing of ours is left to load.
+static_works() {
+	mkdir "$tmp/hidden" && mv "$LD_LIBRARY_PATH"/libaioipc.so* "$tmp/hidden" || return 1
+	works "$CC" -std=c11 "$tmp/program.c" --static && ! ldd "$tmp/program" | grep aioipc
+}
+
+check "make install" installs
+check "a program in C" works "$CC" -std=c11 "$tmp/program.c" ""
+check "each header alone, in C11" stands_alone "$CC" -std=c11
+if have "${CXX%% *}"; then
+	check "a program in C++" works "$CXX" -std=c++11 "$tmp/program.cc" ""
+	check "each header alone, in C++11" stands_alone "$CXX" "-x c++ -std=c++11"
+else
+	skip "a program in C++" "no C++ compiler"
+	skip "each header alone, in C++11" "no C++ compiler"
+fi
+if [ -f .libs/libaioipc.a ]; then
+	check "a program with the static library" static_works
+else
+	skip "a program with the static library" "configured without it"
+fi
+finish
