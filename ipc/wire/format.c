@@ -5,6 +5,7 @@
 #include "ipc/wire/format.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "ipc/wire/number.h"
 
@@ -39,7 +40,7 @@ static int fail(int error)
 struct scan {
 	struct ipc_format *f;
 	uint32_t open[IPC_FORMAT_ARRAYS]; /* the A() that it is in */
-	unsigned depth;
+	uint32_t depth;
 	bool in_struct;
 };
 
@@ -64,6 +65,8 @@ static const char *scan_array(struct scan *s, const char *p)
 	array->body = p + 1;
 	array->before = s->f->hashes;
 	s->open[s->depth++] = s->f->arrays++;
+	if (s->depth > s->f->depth)
+		s->f->depth = s->depth;
 	return p + 1;
 }
 
@@ -97,7 +100,7 @@ int ipc_format_scan(const char *format, struct ipc_format *f)
 	struct scan s = {.f = f};
 	const char *p = format;
 
-	f->hashes = f->arrays = 0;
+	f->hashes = f->arrays = f->depth = 0;
 	f->strings = false;
 	while (p && *p) {
 		char c = *p++;
@@ -120,6 +123,36 @@ int ipc_format_scan(const char *format, struct ipc_format *f)
 		return fail(EINVAL);
 	f->len = (size_t)(p - format);
 	return 0;
+}
+
+int ipc_stretch_fit(struct ipc_stretch *s, const char *text, const char *p)
+{
+	size_t len = strlen(text), depth = 0;
+
+	if (len == 0 || strncmp(text, p, len) != 0 || p[len] == '#' || p[len] == '(')
+		return fail(EINVAL);
+	s->opens = len >= 2 && text[len - 1] == '(' && text[len - 2] == 'A';
+	s->end = p + len - (s->opens ? 2 : 0);
+	s->hashes = 0;
+	for (; p < s->end; p++) {
+		s->hashes += *p == '#';
+		depth += *p == '(';
+		if (*p == ')' && depth-- == 0)
+			return fail(EINVAL);
+	}
+	return depth == 0 ? 0 : fail(EINVAL);
+}
+
+const char *ipc_stretch_leave(const char *p, size_t *hashes)
+{
+	size_t depth = 1;
+
+	for (; depth > 0; p++) {
+		*hashes += *p == '#';
+		depth += *p == '(';
+		depth -= *p == ')';
+	}
+	return p;
 }
 
 void ipc_args_copy(struct ipc_args *to, struct ipc_args *from)

@@ -38,13 +38,26 @@ struct ipc_array {
 
 struct ipc_format {
 	size_t len;
-	uint32_t hashes, arrays;
+	uint32_t hashes, arrays, depth;            /* depth: of the A() */
 	bool strings;                              /* has an 's' */
 	struct ipc_array array[IPC_FORMAT_ARRAYS]; /* in the order of their '(' */
 };
 
 /* Is @format one? -1/EINVAL if not. */
 int ipc_format_scan(const char *format, struct ipc_format *f);
+
+/* A piece of a format, as the writer and the reader are given it: items in full, and maybe an "A(" at its end. */
+struct ipc_stretch {
+	const char *end; /* of the items */
+	size_t hashes;   /* in them */
+	bool opens;      /* an "A(" follows */
+};
+
+/* Does @piece fit the valid format at @p? It is not empty then. -1/EINVAL if not. */
+int ipc_stretch_fit(struct ipc_stretch *s, const char *text, const char *p);
+
+/* From anywhere in the body of an A(), but not inside brackets of that, to behind its ')'; adds to *@hashes what is passed. */
+const char *ipc_stretch_leave(const char *p, size_t *hashes);
 
 /*
  * The arguments of a call that has values, or pointers to them, as its format says. Where @counts is not NULL it is the

@@ -288,7 +288,7 @@ static bool needs_copies(const char *format)
 	return s && s[1];
 }
 
-int ipc_msg_open(const struct aiomsg *m, const char *format, struct ipc_view *v)
+int ipc_msg_view(const struct aiomsg *m, const char *format, struct ipc_view *v)
 {
 	struct ipc_format f;
 
@@ -298,6 +298,13 @@ int ipc_msg_open(const struct aiomsg *m, const char *format, struct ipc_view *v)
 		return -1;
 	}
 	ipc_image_view(m->data, v);
+	return 0;
+}
+
+int ipc_msg_read(const struct aiomsg *m, const char *format, struct ipc_view *v)
+{
+	if (ipc_msg_view(m, format, v) == -1)
+		return -1;
 	if (!needs_copies(format))
 		return 0;
 	v->place.text = strings_of(m);
@@ -310,7 +317,7 @@ int aiomsg_unpack(const struct aiomsg *m, const char *format, ...)
 	struct ipc_view v;
 	int error;
 
-	if (ipc_msg_open(m, format, &v) == -1)
+	if (ipc_msg_read(m, format, &v) == -1)
 		return -1;
 	a.counts = v.counts;
 	a.swap = v.place.swap;

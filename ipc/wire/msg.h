@@ -56,8 +56,12 @@ int ipc_msg_seal(struct aiomsg *m, char *why, size_t size);
 
 struct ipc_view;
 
-/* Makes ready to read an image from its front. -1: EBADMSG (not an image, or not of this format), EINVAL (not a format), ENOMEM. */
-int ipc_msg_open(const struct aiomsg *m, const char *format, struct ipc_view *v);
+/*
+ * Where the parts of an image are. -1: EBADMSG (plain bytes, or another format), EINVAL (not a format).
+ * read: with its strings, to be read from its front; -1/ENOMEM too.
+ */
+int ipc_msg_view(const struct aiomsg *m, const char *format, struct ipc_view *v);
+int ipc_msg_read(const struct aiomsg *m, const char *format, struct ipc_view *v);
 
 /* Gives @m these descriptors too, which are its own then. -1/ENOMEM, EMSGSIZE (more than 253) leaves them the caller's. Unshared messages only. */
 int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n);
