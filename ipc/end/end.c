@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct aioend *ipc_end_new(void)
@@ -152,25 +153,28 @@ static int adopt(struct ipc_own *own, int rfd, int wfd)
 	return 0;
 }
 
-struct aioend *aioend_from_fds(int rfd, int wfd)
+int ipc_end_adopt(struct ipc_own *own, int rfd, int wfd)
 {
-	struct aioend *end;
 	int rc;
 
 	if (rfd == -1 && wfd == -1) {
 		errno = EINVAL;
-		return NULL;
+		return -1;
 	}
-	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1)
-		return NULL;
-	end = ipc_end_new();
-	if (!end || ipc_own_hold() == -1) {
-		free(end);
-		return NULL;
-	}
-	rc = adopt(&end->own, rfd, wfd);
+	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1 || ipc_own_hold() == -1)
+		return -1;
+	rc = adopt(own, rfd, wfd);
 	ipc_own_let_go();
-	if (rc == 0)
+	return rc;
+}
+
+struct aioend *aioend_from_fds(int rfd, int wfd)
+{
+	struct aioend *end = ipc_end_new();
+
+	if (!end)
+		return NULL;
+	if (ipc_end_adopt(&end->own, rfd, wfd) == 0)
 		return end;
 	ipc_end_dispose(end);
 	return NULL;
@@ -207,4 +211,47 @@ void aioend_free(struct aioend *end)
 		return;
 	ipc_own_close(&end->own);
 	ipc_end_dispose(end);
+}
+
+static bool name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= IPC_NAME_MOST && strspn(name, IPC_NAME_CHARS) == len;
+}
+
+int aioend_set_name(struct aioend *end, const char *name)
+{
+	char *copy;
+
+	if (ipc_own_check(&end->own) == -1)
+		return -1;
+	if (!name_ok(name)) {
+		errno = EINVAL;
+		return -1;
+	}
+	copy = strdup(name);
+	if (!copy)
+		return -1;
+	free(end->name);
+	end->name = copy;
+	return 0;
+}
+
+int aioend_set_stdio(struct aioend *end, int rfd, int wfd)
+{
+	if (ipc_own_check(&end->own) == -1)
+		return -1;
+	if ((rfd != -1 && rfd != STDIN_FILENO) ||
+	    (wfd != -1 && wfd != STDOUT_FILENO && wfd != STDERR_FILENO)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if ((rfd != -1 && end->own.r.fd == -1) || (wfd != -1 && end->own.w.fd == -1)) {
+		errno = EBADF;
+		return -1;
+	}
+	end->stdio_r = rfd;
+	end->stdio_w = wfd;
+	return 0;
 }

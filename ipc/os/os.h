@@ -83,6 +83,9 @@ pid_t ipc_os_raw_fork(void);
 /* Closes every descriptor from @low to @high (INT_MAX: all). Async-signal-safe. */
 void ipc_os_close_range(int low, int high);
 
+/* Signals that were caught get their default, and none is blocked. Async-signal-safe, for a child. */
+void ipc_os_reset_signals(void);
+
 /* Become this user and group, without supplementary groups. Async-signal-safe: for the child of a raw fork. */
 int ipc_os_set_ids(uid_t uid, gid_t gid);
 

@@ -1,0 +1,357 @@
+/*
+ * Starting a program with the ends that this thread detached. Forked without handlers, so that it works
+ * from a threaded program: everything that needs memory is made before, and the child makes system calls only. It
+ * tells a failure through a pipe that a successful execve closes.
+ */
+#include "ipc/end/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/end/end.h"
+#include "ipc/end/fork.h"
+
+extern char **environ;
+
+/* An end that moves, and its numbers in the child as they change; -1 for none. */
+struct seat {
+	const struct aioend *end;
+	int r, w;
+};
+
+/* All that the child needs. */
+struct job {
+	const char *path;
+	char *const *argv;
+	char **envp;
+	char *entry; /* room for ours in envp; NULL when no end has a name */
+	struct aioproc_options o;
+	pid_t parent;
+	struct ipc_own **own; /* the ends that move, as the registry knows them */
+	struct seat *seats;
+	size_t n;
+	int *keep;              /* room for all numbers that stay open */
+	struct aioend *rx, *tx; /* the pipe that tells a failure */
+	int tell;
+};
+
+/* In the child: between here and execve nothing but system calls and plain stores. */
+
+static char *put_text(char *at, const char *text)
+{
+	while (*text)
+		*at++ = *text++;
+	return at;
+}
+
+static char *put_number(char *at, uint64_t n)
+{
+	char digits[20];
+	size_t len = 0;
+
+	do
+		digits[len++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (len)
+		*at++ = digits[--len];
+	return at;
+}
+
+static char *put_fd(char *at, int fd)
+{
+	*at++ = ',';
+	return fd == -1 ? put_text(at, "-1") : put_number(at, (uint64_t)fd);
+}
+
+static char *put_file(char *at, const struct ipc_fd *f)
+{
+	*at++ = ',';
+	at = put_number(at, f->fd == -1 ? 0 : f->dev);
+	*at++ = ',';
+	return put_number(at, f->fd == -1 ? 0 : f->ino);
+}
+
+static void write_entry(const struct job *j)
+{
+	char *at = put_number(put_text(j->entry, IPC_ENDS_ENTRY "="), (uint64_t)getpid());
+	char separator = ':';
+
+	for (const struct seat *s = j->seats; s < j->seats + j->n; s++) {
+		if (!s->end->name)
+			continue;
+		*at++ = separator;
+		separator = ';';
+		at = put_fd(put_fd(put_text(at, s->end->name), s->r), s->w);
+		at = put_file(put_file(at, &s->end->own.r), &s->end->own.w);
+	}
+	*at = '\0';
+}
+
+static void keep(struct job *j, size_t *n, int fd)
+{
+	size_t i = (*n)++;
+
+	for (; i > 0 && j->keep[i - 1] > fd; i--)
+		j->keep[i] = j->keep[i - 1];
+	j->keep[i] = fd;
+}
+
+/* All but 0, 1, 2, the ends that move and the pipe back. */
+static void close_the_rest(struct job *j)
+{
+	size_t n = 0;
+
+	keep(j, &n, STDERR_FILENO);
+	keep(j, &n, j->tell);
+	for (size_t i = 0; i < j->n; i++) {
+		keep(j, &n, j->seats[i].r);
+		keep(j, &n, j->seats[i].w);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (j->keep[i] >= STDERR_FILENO)
+			ipc_os_close_range(j->keep[i] + 1, i + 1 < n ? j->keep[i + 1] - 1 : INT_MAX);
+}
+
+/* Away from 0, 1 and 2. */
+static int lift(int *fd)
+{
+	int up = *fd;
+
+	if (*fd >= 0 && *fd <= STDERR_FILENO)
+		up = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (up == -1 && *fd != -1)
+		return -1;
+	*fd = up;
+	return 0;
+}
+
+static int lift_seat(struct seat *s)
+{
+	bool socket = s->r == s->w;
+
+	if (lift(&s->r) == -1)
+		return -1;
+	if (socket)
+		s->w = s->r;
+	return lift(&s->w);
+}
+
+static int place(int *fd, int at, bool named)
+{
+	if (*fd == -1)
+		return 0;
+	if (at != -1) {
+		*fd = dup2(*fd, at);
+		return *fd == -1 ? -1 : 0;
+	}
+	return named ? fcntl(*fd, F_SETFD, 0) : 0;
+}
+
+static int take_seats(struct job *j)
+{
+	struct seat *s;
+
+	close_the_rest(j);
+	if (lift(&j->tell) == -1)
+		return -1;
+	for (s = j->seats; s < j->seats + j->n; s++)
+		if (lift_seat(s) == -1)
+			return -1;
+	for (s = j->seats; s < j->seats + j->n; s++)
+		if (place(&s->r, s->end->stdio_r, s->end->name) == -1 ||
+		    place(&s->w, s->end->stdio_w, s->end->name) == -1)
+			return -1;
+	return 0;
+}
+
+static int become(const struct job *j)
+{
+	if (j->o.new_session && setsid() == -1)
+		return -1;
+	if (j->o.set_ids && ipc_os_set_ids(j->o.uid, j->o.gid) == -1)
+		return -1;
+	if (j->o.die_with_parent && ipc_os_die_with(j->parent) == -1)
+		return -1;
+	return j->o.cwd ? chdir(j->o.cwd) : 0;
+}
+
+static _Noreturn void be_child(struct job *j)
+{
+	int error;
+
+	if (become(j) == 0 && take_seats(j) == 0) {
+		if (j->entry)
+			write_entry(j);
+		ipc_os_reset_signals();
+		execve(j->path, j->argv, j->envp);
+	}
+	error = errno;
+	while (write(j->tell, &error, sizeof(error)) == -1 && errno == EINTR)
+		;
+	_exit(127);
+}
+
+/* In the parent. */
+
+static bool clash(const struct aioend *a, const struct aioend *b)
+{
+	return (a->name && b->name && strcmp(a->name, b->name) == 0) ||
+	       (a->stdio_r != -1 && a->stdio_r == b->stdio_r) ||
+	       (a->stdio_w != -1 && a->stdio_w == b->stdio_w);
+}
+
+static int check_seats(const struct job *j)
+{
+	size_t named = 0;
+
+	for (size_t i = 0; i < j->n; i++) {
+		const struct aioend *end = j->seats[i].end;
+
+		if (!end->name && end->stdio_r == -1 && end->stdio_w == -1)
+			goto bad;
+		for (size_t k = 0; k < i; k++)
+			if (clash(end, j->seats[k].end))
+				goto bad;
+		named += end->name != NULL;
+	}
+	if (named <= IPC_ENDS_MOST)
+		return 0;
+bad:
+	errno = EINVAL;
+	return -1;
+}
+
+static int find_seats(struct job *j)
+{
+	size_t n = ipc_own_detached(NULL, 0);
+
+	j->own = calloc(n + 1, sizeof(*j->own));
+	j->seats = calloc(n + 1, sizeof(*j->seats));
+	j->keep = calloc(2 * n + 2, sizeof(*j->keep));
+	if (!j->own || !j->seats || !j->keep)
+		return -1;
+	j->n = ipc_own_detached(j->own, n);
+	if (j->n > n)
+		j->n = n;
+	for (size_t i = 0; i < j->n; i++) {
+		const struct aioend *end = (const struct aioend *)j->own[i];
+
+		j->seats[i] = (struct seat){.end = end, .r = end->own.r.fd, .w = end->own.w.fd};
+	}
+	return check_seats(j);
+}
+
+static bool is_our_entry(const char *entry)
+{
+	return strncmp(entry, IPC_ENDS_ENTRY "=", sizeof(IPC_ENDS_ENTRY)) == 0;
+}
+
+/* @envp without an entry of our parent's, and with room for ours. */
+static int make_environment(struct job *j, char *const *envp)
+{
+	size_t n = 0, out = 0, len = 0;
+
+	while (envp[n])
+		n++;
+	for (size_t i = 0; i < j->n; i++)
+		if (j->seats[i].end->name)
+			len += IPC_NAME_MOST + 6 * 21 + 1;
+	j->envp = calloc(n + 2, sizeof(*j->envp));
+	j->entry = len ? malloc(len + sizeof(IPC_ENDS_ENTRY) + 32) : NULL;
+	if (!j->envp || (len && !j->entry))
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (!is_our_entry(envp[i]))
+			j->envp[out++] = envp[i];
+	j->envp[out] = j->entry;
+	return 0;
+}
+
+static pid_t launch(struct job *j)
+{
+	sigset_t all, before;
+	pid_t pid;
+	int error;
+
+	j->tell = j->tx->own.w.fd;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = ipc_os_raw_fork();
+	if (pid == 0)
+		be_child(j);
+	error = errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return pid;
+}
+
+/* Whether execve worked; if not, the child is gone. */
+static int outcome(struct job *j, pid_t pid)
+{
+	int error;
+	ssize_t n;
+
+	aioend_free(j->tx);
+	j->tx = NULL;
+	while ((n = read(j->rx->own.r.fd, &error, sizeof(error))) == -1 && errno == EINTR)
+		;
+	if (n != sizeof(error))
+		return 0;
+	while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
+		;
+	errno = error;
+	return -1;
+}
+
+static void clean_up(struct job *j)
+{
+	int error = errno;
+
+	aioend_free(j->rx);
+	aioend_free(j->tx);
+	free(j->own);
+	free(j->seats);
+	free(j->keep);
+	free(j->envp);
+	free(j->entry);
+	errno = error;
+}
+
+static int set_options(struct job *j, const struct aioproc_options *o)
+{
+	if (o && o->size != sizeof(*o)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (o)
+		j->o = *o;
+	return 0;
+}
+
+struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const envp[],
+			     const struct aioproc_options *o)
+{
+	struct job j = {.path = path, .argv = argv, .parent = getpid()};
+	struct aioproc *p = ipc_proc_new();
+
+	if (!p || set_options(&j, o) == -1 || find_seats(&j) == -1 ||
+	    make_environment(&j, envp ? envp : environ) == -1 || aiopipe(&j.rx, &j.tx) == -1)
+		goto fail;
+	p->pid = launch(&j);
+	if (p->pid == -1 || outcome(&j, p->pid) == -1)
+		goto fail;
+	ipc_own_gone(j.own, j.n);
+	clean_up(&j);
+	return p;
+fail:
+	clean_up(&j);
+	free(p);
+	return NULL;
+}

@@ -1,0 +1,95 @@
+/*
+ * The ends that aioproc_exec() gave this program, as its environment tells (the format is in end.h). What it says is
+ * believed only of this very process, and of descriptors that are still the files they were. All are registered at
+ * the first question, so that none leaks into a child of this process.
+ */
+#include "ipc/end/end.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/end/fork.h"
+
+static struct slot {
+	char name[IPC_NAME_MOST + 1];
+	struct ipc_own own;
+	bool wrong; /* not what the parent sent */
+	atomic_bool taken;
+} slots[IPC_ENDS_MOST];
+static size_t nslots;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static bool matches(struct ipc_fd *f, unsigned long long dev, unsigned long long ino)
+{
+	f->dev = (dev_t)dev;
+	f->ino = (ino_t)ino;
+	return f->fd == -1 || (f->fd >= 0 && ipc_fd_is_ours(f));
+}
+
+/* One "NAME,r,w,rdev,rino,wdev,wino". */
+static bool read_slot(const char *text, struct slot *s)
+{
+	struct ipc_fd r = {.fd = -1}, w = {.fd = -1};
+	unsigned long long rdev, rino, wdev, wino;
+
+	if (sscanf(text, "%63[" IPC_NAME_CHARS "],%d,%d,%llu,%llu,%llu,%llu", s->name, &r.fd, &w.fd, &rdev,
+		   &rino, &wdev, &wino) != 7)
+		return false;
+	s->wrong = !matches(&r, rdev, rino) || !matches(&w, wdev, wino) ||
+		   ipc_end_adopt(&s->own, r.fd, w.fd) == -1;
+	return true;
+}
+
+static void read_environment(void)
+{
+	const char *text = getenv(IPC_ENDS_ENTRY);
+	char *end;
+
+	if (!text || strtoll(text, &end, 10) != getpid() || *end != ':')
+		return;
+	for (text = end; text && nslots < IPC_ENDS_MOST; text = strchr(text, ';')) {
+		ipc_own_init(&slots[nslots].own);
+		if (!read_slot(++text, &slots[nslots]))
+			return;
+		nslots++;
+	}
+}
+
+/* Not taken yet, and not the one of the process that forked this one. */
+static struct slot *find(const char *name)
+{
+	struct slot *s;
+
+	for (s = slots; s < slots + nslots; s++)
+		if (strcmp(s->name, name) == 0 && !s->taken && ipc_own_check(&s->own) == 0)
+			return s;
+	errno = ENOENT;
+	return NULL;
+}
+
+struct aioend *aioend_inherited(const char *name)
+{
+	struct aioend *end;
+	struct slot *s;
+
+	pthread_once(&once, read_environment);
+	s = find(name);
+	if (!s)
+		return NULL;
+	if (s->wrong) {
+		errno = EBADF;
+		return NULL;
+	}
+	end = ipc_end_new();
+	if (!end)
+		return NULL;
+	if (!atomic_exchange(&s->taken, true) && ipc_own_transfer(&end->own, &s->own) == 0)
+		return end;
+	ipc_end_dispose(end);
+	errno = ENOENT;
+	return NULL;
+}

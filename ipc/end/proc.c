@@ -1,0 +1,287 @@
+/*
+ * Children: started by fork, joined, watched, killed, let go. A child is waited for by its own pid only, and
+ * what tells that it ended, a pidfd, is opened when first needed: until it is waited for its pid is its own.
+ * Starting programs is in exec.c.
+ */
+#include "ipc/end/proc.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/end/end.h"
+#include "ipc/end/fork.h"
+#include "ipc/end/reap.h"
+#include "ipc/end/wait.h"
+
+bool ipc_proc_no_pidfd;
+
+/* Freed while they ran, when no thread could be had to wait for them; under the registry's mutex. */
+static struct aioproc *orphans;
+
+struct aioproc *ipc_proc_new(void)
+{
+	struct aioproc *p = calloc(1, sizeof(*p));
+
+	if (p)
+		ipc_own_init(&p->own);
+	return p;
+}
+
+/* Looks whether it ended. -1/ECHILD when someone else has waited for it. */
+static int reap(struct aioproc *p)
+{
+	pid_t got = 0;
+
+	while (!p->ended && !p->lost && (got = waitpid(p->pid, &p->status, WNOHANG)) == -1 && errno == EINTR)
+		;
+	if (got == p->pid)
+		p->ended = true;
+	if (got == -1)
+		p->lost = true;
+	if (!p->lost)
+		return 0;
+	errno = ECHILD;
+	return -1;
+}
+
+static void sweep_orphans(void)
+{
+	struct aioproc **at, *p, *done = NULL;
+
+	if (ipc_own_hold() == -1)
+		return;
+	for (at = &orphans; (p = *at);) {
+		if (ipc_own_check(&p->own) == 0 && reap(p) == 0 && !p->ended) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		p->next = done;
+		done = p;
+	}
+	ipc_own_let_go();
+	while ((p = done)) {
+		done = p->next;
+		free(p);
+	}
+}
+
+static _Noreturn void be_child(int (*body)(void *arg), void *arg)
+{
+	int value;
+
+	ipc_os_reset_signals();
+	value = body(arg);
+	fflush(NULL);
+	_exit(value);
+}
+
+static struct aioproc *start(int (*body)(void *arg), void *arg, struct ipc_own *const *own, size_t n)
+{
+	struct aioproc *p = ipc_proc_new();
+	sigset_t all, before;
+	int error;
+
+	if (!p)
+		return NULL;
+	sweep_orphans();
+	fflush(NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	p->pid = ipc_own_fork(own, n);
+	if (p->pid == 0)
+		be_child(body, arg);
+	error = errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (p->pid != -1)
+		return p;
+	free(p);
+	errno = error;
+	return NULL;
+}
+
+struct aioproc *aioproc_start(int (*body)(void *arg), void *arg)
+{
+	return start(body, arg, NULL, 0);
+}
+
+struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends, size_t n)
+{
+	struct ipc_own **own = calloc(n + 1, sizeof(struct ipc_own *));
+	struct aioproc *p;
+	int error;
+
+	if (!own)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		own[i] = &ends[i]->own;
+	p = start(body, arg, own, n);
+	error = errno;
+	free(own);
+	errno = error;
+	return p;
+}
+
+pid_t aioproc_pid(const struct aioproc *p)
+{
+	return p->pid;
+}
+
+int aioproc_kill(struct aioproc *p, int sig)
+{
+	if (ipc_own_check(&p->own) == -1)
+		return -1;
+	if (reap(p) == 0 && !p->ended)
+		return kill(p->pid, sig);
+	errno = ESRCH;
+	return -1;
+}
+
+static int open_pidfd(struct aioproc *p)
+{
+	int fd;
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	fd = ipc_os_pidfd(p->pid);
+	if (fd != -1) {
+		ipc_own_set(&p->own, fd, -1);
+		ipc_own_link(&p->own);
+	}
+	ipc_own_let_go();
+	return fd == -1 ? -1 : 0;
+}
+
+static int open_notice(struct aioproc *p)
+{
+	struct aioend *rx;
+
+	if (p->own.r.fd != -1)
+		return 0;
+	if (!ipc_proc_no_pidfd) {
+		if (open_pidfd(p) == 0)
+			return 0;
+		if (errno != ENOSYS && errno != EPERM && errno != EINVAL)
+			return -1;
+	}
+	rx = ipc_reap_notice(p->pid);
+	if (!rx)
+		return -1;
+	ipc_own_transfer(&p->own, &rx->own);
+	ipc_end_dispose(rx);
+	return 0;
+}
+
+int aioproc_join(struct aioproc *p, int *status, int64_t deadline)
+{
+	struct pollfd fd = {.events = POLLIN};
+
+	if (ipc_own_check(&p->own) == -1 || ipc_wait_allowed(p->base, deadline) == -1 || reap(p) == -1)
+		return -1;
+	while (!p->ended) {
+		if (deadline == AIOIPC_NOW) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		if (open_notice(p) == -1)
+			return -1;
+		fd.fd = p->own.r.fd;
+		if (ipc_wait(&fd, 1, deadline) == -1 || reap(p) == -1)
+			return -1;
+	}
+	if (!p->watch)
+		ipc_own_close(&p->own);
+	if (status)
+		*status = p->status;
+	return 0;
+}
+
+static void unwatch(struct aioproc *p)
+{
+	ipc_watch_free(p->watch);
+	p->watch = NULL;
+	p->base = NULL;
+	p->cb = NULL;
+}
+
+static void on_notice(short what, void *arg)
+{
+	struct aioproc *p = arg;
+	aioproc_exit_cb *cb = p->cb;
+
+	(void)what;
+	if (reap(p) == 0 && !p->ended)
+		return;
+	unwatch(p);
+	ipc_own_close(&p->own);
+	cb(p, p->lost ? -1 : p->status, p->arg);
+}
+
+/* One that has ended already is told of by the loop too. */
+static int watch(struct aioproc *p, struct event_base *base)
+{
+	bool over = reap(p) == -1 || p->ended;
+
+	if (!over && open_notice(p) == -1)
+		return -1;
+	p->watch = ipc_watch_new(base, over ? -1 : p->own.r.fd, on_notice, p);
+	if (!p->watch)
+		return -1;
+	p->base = base;
+	if (over)
+		ipc_watch_soon(p->watch);
+	else if (ipc_watch_want(p->watch, EV_READ) == -1) {
+		unwatch(p);
+		return -1;
+	}
+	return 0;
+}
+
+int aioproc_on_exit(struct aioproc *p, struct event_base *base, aioproc_exit_cb *cb, void *arg)
+{
+	if (ipc_own_check(&p->own) == -1)
+		return -1;
+	if (!cb) {
+		unwatch(p);
+		return 0;
+	}
+	if (p->watch && p->base != base) {
+		errno = EBUSY;
+		return -1;
+	}
+	if (!p->watch && watch(p, base) == -1)
+		return -1;
+	p->cb = cb;
+	p->arg = arg;
+	return 0;
+}
+
+/* It runs on: a thread waits for it; without one, later calls look now and then. */
+static void let_run(struct aioproc *p)
+{
+	if (ipc_reap_later(p->pid) == 0 || ipc_own_hold() == -1) {
+		free(p);
+		return;
+	}
+	p->next = orphans;
+	orphans = p;
+	ipc_own_let_go();
+}
+
+void aioproc_free(struct aioproc *p)
+{
+	if (!p)
+		return;
+	unwatch(p);
+	ipc_own_close(&p->own);
+	sweep_orphans();
+	if (ipc_own_check(&p->own) == 0 && reap(p) == 0 && !p->ended)
+		let_run(p);
+	else
+		free(p);
+}

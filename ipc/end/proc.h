@@ -1,0 +1,28 @@
+/* The inside of an aioproc, for exec.c; and a hook for tests. */
+#ifndef IPC_END_PROC_H
+#define IPC_END_PROC_H
+
+#include <aioipc/proc.h>
+
+#include "ipc/end/own.h"
+#include "ipc/end/watch.h"
+
+struct aioproc {
+	struct ipc_own own; /* what polls readable when the child has ended; opened when first needed */
+	pid_t pid;
+	bool ended;
+	bool lost; /* someone else has waited for it: no status */
+	int status;
+	struct event_base *base; /* of on_exit */
+	struct ipc_watch *watch;
+	aioproc_exit_cb *cb;
+	void *arg;
+	struct aioproc *next; /* among orphans */
+};
+
+struct aioproc *ipc_proc_new(void);
+
+/* Tests: as on a kernel without pidfds. */
+extern bool ipc_proc_no_pidfd;
+
+#endif

@@ -1,0 +1,118 @@
+/* What test_exec starts: a program that looks at what it was given. Its exit status says what it found. */
+#include <aioipc.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* 0 or the errno of asking for @name. */
+static int has(const char *name)
+{
+	struct aioend *end = aioend_inherited(name);
+
+	aioend_free(end);
+	return end ? 0 : errno;
+}
+
+/* Echoes until the end. */
+static int echo(const char *name)
+{
+	struct aioend *end = aioend_inherited(name);
+	char buf[100];
+	int r, w;
+	ssize_t n;
+
+	if (!end || aioend_release(end, &r, &w) == -1)
+		return errno;
+	if (!(fcntl(r, F_GETFD) & FD_CLOEXEC))
+		return 200;
+	while ((n = read(r, buf, sizeof(buf))) > 0)
+		if (write(w, buf, (size_t)n) != n)
+			return 201;
+	return n == 0 ? 0 : errno;
+}
+
+/* The descriptors that are open: a bit each. */
+static int open_ones(void)
+{
+	int bits = 0;
+
+	for (int fd = 0; fd < 1000; fd++)
+		if (fcntl(fd, F_GETFD) != -1)
+			bits |= fd < 7 ? 1 << fd : 0x80;
+	return bits;
+}
+
+static int grandchild(char *self, char *name)
+{
+	char *argv[] = {self, "has", name, NULL};
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execv(self, argv);
+		_exit(255);
+	}
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+static int forked(const char *name)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(has(name));
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+/* A bit for each signal that is blocked or not at its default. */
+static int signals(void)
+{
+	struct sigaction sa;
+	sigset_t mask;
+
+	sigprocmask(SIG_SETMASK, NULL, &mask);
+	for (int sig = 1; sig < 32; sig++) {
+		sigaction(sig, NULL, &sa);
+		if (sigismember(&mask, sig) || sa.sa_handler != SIG_DFL)
+			return sig;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	if (strcmp(what, "fds") == 0)
+		return open_ones();
+	if (strcmp(what, "signals") == 0)
+		return signals();
+	if (strcmp(what, "session") == 0)
+		return getsid(0) == getpid();
+	if (strcmp(what, "ids") == 0)
+		return getuid() == 54321 && getgid() == 54322 && getgroups(0, NULL) == 0;
+	if (argc < 3)
+		return 255;
+	if (strcmp(what, "has") == 0)
+		return has(argv[2]);
+	if (strcmp(what, "twice") == 0)
+		return has(argv[2]) == 0 ? has(argv[2]) : 254;
+	if (strcmp(what, "echo") == 0)
+		return echo(argv[2]);
+	if (strcmp(what, "grandchild") == 0)
+		return grandchild(argv[0], argv[2]);
+	if (strcmp(what, "forked") == 0)
+		return has(argv[2]) == 0 ? forked(argv[2]) : 254;
+	if (strcmp(what, "forked-late") == 0)
+		return has("nobody") == ENOENT ? forked(argv[2]) : 254;
+	return 255;
+}

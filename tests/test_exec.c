@@ -1,0 +1,490 @@
+/* Programs started with ends, by name or as standard descriptors. */
+#include <aioipc.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/end/end.h"
+#include "tests/harness.h"
+
+#define INHERITOR "tests/inheritor"
+
+static char *const *args(const char *a, const char *b)
+{
+	static char *argv[4];
+
+	argv[0] = INHERITOR;
+	argv[1] = (char *)(uintptr_t)a;
+	argv[2] = (char *)(uintptr_t)b;
+	return argv;
+}
+
+static int finish(struct aioproc *p)
+{
+	int status;
+
+	must(aioproc_join(p, &status, AIOIPC_FOREVER));
+	aioproc_free(p);
+	ck_assert_msg(WIFEXITED(status), "ended by signal %d", WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
+
+static int run(const char *a, const char *b)
+{
+	return finish(must(aioproc_exec(INHERITOR, args(a, b), NULL, NULL)));
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) != -1;
+}
+
+/* What comes until the end. */
+static const char *read_all(int fd)
+{
+	static char text[1000];
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = must(read(fd, text + len, sizeof(text) - 1 - len))) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	return text;
+}
+
+/* A pair whose second end is detached under @name. */
+static struct aioend *give(int (*make)(struct aioend **, struct aioend **), struct aioend **other,
+			   const char *name)
+{
+	struct aioend *one;
+
+	must(make(&one, other));
+	must(aioend_set_name(*other, name));
+	must(aioend_detach(*other));
+	return one;
+}
+
+static void echoed(int (*make)(struct aioend **, struct aioend **))
+{
+	struct aioend *mine, *theirs;
+	struct aioproc *p;
+	char buf[6] = "";
+	int r, w;
+
+	mine = give(make, &theirs, "a-b_c.D9");
+	p = must(aioproc_exec(INHERITOR, args("echo", "a-b_c.D9"), NULL, NULL));
+	must_fail(aioend_detach(theirs), EBADF);
+	aioend_free(theirs);
+	must(aioend_release(mine, &r, &w));
+	ck_assert_int_eq(must(write(w, "hello", 5)), 5);
+	ck_assert_int_eq(must(read(r, buf, 5)), 5);
+	ck_assert_str_eq(buf, "hello");
+	close(w);
+	if (r != w)
+		close(r);
+	ck_assert_int_eq(finish(p), 0);
+}
+
+TEST(end_found_by_name)
+{
+	echoed(aioduplex);
+	echoed(aiosockpair);
+}
+
+TEST(end_found_once_and_by_its_name_only)
+{
+	struct aioend *a, *b, *c, *d;
+
+	a = give(aiopipe, &b, "one");
+	c = give(aiopipe, &d, "other");
+	ck_assert_int_eq(run("twice", "other"), ENOENT);
+	aioend_free(b);
+	must(aiopipe(&b, &d));
+	must(aioend_set_name(b, "one"));
+	must(aioend_detach(b));
+	ck_assert_int_eq(run("has", "two"), ENOENT);
+	aioend_free(a);
+	aioend_free(b);
+	aioend_free(c);
+	aioend_free(d);
+	ck_assert_int_eq(run("has", "one"), ENOENT);
+}
+
+TEST(names_and_places_are_checked)
+{
+	struct aioend *rx, *tx;
+	char name[65];
+
+	must(aiopipe(&rx, &tx));
+	must_fail(aioend_set_name(rx, ""), EINVAL);
+	must_fail(aioend_set_name(rx, "a,b"), EINVAL);
+	must_fail(aioend_set_name(rx, "a b"), EINVAL);
+	memset(name, 'x', 64);
+	name[64] = '\0';
+	must_fail(aioend_set_name(rx, name), EINVAL);
+	must(aioend_set_name(rx, name + 1));
+	must_fail(aioend_set_stdio(rx, 1, -1), EINVAL);
+	must_fail(aioend_set_stdio(rx, 0, 1), EBADF);
+	must_fail(aioend_set_stdio(tx, -1, 3), EINVAL);
+	must_fail(aioend_set_stdio(tx, 0, -1), EBADF);
+	must(aioend_set_stdio(tx, -1, 2));
+	aioend_free(rx);
+	aioend_free(tx);
+}
+
+TEST(end_without_name_or_place_is_refused)
+{
+	struct aioend *a, *b;
+
+	must(aiosockpair(&a, &b));
+	must(aioend_detach(a));
+	must_fail(aioproc_exec(INHERITOR, args("fds", NULL), NULL, NULL), EINVAL);
+	must(aioend_set_name(a, "x"));
+	must(aioend_set_name(b, "x"));
+	must(aioend_detach(b));
+	must_fail(aioproc_exec(INHERITOR, args("fds", NULL), NULL, NULL), EINVAL);
+	must(aioend_set_name(b, "y"));
+	must(aioend_set_stdio(a, 0, -1));
+	must(aioend_set_stdio(b, 0, -1));
+	must_fail(aioproc_exec(INHERITOR, args("fds", NULL), NULL, NULL), EINVAL);
+	must(aioend_reclaim(a));
+	must(aioend_reclaim(b));
+	aioend_free(a);
+	aioend_free(b);
+}
+
+TEST(grandchild_and_forked_child_do_not_adopt)
+{
+	struct aioend *mine, *theirs;
+	const char *const who[] = {"grandchild", "forked", "forked-late"};
+
+	for (int i = 0; i < 3; i++) {
+		mine = give(aiosockpair, &theirs, "x");
+		ck_assert_int_eq(run(who[i], "x"), ENOENT);
+		aioend_free(mine);
+		aioend_free(theirs);
+	}
+}
+
+TEST(stale_environment_is_not_believed)
+{
+	char entry[200], *const envp[] = {entry, NULL};
+	int fd = must(open("/dev/null", O_RDWR));
+
+	snprintf(entry, sizeof(entry), "AIOIPC_ENDS=%d:x,%d,-1,1,2,0,0", getpid(), fd);
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("has", "x"), envp, NULL))), ENOENT);
+	putenv(entry);
+	must_fail(aioend_inherited("x"), EBADF);
+	must_fail(aioend_inherited("y"), ENOENT);
+	ck_assert(is_open(fd));
+	close(fd);
+}
+
+TEST(program_gets_nothing_else)
+{
+	struct aioend *a, *b, *mine, *theirs;
+	int fd = must(open("/dev/null", O_RDONLY)), far = must(fcntl(fd, F_DUPFD, 900));
+
+	must(aiosockpair(&a, &b));
+	ck_assert_int_eq(run("fds", NULL), 7);
+	mine = give(aiosockpair, &theirs, "x");
+	ck_assert_int_eq(theirs->own.r.fd < 900, 1);
+	ck_assert_int_eq(run("fds", NULL) & 7, 7);
+	aioend_free(mine);
+	aioend_free(theirs);
+	aioend_free(a);
+	aioend_free(b);
+	close(fd);
+	close(far);
+}
+
+static struct aioproc *shell(const char *command)
+{
+	char *argv[] = {"sh", "-c", (char *)(uintptr_t)command, NULL};
+
+	return must(aioproc_exec("/bin/sh", argv, NULL, NULL));
+}
+
+TEST(ends_as_stdio)
+{
+	struct aioend *in_r, *in_w, *out_r, *out_w, *err_r, *err_w;
+	struct aioproc *p;
+
+	must(aiopipe(&in_r, &in_w));
+	must(aiopipe(&out_r, &out_w));
+	must(aiopipe(&err_r, &err_w));
+	must(aioend_set_stdio(in_r, 0, -1));
+	must(aioend_set_stdio(out_w, -1, 1));
+	must(aioend_set_stdio(err_w, -1, 2));
+	must(aioend_detach(in_r));
+	must(aioend_detach(out_w));
+	must(aioend_detach(err_w));
+	p = shell("echo oops >&2; tr a-z A-Z");
+	must(write(in_w->own.w.fd, "hello", 5));
+	aioend_free(in_w);
+	ck_assert_str_eq(read_all(out_r->own.r.fd), "HELLO");
+	ck_assert_str_eq(read_all(err_r->own.r.fd), "oops\n");
+	ck_assert_int_eq(finish(p), 0);
+	aioend_free(in_r);
+	aioend_free(out_r);
+	aioend_free(out_w);
+	aioend_free(err_r);
+	aioend_free(err_w);
+}
+
+/* With 0, 1 and 2 closed the ends get these numbers: what was 0 must become 1, what was 1 becomes 0. */
+TEST(stdio_swapped)
+{
+	struct aioend *out_r, *out_w, *in_r, *in_w;
+	struct aioproc *p;
+	int keep[3], fd;
+
+	must(aiopipe(&out_r, &out_w));
+	must(aiopipe(&in_r, &in_w));
+	for (int i = 0; i < 3; i++) {
+		keep[i] = must(fcntl(i, F_DUPFD_CLOEXEC, 10));
+		close(i);
+	}
+	must(aioend_release(out_w, &(int){0}, &fd));
+	must(dup2(fd, 0));
+	close(fd);
+	out_w = must(aioend_from_fds(-1, 0));
+	must(aioend_release(in_r, &fd, &(int){0}));
+	must(dup2(fd, 1));
+	close(fd);
+	in_r = must(aioend_from_fds(1, -1));
+	must(aioend_set_stdio(out_w, -1, 1));
+	must(aioend_set_stdio(in_r, 0, -1));
+	must(aioend_detach(out_w));
+	must(aioend_detach(in_r));
+	p = shell("tr a-z A-Z");
+	must(write(in_w->own.w.fd, "swap", 4));
+	aioend_free(in_w);
+	for (int i = 0; i < 3; i++) {
+		must(dup2(keep[i], i));
+		close(keep[i]);
+	}
+	ck_assert_str_eq(read_all(out_r->own.r.fd), "SWAP");
+	ck_assert_int_eq(finish(p), 0);
+	aioend_free(out_r);
+	aioend_free(out_w);
+	aioend_free(in_r);
+}
+
+/* All of it happens on 0, 1 and 2: pairs, the pipe of detach, the one that tells a failure, the named end. */
+TEST(everything_closed_before)
+{
+	struct aioend *mine, *theirs;
+	struct aioproc *p;
+	char c = 0;
+	int keep[3];
+
+	for (int i = 0; i < 3; i++) {
+		keep[i] = must(fcntl(i, F_DUPFD_CLOEXEC, 10));
+		close(i);
+	}
+	mine = give(aiosockpair, &theirs, "low");
+	p = aioproc_exec(INHERITOR, args("echo", "low"), NULL, NULL);
+	if (p && write(mine->own.w.fd, "x", 1) == 1)
+		(void)!read(mine->own.r.fd, &c, 1);
+	errno = 0;
+	aioend_free(mine);
+	aioend_free(theirs);
+	if (!aioproc_exec("/no/such", args("", ""), NULL, NULL))
+		keep[0] |= errno == ENOENT ? 0 : 1 << 20;
+	for (int i = 0; i < 3; i++) {
+		dup2(keep[i] & 0xfffff, i);
+		close(keep[i] & 0xfffff);
+	}
+	ck_assert_int_lt(keep[0], 1 << 20);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(c, 'x');
+	ck_assert_int_eq(finish(p), 0);
+}
+
+TEST(closed_stdio_stays_closed)
+{
+	int keep = must(fcntl(0, F_DUPFD_CLOEXEC, 10));
+	struct aioend *a, *b;
+	int found;
+
+	close(0);
+	must(aiosockpair(&a, &b));
+	ck_assert_int_eq(a->own.r.fd, 0);
+	found = run("fds", NULL);
+	aioend_free(a);
+	aioend_free(b);
+	must(dup2(keep, 0));
+	close(keep);
+	ck_assert_int_eq(found, 6);
+}
+
+TEST(failed_execve_tells_why)
+{
+	struct aioproc_options o = {.size = sizeof(o), .cwd = "/no/such/folder"};
+	struct aioend *mine, *theirs;
+
+	mine = give(aiosockpair, &theirs, "x");
+	must_fail(aioproc_exec("/no/such/program", args("", ""), NULL, NULL), ENOENT);
+	must_fail(aioproc_exec("/etc/passwd", args("", ""), NULL, NULL), EACCES);
+	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, &o), ENOENT);
+	o.size--;
+	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, &o), EINVAL);
+	must_fail(waitpid(-1, NULL, 0), ECHILD);
+	ck_assert_int_eq(run("twice", "x"), ENOENT);
+	aioend_free(mine);
+	aioend_free(theirs);
+}
+
+TEST(fork_fails)
+{
+	struct rlimit none = {0, 0};
+	struct aioend *mine, *theirs;
+
+	if (geteuid() == 0)
+		must(setresuid(54321, 54321, 0));
+	mine = give(aiosockpair, &theirs, "x");
+	must(setrlimit(RLIMIT_NPROC, &none));
+	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, NULL), EAGAIN);
+	must(aioend_reclaim(theirs));
+	aioend_free(mine);
+	aioend_free(theirs);
+}
+
+TEST(no_descriptors)
+{
+	struct aioend *mine, *theirs;
+	struct rlimit was, l;
+
+	mine = give(aiosockpair, &theirs, "x");
+	must(getrlimit(RLIMIT_NOFILE, &was));
+	l = was;
+	l.rlim_cur = 0;
+	must(setrlimit(RLIMIT_NOFILE, &l));
+	must_fail(aioproc_exec(INHERITOR, args("has", "x"), NULL, NULL), EMFILE);
+	must(setrlimit(RLIMIT_NOFILE, &was));
+	ck_assert_int_eq(run("has", "x"), 0);
+	aioend_free(mine);
+	aioend_free(theirs);
+}
+
+TEST(options)
+{
+	struct aioproc_options o = {.size = sizeof(o), .new_session = true};
+	char *const pwd[] = {"sh", "-c", "test \"$(pwd)\" = /usr", NULL};
+
+	ck_assert_int_eq(run("session", NULL), 0);
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("session", NULL), NULL, &o))), 1);
+	o = (struct aioproc_options){.size = sizeof(o), .cwd = "/usr"};
+	ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", pwd, NULL, &o))), 0);
+}
+
+TEST(other_user)
+{
+	struct aioproc_options o = {.size = sizeof(o), .set_ids = true, .uid = 54321, .gid = 54322};
+	char *const ids[] = {"sh", "-c", "test \"$(id -u) $(id -g) $(id -G)\" = '54321 54322 54322'", NULL};
+
+	if (geteuid() != 0)
+		must_fail(aioproc_exec("/bin/sh", ids, NULL, &o), EPERM);
+	else
+		ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", ids, NULL, &o))), 0);
+}
+
+/* The child of a child: it is killed when its parent ends, which its end of a pipe tells. */
+TEST(dies_with_its_parent)
+{
+	struct aioproc_options o = {.size = sizeof(o), .die_with_parent = true};
+	char *const argv[] = {"sleep", "1000", NULL};
+	struct aioend *rx, *tx;
+	pid_t pid;
+	char c;
+
+	must(aiopipe(&rx, &tx));
+	must(aioend_set_name(tx, "x"));
+	must(aioend_detach(tx));
+	pid = must(fork());
+	if (pid == 0) {
+		must(aioend_detach(tx));
+		must(aioproc_exec("/bin/sleep", argv, NULL, &o));
+		_exit(0);
+	}
+	must(waitpid(pid, NULL, 0));
+	ck_assert_int_eq(must(read(rx->own.r.fd, &c, 1)), 0);
+	aioend_free(rx);
+	aioend_free(tx);
+}
+
+static void caught(int sig)
+{
+	(void)sig;
+}
+
+TEST(signals_are_default)
+{
+	sigset_t mask;
+
+	signal(SIGUSR1, caught);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGHUP);
+	must(sigprocmask(SIG_BLOCK, &mask, NULL));
+	ck_assert_int_eq(run("signals", NULL), 0);
+}
+
+TEST(environment_is_passed)
+{
+	char *const envp[] = {"COLOUR=red", "AIOIPC_ENDS=1:x", NULL};
+	char *const argv[] = {"sh", "-c", "test \"$COLOUR.$AIOIPC_ENDS\" = red.", NULL};
+
+	ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", argv, envp, NULL))), 0);
+}
+
+static void *churn(void *arg)
+{
+	atomic_bool *stop = arg;
+
+	while (!*stop)
+		free(malloc(100000));
+	return NULL;
+}
+
+static void *exec_often(void *arg)
+{
+	char *const argv[] = {"true", NULL};
+	struct aioend *rx, *tx;
+	struct aioproc *p;
+	char c;
+
+	(void)arg;
+	for (int i = 0; i < 30; i++) {
+		must(aiopipe(&rx, &tx));
+		must(aioend_set_stdio(tx, -1, 1));
+		must(aioend_detach(tx));
+		p = must(aioproc_exec("/bin/true", argv, NULL, NULL));
+		ck_assert_int_eq(must(read(rx->own.r.fd, &c, 1)), 0);
+		ck_assert_int_eq(finish(p), 0);
+		aioend_free(rx);
+		aioend_free(tx);
+	}
+	return NULL;
+}
+
+TEST_WITHIN(from_threads, 60)
+{
+	atomic_bool stop = false;
+	pthread_t t[3];
+
+	ck_assert_int_eq(pthread_create(&t[0], NULL, churn, &stop), 0);
+	for (int i = 1; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, exec_often, NULL), 0);
+	for (int i = 1; i < 3; i++)
+		pthread_join(t[i], NULL);
+	stop = true;
+	pthread_join(t[0], NULL);
+}
