@@ -1,0 +1,117 @@
+#!/bin/sh
+# Each demo, and the programs that README and manual show: succeeds, is silent on stderr, says what it should; lines are in
+# order where that is promised.
+. "$srcdir/tests/tap.sh"
+
+# Process ids become A, B, ... in the order in which they are met.
+letters() {
+	awk '{
+		while (match($0, /(\[|PID: )[0-9]+/)) {
+			word = substr($0, RSTART, RLENGTH)
+			pid = word
+			sub(/.*[^0-9]/, "", pid)
+			if (!(pid in name))
+				name[pid] = substr("ABCDEFGHIJKLMNOP", ++count, 1)
+			sub(/[0-9]+$/, "", word)
+			$0 = substr($0, 1, RSTART - 1) word name[pid] substr($0, RSTART + RLENGTH)
+		}
+		print
+	}'
+}
+
+# Keeps what it says for the checks behind.
+succeeds() {
+	"$1" >"$tmp/raw" 2>"$tmp/err"
+	status=$?
+	letters <"$tmp/raw" >"$tmp/said"
+	cat "$tmp/raw" "$tmp/err"
+	[ $status = 0 ] && [ ! -s "$tmp/err" ]
+}
+
+# Standard input is what was to be said.
+says() {
+	diff - "$tmp/said"
+}
+
+# The number in front of these words.
+figure() {
+	sed -n "s/.*[^0-9]\([0-9]*\) $1.*/\1/p" "$tmp/said"
+}
+
+all_jobs() {
+	cat "$tmp/said"
+	[ "$(figure answers)" = 500 ] && [ "$(figure primes)" = 78498 ]
+}
+
+some_killed() {
+	cat "$tmp/said"
+	[ "$(figure 'workers died')" -ge 5 ] && [ "$(grep -c 'died of signal 9$' "$tmp/said")" = "$(figure 'workers died')" ]
+}
+
+all_passed() {
+	cat "$tmp/said"
+	[ "$(figure 'MiB sent')" = 64 ] && [ "$(figure 'MiB received')" = 64 ]
+}
+
+# the limit of 1 MiB, and what one read may bring beyond it
+little_kept() {
+	cat "$tmp/said"
+	[ "$(figure 'KiB waited on the way in')" -le 1200 ] && [ "$(figure 'KiB on the way out')" -le 1200 ]
+}
+
+check "simplex" succeeds demos/simplex
+check "a line from the child" says <<'END'
+[A] child: sending a line
+[B] parent: got "hi from the child process"
+[B] parent: the child ended with status 0
+END
+
+check "duplex" succeeds demos/duplex
+check "there and back, by bytes and lines" says <<'END'
+[A] child: sending "hello"
+[B] parent: got "hello"
+[A] child: got "hello world"
+[B] parent: got "HELLO WORLD"
+END
+
+check "aiosock" succeeds demos/aiosock
+check "callback and reader both see the message, then the answer comes" says <<'END'
+Main Process PID: A
+IO Process PID: B
+[sock1 write] PID: A
+[io on_read] PID: B
+[io await read][sock1 write] PID: A
+[io await read] PID: B
+[sock2 write] PID: B
+[main await read] PID: A
+END
+
+check "privsep" succeeds demos/privsep
+check "the worker reads what the monitor opens, and nothing else" says <<'END'
+[A] monitor: opens secret
+[B] worker: secret: "forty-two"
+[A] monitor: refuses /etc/shadow
+[B] worker: /etc/shadow: Permission denied
+END
+
+check "pool" succeeds demos/pool
+check "every job is done, none twice" all_jobs
+check "though workers are killed" some_killed
+
+check "proxy" succeeds demos/proxy
+check "everything passes the proxy" all_passed
+check "which keeps little of it" little_kept
+
+check "the program of aioipc(7)" succeeds tests/example_man
+check "says what the page says" says <<'END'
+1 squared is 1
+2 squared is 4
+3 squared is 9
+END
+
+check "the program of the README" succeeds tests/example_readme
+check "says what it should" says <<'END'
+the answer is 42
+a dozen is 12
+END
+finish
