@@ -270,33 +270,36 @@ int ipc_image_size(const char *format, va_list ap, size_t *len)
 	return error;
 }
 
-unsigned char *ipc_image_write_head(unsigned char *to, size_t len, const char *format,
-				    const struct ipc_format *f)
+unsigned char *ipc_image_write_head(unsigned char *to, size_t len, const char *format, size_t *hashes)
 {
-	uint8_t flags = 0;
+	uint8_t flags = ipc_big_endian() ? IPC_IMAGE_BIG_ENDIAN : 0;
+	unsigned char *p = to + IPC_IMAGE_FORMAT;
 
-	if (ipc_big_endian())
-		flags |= IPC_IMAGE_BIG_ENDIAN;
-	if (f->strings)
-		flags |= IPC_IMAGE_STRINGS;
+	*hashes = 0;
+	for (; *format; format++) {
+		if (*format == 's')
+			flags |= IPC_IMAGE_STRINGS;
+		*hashes += *format == '#';
+		*p++ = (unsigned char)*format;
+	}
+	*p++ = 0;
 	memcpy(to, "tpl", 3);
 	to[3] = flags;
 	ipc_put32(to + 4, (uint32_t)len);
-	memcpy(to + IPC_IMAGE_FORMAT, format, f->len + 1);
-	to += IPC_IMAGE_FORMAT + f->len + 1;
-	memset(to, 0, 4 * (size_t)f->hashes);
-	return to;
+	for (size_t i = 0; i < *hashes; i++)
+		ipc_put32(p + 4 * i, 0);
+	return p;
 }
 
 void ipc_image_write(unsigned char *to, size_t len, const char *format, va_list ap)
 {
-	struct ipc_format f;
-	struct ipc_args a;
+	struct ipc_args a = {.swap = false};
+	size_t hashes;
+	const char *end;
 
-	ipc_format_scan(format, &f);
-	a.swap = false;
-	a.counts = ipc_image_write_head(to, len, format, &f);
+	a.counts = ipc_image_write_head(to, len, format, &hashes);
+	end = format + (a.counts - to) - IPC_IMAGE_FORMAT - 1;
 	va_copy(a.ap, ap);
-	ipc_image_write_part(a.counts + 4 * (size_t)f.hashes, format, format + f.len, &a);
+	ipc_image_write_part(a.counts + 4 * hashes, format, end, &a);
 	va_end(a.ap);
 }

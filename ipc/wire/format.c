@@ -36,12 +36,12 @@ static int fail(int error)
 	return -1;
 }
 
-/* Where a scan is. */
+/* Where a scan is. The flag stands apart: read in one with the depth it would stall. */
 struct scan {
 	struct ipc_format *f;
+	bool in_struct;
 	uint32_t open[IPC_FORMAT_ARRAYS]; /* the A() that it is in */
 	uint32_t depth;
-	bool in_struct;
 };
 
 /* The '#' at @p, if any; NULL if too many. */
@@ -97,9 +97,12 @@ static const char *scan_close(struct scan *s, const char *p)
 
 int ipc_format_scan(const char *format, struct ipc_format *f)
 {
-	struct scan s = {.f = f};
+	struct scan s;
 	const char *p = format;
 
+	s.f = f;
+	s.depth = 0;
+	s.in_struct = false;
 	f->hashes = f->arrays = f->depth = 0;
 	f->strings = false;
 	while (p && *p) {
@@ -194,7 +197,7 @@ int ipc_args_counts(struct ipc_args *a, const char **p, size_t *n)
 
 static uint64_t align_up(uint64_t at, size_t align)
 {
-	return (at + align - 1) / align * align;
+	return (at + align - 1) & ~(uint64_t)(align - 1);
 }
 
 static void layout_add(struct ipc_group *g, uint64_t size, size_t align, uint64_t wire, size_t n)

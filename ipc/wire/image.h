@@ -35,11 +35,10 @@ void ipc_image_write(unsigned char *to, size_t len, const char *format, va_list 
 
 /*
  * The same in parts, for the writer: the head of an image, with 0 for each '#', and stretches of a format.
- * write_head returns the place of the first '#'.
+ * write_head returns the place of the first '#', and tells how many there are.
  */
 size_t ipc_image_head(const struct ipc_format *f);
-unsigned char *ipc_image_write_head(unsigned char *to, size_t len, const char *format,
-				    const struct ipc_format *f);
+unsigned char *ipc_image_write_head(unsigned char *to, size_t len, const char *format, size_t *hashes);
 int ipc_image_size_part(const char *part, const char *end, struct ipc_args *a, uint64_t *total);
 void ipc_image_write_part(unsigned char *to, const char *part, const char *end, struct ipc_args *a);
 

@@ -41,7 +41,7 @@ static int fail(struct aiowriter *w, int error)
 static struct aiowriter *start(const char *format, const struct ipc_format *f)
 {
 	struct aiowriter *w;
-	size_t block;
+	size_t block, hashes;
 
 	w = ipc_pool_get(sizeof *w + f->len + 1, &block);
 	if (!w)
@@ -52,7 +52,7 @@ static struct aiowriter *start(const char *format, const struct ipc_format *f)
 		ipc_pool_put(w, block);
 		return NULL;
 	}
-	w->counts = (size_t)(ipc_image_write_head(w->m->data, 0, format, f) - w->m->data);
+	w->counts = (size_t)(ipc_image_write_head(w->m->data, 0, format, &hashes) - w->m->data);
 	memcpy(w->format, format, f->len + 1);
 	w->block = block;
 	w->error = 0;
