@@ -12,5 +12,6 @@
 #include <aioipc/end.h>
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
+#include <aioipc/queue.h>
 
 #endif

@@ -1,0 +1,406 @@
+/*
+ * The queue: a ring of messages under one lock, and two lines of those who wait. What keeps it right: while somebody
+ * waits to get, the ring is empty; while somebody waits to put, the first of them does not fit. settle() restores
+ * that after every change, by handing over in order, so that each is woken once, with what it waited for in its hands.
+ */
+#include "ipc/flow/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <aioipc/msg.h>
+#include <aioipc/queue.h>
+
+#include "ipc/end/own.h"
+#include "ipc/end/wait.h"
+#include "ipc/os/sleep.h"
+#include "ipc/wire/msg.h"
+
+#define OVERHEAD 64 /* bytes that a message counts beside its own */
+#define SMALLEST 16 /* places in a ring */
+#define LOCK_SPINS 200
+#define SPIN_NS 5000 /* less than it costs to fall asleep and be woken */
+
+/* A call that puts or gets messages, and may come to wait. */
+struct call {
+	struct ipc_place place; /* first: who stands in line is a call */
+	struct aiomsg **got;
+	struct aiomsg *const *put;
+	size_t n, done;
+	int error;
+};
+
+static struct call *first_of(const struct ipc_line *l)
+{
+	return (struct call *)l->first;
+}
+
+/* What is done under the lock is over before the kernel could put anybody to sleep and wake it. */
+static void lock(struct aioqueue *q)
+{
+	for (int i = 0; i < LOCK_SPINS; i++) {
+		if (pthread_mutex_trylock(&q->lock) == 0)
+			return;
+		ipc_os_relax();
+	}
+	pthread_mutex_lock(&q->lock);
+}
+
+static void unlock(struct aioqueue *q)
+{
+	pthread_mutex_unlock(&q->lock);
+}
+
+static int check(const struct aioqueue *q)
+{
+	if (q->epoch == ipc_epoch())
+		return 0;
+	errno = ECHILD;
+	return -1;
+}
+
+/* Only who holds the lock changes it: no need for an atomic addition. */
+static size_t count_of(const struct aioqueue *q)
+{
+	return atomic_load_explicit(&q->count, memory_order_relaxed);
+}
+
+static void set_count(struct aioqueue *q, size_t count)
+{
+	atomic_store_explicit(&q->count, count, memory_order_relaxed);
+}
+
+static bool is_closed(const struct aioqueue *q)
+{
+	return atomic_load_explicit(&q->closed, memory_order_relaxed);
+}
+
+static size_t charge(const struct aiomsg *m)
+{
+	return m->len + OVERHEAD;
+}
+
+static bool fits(const struct aioqueue *q, const struct aiomsg *m)
+{
+	size_t count = count_of(q);
+
+	if (count == 0)
+		return true;
+	if (q->most && count >= q->most)
+		return false;
+	return !q->most_bytes || (q->bytes < q->most_bytes && charge(m) <= q->most_bytes - q->bytes);
+}
+
+static int grow(struct aioqueue *q)
+{
+	size_t places = q->places ? 2 * q->places : SMALLEST;
+	struct aiomsg **ring = reallocarray(NULL, places, sizeof *ring);
+
+	if (!ring)
+		return -1;
+	for (size_t i = 0; i < q->places; i++)
+		ring[i] = q->ring[(q->head + i) & (q->places - 1)];
+	free(q->ring);
+	q->ring = ring;
+	q->places = places;
+	q->head = 0;
+	return 0;
+}
+
+static int push(struct aioqueue *q, struct aiomsg *m)
+{
+	size_t count = count_of(q);
+
+	if (count == q->places && grow(q) == -1)
+		return -1;
+	q->ring[(q->head + count) & (q->places - 1)] = aiomsg_ref(m);
+	q->bytes += charge(m);
+	set_count(q, count + 1);
+	return 0;
+}
+
+static struct aiomsg *pop(struct aioqueue *q)
+{
+	struct aiomsg *m = q->ring[q->head];
+
+	q->head = (q->head + 1) & (q->places - 1);
+	q->bytes -= charge(m);
+	set_count(q, count_of(q) - 1);
+	return m;
+}
+
+/* Is the call through: has it put all, or failed? */
+static bool put_some(struct aioqueue *q, struct call *c)
+{
+	for (; c->done < c->n; c->done++) {
+		if (!fits(q, c->put[c->done]))
+			return false;
+		if (push(q, c->put[c->done]) == -1) {
+			c->error = ENOMEM;
+			return true;
+		}
+	}
+	return true;
+}
+
+/* Is the call through: has it got any? */
+static bool get_some(struct aioqueue *q, struct call *c)
+{
+	while (c->done < c->n && count_of(q) > 0)
+		c->got[c->done++] = pop(q);
+	return c->done > 0;
+}
+
+static bool serve(struct aioqueue *q, struct ipc_line *l, struct call *c)
+{
+	return l == &q->getters ? get_some(q, c) : put_some(q, c);
+}
+
+static void serve_line(struct aioqueue *q, struct ipc_line *l, struct ipc_line *woken)
+{
+	struct call *c;
+
+	while ((c = first_of(l)) && serve(q, l, c)) {
+		ipc_line_leave(l, &c->place);
+		ipc_line_join(woken, &c->place);
+		c->place.in_line = false;
+	}
+}
+
+/* Serves all who can be served now, in order. Who is through has to be woken, once the lock is free. */
+static struct ipc_line settle(struct aioqueue *q)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	do {
+		if (count_of(q) > 0)
+			serve_line(q, &q->getters, &woken);
+		serve_line(q, &q->putters, &woken);
+	} while (q->getters.first && count_of(q) > 0);
+	return woken;
+}
+
+static void settle_and_unlock(struct aioqueue *q)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	if (q->getters.first || q->putters.first)
+		woken = settle(q);
+	unlock(q);
+	ipc_line_wake(&woken);
+}
+
+/* Under the lock. True when there is nothing to wait for: all done, or refused. */
+static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
+{
+	if (l == &q->putters && is_closed(q)) {
+		c->error = EPIPE;
+		return true;
+	}
+	if (!l->first && serve(q, l, c))
+		return true;
+	return is_closed(q);
+}
+
+/* Until something has moved, or the time is up in which sleeping would cost more. False when that is no use. */
+static bool spin(const struct aioqueue *q, size_t count, int64_t deadline)
+{
+	static atomic_int processors;
+	int n = atomic_load_explicit(&processors, memory_order_relaxed);
+	int64_t until;
+
+	if (n == 0) {
+		n = (int)sysconf(_SC_NPROCESSORS_ONLN);
+		atomic_store_explicit(&processors, n, memory_order_relaxed);
+	}
+	if (n == 1 || deadline == AIOIPC_NOW)
+		return false;
+	until = ipc_os_now() + SPIN_NS;
+	do {
+		for (int i = 0; i < 100; i++)
+			ipc_os_relax();
+		if (count_of(q) != count || is_closed(q))
+			return true;
+	} while (ipc_os_now() < until);
+	return false;
+}
+
+/* It gave up waiting, or a signal wants it to. If it was served meanwhile, it has been. */
+static void give_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int error)
+{
+	lock(q);
+	if (c->place.in_line) {
+		ipc_line_leave(l, &c->place);
+		c->error = error;
+		settle_and_unlock(q);
+		return;
+	}
+	unlock(q);
+	while (ipc_place_wait(&c->place, AIOIPC_FOREVER) == -1)
+		;
+}
+
+static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	while (ipc_place_wait(&c->place, deadline) == -1) {
+		if (errno == EINTR && l == &q->putters)
+			continue;
+		give_up(q, l, c, errno);
+		return;
+	}
+}
+
+/* What every call that puts or gets does: try, look again for a moment, stand in line. */
+static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	bool again = false, through;
+
+	for (;;) {
+		size_t count;
+
+		lock(q);
+		through = attempt(q, l, c);
+		if (through || again)
+			break;
+		again = true;
+		count = count_of(q);
+		settle_and_unlock(q);
+		spin(q, count, deadline);
+	}
+	if (!through && deadline != AIOIPC_NOW)
+		ipc_line_join(l, &c->place);
+	settle_and_unlock(q);
+	if (through)
+		return;
+	if (deadline == AIOIPC_NOW)
+		c->error = ETIMEDOUT;
+	else
+		wait_in_line(q, l, c, deadline);
+}
+
+static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	if (check(q) == -1 || ipc_deadline_check(deadline) == -1)
+		return -1;
+	if (c->n > 0)
+		carry_out(q, l, c, deadline);
+	if (c->done > 0 || !c->error)
+		return (ssize_t)c->done;
+	errno = c->error;
+	return -1;
+}
+
+struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
+{
+	struct aioqueue *q;
+
+	if (most == 0 && most_bytes == 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	q = calloc(1, sizeof *q);
+	if (!q)
+		return NULL;
+	atomic_init(&q->refs, 1);
+	q->epoch = ipc_epoch();
+	q->most = most;
+	q->most_bytes = most_bytes;
+	pthread_mutex_init(&q->lock, NULL);
+	return q;
+}
+
+int aioqueue_put(struct aioqueue *q, struct aiomsg *m, int64_t deadline)
+{
+	struct call c = {.put = &m, .n = 1};
+
+	return run(q, &q->putters, &c, deadline) == -1 ? -1 : 0;
+}
+
+ssize_t aioqueue_put_all(struct aioqueue *q, struct aiomsg *const *m, size_t n, int64_t deadline)
+{
+	struct call c = {.put = m, .n = n};
+
+	return run(q, &q->putters, &c, deadline);
+}
+
+int aioqueue_get(struct aioqueue *q, struct aiomsg **m, int64_t deadline)
+{
+	struct call c = {.got = m, .n = 1};
+
+	return (int)run(q, &q->getters, &c, deadline);
+}
+
+ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_t deadline)
+{
+	struct call c = {.got = m, .n = n};
+
+	return run(q, &q->getters, &c, deadline);
+}
+
+size_t aioqueue_count(const struct aioqueue *q)
+{
+	return count_of(q);
+}
+
+/* Those who wait to get find it empty and closed: that is the end. */
+static void dismiss(struct ipc_line *l, int error, struct ipc_line *woken)
+{
+	struct call *c;
+
+	while ((c = first_of(l))) {
+		ipc_line_leave(l, &c->place);
+		ipc_line_join(woken, &c->place);
+		c->place.in_line = false;
+		c->error = error;
+	}
+}
+
+static void drop_all(struct aioqueue *q)
+{
+	while (count_of(q) > 0)
+		aiomsg_free(pop(q));
+}
+
+static void close_queue(struct aioqueue *q, bool drop)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	if (!q || check(q) == -1)
+		return;
+	lock(q);
+	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
+	if (drop)
+		drop_all(q);
+	dismiss(&q->getters, 0, &woken);
+	dismiss(&q->putters, EPIPE, &woken);
+	unlock(q);
+	ipc_line_wake(&woken);
+}
+
+void aioqueue_close(struct aioqueue *q)
+{
+	close_queue(q, false);
+}
+
+void aioqueue_discard(struct aioqueue *q)
+{
+	close_queue(q, true);
+}
+
+struct aioqueue *aioqueue_ref(struct aioqueue *q)
+{
+	atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+	return q;
+}
+
+void aioqueue_free(struct aioqueue *q)
+{
+	if (!q || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	drop_all(q);
+	free(q->ring);
+	if (q->epoch == ipc_epoch())
+		pthread_mutex_destroy(&q->lock);
+	free(q);
+}

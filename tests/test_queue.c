@@ -1,0 +1,575 @@
+/* Queues between threads: order, bounds, the end, and those who wait. */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <aioipc/msg.h>
+#include <aioipc/queue.h>
+
+#include "ipc/flow/queue.h"
+#include "ipc/wire/msg.h"
+#include "tests/harness.h"
+
+#define SHORT 20 /* ms, to wait for what does not come */
+
+static struct aiomsg *number(uint32_t n)
+{
+	return must(aiomsg_new_bytes(&n, sizeof n));
+}
+
+static uint32_t number_in(const struct aiomsg *m)
+{
+	uint32_t n;
+
+	memcpy(&n, aiomsg_bytes(m, NULL), sizeof n);
+	return n;
+}
+
+static int put_number(struct aioqueue *q, uint32_t n, int64_t deadline)
+{
+	struct aiomsg *m = number(n);
+	int result = aioqueue_put(q, m, deadline);
+	int error = errno;
+
+	aiomsg_free(m);
+	errno = error;
+	return result;
+}
+
+static int get_number(struct aioqueue *q, int64_t deadline)
+{
+	struct aiomsg *m;
+	uint32_t n;
+
+	ck_assert_int_eq(must(aioqueue_get(q, &m, deadline)), 1);
+	n = number_in(m);
+	aiomsg_free(m);
+	return (int)n;
+}
+
+static void drop_one(struct aioqueue *q)
+{
+	struct aiomsg *m;
+
+	ck_assert_int_eq(must(aioqueue_get(q, &m, AIOIPC_NOW)), 1);
+	aiomsg_free(m);
+}
+
+static size_t length_of(struct aioqueue *q, struct ipc_line *l)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&q->lock);
+	for (struct ipc_place *w = l->first; w; w = w->next)
+		n++;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
+/* Until so many stand in line. */
+static void await_line(struct aioqueue *q, struct ipc_line *l, size_t n)
+{
+	while (length_of(q, l) != n)
+		sched_yield();
+}
+
+/* A thread that makes one call, and how it went. */
+struct caller {
+	pthread_t thread;
+	struct aioqueue *q;
+	struct aiomsg *m;
+	int64_t deadline;
+	int result, error;
+};
+
+static void *get_one(void *arg)
+{
+	struct caller *c = arg;
+
+	c->result = aioqueue_get(c->q, &c->m, c->deadline);
+	c->error = errno;
+	return NULL;
+}
+
+static void *put_one(void *arg)
+{
+	struct caller *c = arg;
+
+	c->result = aioqueue_put(c->q, c->m, c->deadline);
+	c->error = errno;
+	return NULL;
+}
+
+static void begin(struct caller *c, struct aioqueue *q, void *(*call)(void *))
+{
+	c->q = q;
+	if (!c->deadline)
+		c->deadline = AIOIPC_FOREVER;
+	ck_assert_int_eq(pthread_create(&c->thread, NULL, call, c), 0);
+}
+
+static void end(struct caller *c)
+{
+	ck_assert_int_eq(pthread_join(c->thread, NULL), 0);
+}
+
+TEST(messages_come_out_as_they_went_in)
+{
+	struct aioqueue *q = must(aioqueue_new(100, 0));
+
+	for (uint32_t i = 0; i < 100; i++)
+		must(put_number(q, i, AIOIPC_NOW));
+	ck_assert_uint_eq(aioqueue_count(q), 100);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(get_number(q, AIOIPC_NOW), i);
+	ck_assert_uint_eq(aioqueue_count(q), 0);
+	aioqueue_free(q);
+}
+
+TEST(put_borrows_and_takes_a_reference)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct aiomsg *m = number(7), *got;
+
+	must(aioqueue_put(q, m, AIOIPC_NOW));
+	ck_assert(!ipc_msg_unshared(m));
+	ck_assert_int_eq(must(aioqueue_get(q, &got, AIOIPC_NOW)), 1);
+	ck_assert_ptr_eq(got, m);
+	aiomsg_free(got);
+	ck_assert(ipc_msg_unshared(m));
+	must(aioqueue_put(q, m, AIOIPC_NOW));
+	aioqueue_free(q);
+	ck_assert(ipc_msg_unshared(m));
+	aiomsg_free(m);
+}
+
+TEST(a_full_queue_refuses_and_an_empty_one_has_nothing)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct aiomsg *m = (struct aiomsg *)q;
+	int64_t past = aioipc_after(1);
+
+	must_fail(aioqueue_get(q, &m, AIOIPC_NOW), ETIMEDOUT);
+	must_fail(aioqueue_get(q, &m, aioipc_after(SHORT)), ETIMEDOUT);
+	must_fail(aioqueue_get(q, &m, past), ETIMEDOUT);
+	must_fail(aioqueue_get(q, &m, 5000), EINVAL);
+	ck_assert_ptr_eq(m, q);
+	must(put_number(q, 1, AIOIPC_NOW));
+	must(put_number(q, 2, past));
+	must_fail(put_number(q, 3, AIOIPC_NOW), ETIMEDOUT);
+	must_fail(put_number(q, 3, past), ETIMEDOUT);
+	must_fail(put_number(q, 3, aioipc_after(SHORT)), ETIMEDOUT);
+	must_fail(put_number(q, 3, 5000), EINVAL);
+	ck_assert_int_eq(get_number(q, past), 1);
+	must(put_number(q, 4, AIOIPC_NOW));
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 2);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 4);
+	aioqueue_free(q);
+	must_fail(aioqueue_new(0, 0), EINVAL);
+}
+
+TEST(bytes_are_bounded_too)
+{
+	struct aioqueue *q = must(aioqueue_new(0, 3 * (64 + 100)));
+	struct aiomsg *small = must(aiomsg_new_bytes("", 0)), *hundred, *huge;
+	char data[5000] = "";
+
+	hundred = must(aiomsg_new_bytes(data, 100));
+	huge = must(aiomsg_new_bytes(data, sizeof data));
+	must(aioqueue_put(q, hundred, AIOIPC_NOW));
+	must(aioqueue_put(q, hundred, AIOIPC_NOW));
+	must_fail(aioqueue_put(q, huge, AIOIPC_NOW), ETIMEDOUT);
+	must(aioqueue_put(q, hundred, AIOIPC_NOW));
+	must_fail(aioqueue_put(q, small, AIOIPC_NOW), ETIMEDOUT);
+	for (int i = 0; i < 3; i++)
+		drop_one(q);
+	must(aioqueue_put(q, huge, AIOIPC_NOW));
+	must_fail(aioqueue_put(q, small, AIOIPC_NOW), ETIMEDOUT);
+	aioqueue_free(q);
+	aiomsg_free(small);
+	aiomsg_free(hundred);
+	aiomsg_free(huge);
+}
+
+TEST(batches)
+{
+	struct aioqueue *q = must(aioqueue_new(5, 0));
+	struct aiomsg *in[8], *out[8];
+
+	for (uint32_t i = 0; i < 8; i++)
+		in[i] = number(i);
+	ck_assert_int_eq(aioqueue_put_all(q, in, 0, AIOIPC_NOW), 0);
+	ck_assert_int_eq(aioqueue_get_all(q, out, 0, AIOIPC_NOW), 0);
+	must_fail(aioqueue_get_all(q, out, 8, AIOIPC_NOW), ETIMEDOUT);
+	ck_assert_int_eq(aioqueue_put_all(q, in, 8, AIOIPC_NOW), 5);
+	must_fail(aioqueue_put_all(q, in, 8, AIOIPC_NOW), ETIMEDOUT);
+	ck_assert_int_eq(aioqueue_get_all(q, out, 3, AIOIPC_NOW), 3);
+	ck_assert_int_eq(aioqueue_put_all(q, in + 5, 3, aioipc_after(SHORT)), 3);
+	ck_assert_int_eq(aioqueue_get_all(q, out + 3, 5, AIOIPC_NOW), 5);
+	ck_assert_mem_eq(in, out, sizeof in);
+	for (uint32_t i = 0; i < 8; i++) {
+		aiomsg_free(in[i]);
+		aiomsg_free(out[i]);
+	}
+	aioqueue_free(q);
+}
+
+static void *put_eight(void *arg)
+{
+	struct caller *c = arg;
+	struct aiomsg *m[8];
+
+	for (int i = 0; i < 8; i++)
+		m[i] = c->m;
+	c->result = (int)aioqueue_put_all(c->q, m, 8, c->deadline);
+	c->error = errno;
+	return NULL;
+}
+
+TEST(a_batch_waits_for_room_piece_by_piece)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct caller all = {.m = number(1)}, cut = {.m = number(2)}, none = {.m = number(3)};
+
+	begin(&all, q, put_eight);
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(get_number(q, AIOIPC_FOREVER), 1);
+	end(&all);
+	ck_assert_int_eq(all.result, 8);
+	begin(&cut, q, put_eight);
+	await_line(q, &q->putters, 1);
+	begin(&none, q, put_eight);
+	await_line(q, &q->putters, 2);
+	drop_one(q);
+	aioqueue_close(q);
+	end(&cut);
+	end(&none);
+	ck_assert_int_eq(cut.result, 3);
+	ck_assert_int_eq(none.result, -1);
+	ck_assert_int_eq(none.error, EPIPE);
+	ck_assert_uint_eq(aioqueue_count(q), 2);
+	aioqueue_free(q);
+	aiomsg_free(all.m);
+	aiomsg_free(cut.m);
+	aiomsg_free(none.m);
+}
+
+TEST(closing_lets_the_rest_out)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct aiomsg *m = NULL;
+
+	must(put_number(q, 1, AIOIPC_NOW));
+	must(put_number(q, 2, AIOIPC_NOW));
+	aioqueue_close(q);
+	aioqueue_close(q);
+	must_fail(put_number(q, 3, AIOIPC_FOREVER), EPIPE);
+	ck_assert_int_eq(get_number(q, AIOIPC_FOREVER), 1);
+	must_fail(put_number(q, 3, AIOIPC_NOW), EPIPE);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 2);
+	ck_assert_int_eq(aioqueue_get(q, &m, AIOIPC_FOREVER), 0);
+	ck_assert_int_eq(aioqueue_get(q, &m, AIOIPC_NOW), 0);
+	ck_assert_ptr_null(m);
+	aioqueue_free(q);
+	aioqueue_free(NULL);
+	aioqueue_close(NULL);
+	aioqueue_discard(NULL);
+}
+
+TEST(discarding_drops_the_rest)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct aiomsg *m = number(1);
+
+	must(aioqueue_put(q, m, AIOIPC_NOW));
+	must(aioqueue_put(q, m, AIOIPC_NOW));
+	aioqueue_close(q);
+	aioqueue_discard(q);
+	ck_assert(ipc_msg_unshared(m));
+	ck_assert_uint_eq(aioqueue_count(q), 0);
+	must_fail(aioqueue_put(q, m, AIOIPC_NOW), EPIPE);
+	aiomsg_free(m);
+	ck_assert_int_eq(aioqueue_get(q, &m, AIOIPC_FOREVER), 0);
+	aioqueue_free(q);
+}
+
+static void wake_all(void (*stop)(struct aioqueue *q), bool full)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct ipc_line *l = full ? &q->putters : &q->getters;
+	struct caller c[8] = {{0}};
+
+	if (full)
+		must(put_number(q, 1, AIOIPC_NOW));
+	for (size_t i = 0; i < 8; i++) {
+		c[i].m = full ? number(2) : NULL;
+		begin(&c[i], q, full ? put_one : get_one);
+	}
+	await_line(q, l, 8);
+	stop(q);
+	for (size_t i = 0; i < 8; i++) {
+		end(&c[i]);
+		ck_assert_int_eq(c[i].result, full ? -1 : 0);
+		if (full)
+			ck_assert_int_eq(c[i].error, EPIPE);
+		aiomsg_free(c[i].m);
+	}
+	ck_assert_uint_eq(aioqueue_count(q), full && stop == aioqueue_close ? 1 : 0);
+	aioqueue_free(q);
+}
+
+TEST(the_end_wakes_all_who_wait)
+{
+	wake_all(aioqueue_close, false);
+	wake_all(aioqueue_close, true);
+	wake_all(aioqueue_discard, false);
+	wake_all(aioqueue_discard, true);
+}
+
+TEST(waiting_to_get_is_first_come_first_served)
+{
+	struct aioqueue *q = must(aioqueue_new(8, 0));
+	struct caller c[4] = {{0}};
+
+	for (size_t i = 0; i < 4; i++) {
+		begin(&c[i], q, get_one);
+		await_line(q, &q->getters, i + 1);
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		must(put_number(q, i, AIOIPC_NOW));
+	for (uint32_t i = 0; i < 4; i++) {
+		end(&c[i]);
+		ck_assert_uint_eq(number_in(c[i].m), i);
+		aiomsg_free(c[i].m);
+	}
+	aioqueue_free(q);
+}
+
+TEST(waiting_to_put_is_first_come_first_served)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct caller c[4] = {{0}};
+
+	must(put_number(q, 0, AIOIPC_NOW));
+	for (uint32_t i = 0; i < 4; i++) {
+		c[i].m = number(i + 1);
+		begin(&c[i], q, put_one);
+		await_line(q, &q->putters, i + 1);
+	}
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(get_number(q, AIOIPC_NOW), i);
+	for (size_t i = 0; i < 4; i++) {
+		end(&c[i]);
+		ck_assert_int_eq(c[i].result, 0);
+		aiomsg_free(c[i].m);
+	}
+	aioqueue_free(q);
+}
+
+/* A large one that does not fit holds up the small one behind it, until it gives up. */
+TEST(who_gives_up_makes_way)
+{
+	struct aioqueue *q = must(aioqueue_new(0, 300));
+	char data[1000] = "";
+	struct caller large = {.m = must(aiomsg_new_bytes(data, sizeof data)),
+			       .deadline = aioipc_after(10 * SHORT)};
+	struct caller small = {.m = number(2)};
+
+	must(put_number(q, 1, AIOIPC_NOW));
+	begin(&large, q, put_one);
+	await_line(q, &q->putters, 1);
+	begin(&small, q, put_one);
+	end(&large);
+	end(&small);
+	ck_assert_int_eq(large.result, -1);
+	ck_assert_int_eq(large.error, ETIMEDOUT);
+	ck_assert_int_eq(small.result, 0);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 2);
+	aioqueue_free(q);
+	aiomsg_free(large.m);
+	aiomsg_free(small.m);
+}
+
+static void take_note(int sig)
+{
+	(void)sig;
+}
+
+/* signal(2) sets SA_RESTART: a handler ran nevertheless. */
+TEST(a_signal_ends_get_and_not_put)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct caller get = {0}, put = {.m = number(2)};
+
+	signal(SIGUSR1, take_note);
+	begin(&get, q, get_one);
+	await_line(q, &q->getters, 1);
+	while (length_of(q, &q->getters) > 0)
+		pthread_kill(get.thread, SIGUSR1);
+	end(&get);
+	ck_assert_int_eq(get.result, -1);
+	ck_assert_int_eq(get.error, EINTR);
+	must(put_number(q, 1, AIOIPC_NOW));
+	begin(&put, q, put_one);
+	await_line(q, &q->putters, 1);
+	for (int i = 0; i < 100; i++)
+		pthread_kill(put.thread, SIGUSR1);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
+	end(&put);
+	ck_assert_int_eq(put.result, 0);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 2);
+	aioqueue_free(q);
+	aiomsg_free(put.m);
+}
+
+TEST(a_forked_child_may_free_it_and_nothing_else)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct aiomsg *m = number(1), *got;
+	struct caller put = {.m = m};
+	pid_t pid;
+
+	must(aioqueue_put(q, m, AIOIPC_NOW));
+	begin(&put, q, put_one);
+	await_line(q, &q->putters, 1);
+	pthread_mutex_lock(&q->lock);
+	pid = must(fork());
+	if (pid == 0) {
+		must_fail(aioqueue_put(q, m, AIOIPC_FOREVER), ECHILD);
+		must_fail(aioqueue_get(q, &got, AIOIPC_FOREVER), ECHILD);
+		aioqueue_close(q);
+		aioqueue_discard(q);
+		aioqueue_free(q);
+		_exit(0);
+	}
+	pthread_mutex_unlock(&q->lock);
+	ck_assert_int_eq(must(waitpid(pid, NULL, 0)), pid);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
+	end(&put);
+	aioqueue_free(q);
+	aiomsg_free(m);
+}
+
+TEST(it_lives_until_the_last_free)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+
+	ck_assert_ptr_eq(aioqueue_ref(q), q);
+	aioqueue_free(q);
+	must(put_number(q, 1, AIOIPC_NOW));
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
+	aioqueue_free(q);
+}
+
+/*
+ * Many with many. Each message says who put it, and its place among that one's. Every consumer must see those of a producer
+ * in rising order, and together all of them once.
+ */
+#define PEERS 8
+#define MOST_PER_PRODUCER 1250000
+
+struct item {
+	uint32_t producer, place;
+};
+
+struct peer {
+	pthread_t thread;
+	struct aioqueue *q;
+	uint32_t id, n;
+	uint64_t count, sum;
+	bool disorder;
+};
+
+static struct aiomsg *item(uint32_t producer, uint32_t place)
+{
+	struct item i = {producer, place};
+
+	return must(aiomsg_new_bytes(&i, sizeof i));
+}
+
+static void *produce(void *arg)
+{
+	struct peer *p = arg;
+	struct aiomsg *m[5];
+
+	for (uint32_t i = 0; i < p->n;) {
+		ssize_t n = 0;
+
+		/* odd ones in batches */
+		while (n < (p->id % 2 ? 5 : 1) && i < p->n)
+			m[n++] = item(p->id, i++);
+		if (aioqueue_put_all(p->q, m, (size_t)n, AIOIPC_FOREVER) != n)
+			p->disorder = true;
+		while (n > 0)
+			aiomsg_free(m[--n]);
+	}
+	return NULL;
+}
+
+static void look_at(struct peer *p, int64_t *last, struct aiomsg *m)
+{
+	struct item i;
+
+	memcpy(&i, aiomsg_bytes(m, NULL), sizeof i);
+	p->disorder |= i.place <= last[i.producer];
+	last[i.producer] = i.place;
+	p->count++;
+	p->sum += i.place + UINT64_C(1);
+	aiomsg_free(m);
+}
+
+static void *consume(void *arg)
+{
+	struct peer *p = arg;
+	int64_t last[PEERS];
+	struct aiomsg *m[5];
+	ssize_t n;
+
+	for (int i = 0; i < PEERS; i++)
+		last[i] = -1;
+	while ((n = aioqueue_get_all(p->q, m, p->id % 2 ? 5 : 1, AIOIPC_FOREVER)) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			look_at(p, last, m[i]);
+	p->disorder |= n == -1;
+	return NULL;
+}
+
+static void many_with_many(size_t most, uint32_t each)
+{
+	struct aioqueue *q = must(aioqueue_new(most, 0));
+	struct peer in[PEERS], out[PEERS];
+	uint64_t count = 0, sum = 0;
+
+	for (uint32_t i = 0; i < PEERS; i++) {
+		in[i] = out[i] = (struct peer){.q = q, .id = i, .n = each};
+		ck_assert_int_eq(pthread_create(&in[i].thread, NULL, produce, &in[i]), 0);
+		ck_assert_int_eq(pthread_create(&out[i].thread, NULL, consume, &out[i]), 0);
+	}
+	for (int i = 0; i < PEERS; i++)
+		ck_assert_int_eq(pthread_join(in[i].thread, NULL), 0);
+	aioqueue_close(q);
+	for (int i = 0; i < PEERS; i++) {
+		ck_assert_int_eq(pthread_join(out[i].thread, NULL), 0);
+		ck_assert(!in[i].disorder && !out[i].disorder);
+		count += out[i].count;
+		sum += out[i].sum;
+	}
+	ck_assert_uint_eq(count, (uint64_t)PEERS * each);
+	ck_assert_uint_eq(sum, PEERS * ((uint64_t)each * (each + 1) / 2));
+	aioqueue_free(q);
+}
+
+TEST_WITHIN(ten_million_arrive_once_and_in_order, 60)
+{
+	many_with_many(1000, harness_slowness() > 1 ? MOST_PER_PRODUCER / 100 : MOST_PER_PRODUCER);
+}
+
+TEST_WITHIN(a_queue_of_one_is_handed_from_call_to_call, 60)
+{
+	many_with_many(1, harness_slowness() > 1 ? 200 : 20000);
+}
