@@ -237,12 +237,12 @@ static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 /* The frame at the front is not whole: from some size on, its rest is received in place. */
 static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 {
-	size_t have = ipc_in_raw(in) - IPC_FRAME_LEN;
+	size_t have = ipc_in_raw(in) - IPC_FRAME_LEN, first = f->length < BUFFER ? f->length : BUFFER;
 	struct aiomsg *m;
 
 	if (f->length < LARGE)
 		return 0;
-	m = ipc_msg_alloc(f->kind, f->length < BUFFER ? f->length : BUFFER);
+	m = ipc_msg_alloc(f->kind, have < first ? first : have); /* the pool gives buffers a little more */
 	if (!m)
 		return -1;
 	memcpy(m->data, in->buf + in->start + IPC_FRAME_LEN, have);
