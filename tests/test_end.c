@@ -263,6 +263,7 @@ TEST(a_detach_is_used_up_by_one_fork)
 	}
 	ck_assert_int_eq(status_of(first), 0);
 	wait_end(rx->own.r.fd);
+	aioend_free(tx);
 	must(aiopipe(&more, &tx));
 	fd = tx->own.w.fd;
 	second = must(fork());

@@ -1,0 +1,43 @@
+#!/bin/sh
+# What the library exports is what the headers declare, no more and no less; inside, names tell what is private.
+. "$srcdir/tests/tap.sh"
+
+lib=.libs/libaioipc.so
+all=.libs/libaioipc_all.a
+
+declared() {
+	cat "$srcdir"/include/aioipc/*.h | grep -v '^#' | tr '\n' ' ' | grep -o 'AIOIPC_API [^;]*;' |
+		sed 's/^[^(]*\b\(aio[a-z0-9_]*\)(.*/\1/' | LC_ALL=C sort
+}
+
+exported() {
+	nm -D --defined-only $lib | sed -n 's/.* [A-Z] \([^@]*\)@@AIOIPC_[0-9.]*$/\1/p' | LC_ALL=C sort
+}
+
+# Whatever is defined, the version nodes but not the symbols in them apart.
+exported_at_all() {
+	nm -D --defined-only $lib | sed 's/.* //; s/@.*//; /^AIOIPC_[0-9.]*$/d' | LC_ALL=C sort
+}
+
+defined() {
+	nm -g --defined-only $all | sed -n 's/.* [A-Z] \(aio.*\)/\1/p' | LC_ALL=C sort
+}
+
+declared >"$tmp/declared"
+exported >"$tmp/exported"
+exported_at_all >"$tmp/at_all"
+defined >"$tmp/defined"
+
+strangers() {
+	nm -g --defined-only $all | sed -n 's/.* [A-Z] //p' | grep -v -E '^(aio[a-z]|ipc_)'
+}
+
+check "there are declarations" test -s "$tmp/declared"
+check "each exported function is declared" sh -c "! comm -13 $tmp/declared $tmp/exported | grep ."
+check "everything exported has its version" diff "$tmp/exported" "$tmp/at_all"
+check "no public function is forgotten in ipc/libaioipc.map" diff "$tmp/defined" "$tmp/exported"
+strangers >"$tmp/strangers"
+check "symbols that cross files start with aio or ipc_" nothing <"$tmp/strangers"
+check "the name of the ABI is libaioipc.so.0" sh -c "readelf -d $lib | grep -q 'SONAME.*\[libaioipc.so.0\]'"
+check "it is never unloaded" sh -c "readelf -d $lib | grep -q NODELETE"
+finish
