@@ -25,16 +25,21 @@ void ipc_conn_release(struct aioconn *c)
 	free(c);
 }
 
+/* Without a base the first caller has it, and may call again from its callbacks. */
+static int claim(struct aioconn *c)
+{
+	uint64_t me = ipc_thread_serial(), holder = 0;
+
+	if (atomic_compare_exchange_strong(&c->caller, &holder, me) || holder == me)
+		return 0;
+	errno = EBUSY;
+	return -1;
+}
+
 int ipc_conn_enter(struct aioconn *c)
 {
-	uint64_t me = ipc_thread_serial(), nobody = 0;
-
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->own) < 0 || (!c->base && claim(c) < 0))
 		return -1;
-	if (!c->base && !atomic_compare_exchange_strong(&c->caller, &nobody, me) && nobody != me) {
-		errno = EBUSY;
-		return -1;
-	}
 	if (c->gone) {
 		errno = EPIPE;
 		return -1;

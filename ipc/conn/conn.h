@@ -96,6 +96,12 @@ struct aioconn {
 	size_t peak_in, peak_out;
 };
 
+/* Would the output queue take so many bytes? */
+static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
+{
+	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
+}
+
 /* conn.c */
 int ipc_conn_enter(struct aioconn *c);  /* ECHILD, EBUSY; holds */
 void ipc_conn_leave(struct aioconn *c); /* keeps errno */
@@ -115,8 +121,7 @@ int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);
 int ipc_conn_wait(struct aioconn *c, int64_t deadline);
 
 /* turn.c */
-bool ipc_conn_has_room(const struct aioconn *c, size_t size); /* would the queue take so many bytes? */
-void ipc_conn_turn(struct aioconn *c);                        /* calls back what is due */
+void ipc_conn_turn(struct aioconn *c); /* calls back what is due */
 void ipc_conn_on_turn(short what, void *arg);
 void ipc_conn_on_ready(short what, void *arg);
 int ipc_conn_stow(struct aioconn *c); /* moves what arrived to the inbox, while there is room; -1/ENOMEM */
@@ -136,11 +141,17 @@ void ipc_conn_finish_turn(struct aioconn *c);
 void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause);
 
 /* inbox.c */
-int ipc_inbox_prepare(struct ipc_inbox *box);                 /* room for one more; -1/ENOMEM */
+int ipc_inbox_grow(struct ipc_inbox *box);
 void ipc_inbox_push(struct ipc_inbox *box, struct aiomsg *m); /* takes the reference over; prepared before */
 void ipc_inbox_unshift(struct ipc_inbox *box, struct aiomsg *m); /* the same, in front */
 struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box);
 void ipc_inbox_free(struct ipc_inbox *box);
+
+/* Room for one more; -1/ENOMEM. */
+static inline int ipc_inbox_prepare(struct ipc_inbox *box)
+{
+	return box->count < box->room ? 0 : ipc_inbox_grow(box);
+}
 
 /* trace.c */
 bool ipc_trace_wanted(void);

@@ -4,13 +4,11 @@
 
 #define ROOM ((size_t)16) /* a power of two, so that places wrap by a mask */
 
-int ipc_inbox_prepare(struct ipc_inbox *box)
+int ipc_inbox_grow(struct ipc_inbox *box)
 {
 	size_t want = box->room ? box->room * 2 : ROOM, block, i;
 	struct aiomsg **ring;
 
-	if (box->count < box->room)
-		return 0;
 	ring = ipc_pool_get(want * sizeof(struct aiomsg *), &block);
 	if (!ring)
 		return -1;

@@ -61,8 +61,6 @@ static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
 {
 	int64_t deadline;
 
-	if (ipc_conn_has_room(c, size))
-		return 0;
 	if (ipc_conn_flush(c) < 0)
 		return -1;
 	if (ipc_conn_has_room(c, size))
@@ -106,9 +104,11 @@ static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, s
 	if (check(c, kind, len) < 0)
 		return NULL;
 	*e = envelope_of(c, len);
-	if (wait_for_room(c, kind, e->head + len + e->tail) < 0)
-		return NULL;
-	*e = envelope_of(c, len); /* a callback may have sent the preface meanwhile */
+	if (!ipc_conn_has_room(c, e->head + len + e->tail)) {
+		if (wait_for_room(c, kind, e->head + len + e->tail) < 0)
+			return NULL;
+		*e = envelope_of(c, len); /* a callback may have sent the preface meanwhile */
+	}
 	at = ipc_out_reserve(&c->out, e->head + inside + e->tail);
 	return at ? put_head(c, at, kind, len, nfds) : NULL;
 }

@@ -157,11 +157,6 @@ static void deliver(struct aioconn *c)
 	later(c, 0);
 }
 
-bool ipc_conn_has_room(const struct aioconn *c, size_t size)
-{
-	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
-}
-
 static void tell_room(struct aioconn *c)
 {
 	if (!c->refused || !c->on_writable || c->closing || c->said_goodbye || c->peer_gone || !c->writes ||

@@ -24,14 +24,6 @@ uint64_t ipc_thread_serial(void)
 	return serial;
 }
 
-int ipc_own_check(const struct ipc_own *own)
-{
-	if (own->epoch == ipc_epoch())
-		return 0;
-	errno = ECHILD;
-	return -1;
-}
-
 /* The fork handlers hold the mutex from before fork until after it. */
 void ipc_own_lock(void)
 {

@@ -6,6 +6,7 @@
 #ifndef IPC_END_OWN_H
 #define IPC_END_OWN_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,7 +48,13 @@ static inline uint32_t ipc_epoch(void)
 }
 
 /* 0, or -1/ECHILD when it belongs to another process. */
-int ipc_own_check(const struct ipc_own *own);
+static inline int ipc_own_check(const struct ipc_own *own)
+{
+	if (own->epoch == ipc_epoch())
+		return 0;
+	errno = ECHILD;
+	return -1;
+}
 
 /* This thread's serial. */
 uint64_t ipc_thread_serial(void);

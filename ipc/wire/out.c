@@ -22,6 +22,8 @@ static void drop_first(struct ipc_out *out)
 	aiomsg_free(p->owner);
 	out->head = (out->head + 1) & (out->room - 1);
 	out->count--;
+	if (out->count == 0)
+		out->open = NULL;
 }
 
 void ipc_out_free(struct ipc_out *out)
@@ -38,6 +40,7 @@ void ipc_out_rest(struct ipc_out *out)
 		return;
 	aiomsg_free(out->tail);
 	out->tail = NULL;
+	out->spare = 0;
 	ipc_pool_put(out->ring, out->block);
 	out->ring = NULL;
 	out->block = out->room = out->head = 0;
@@ -62,26 +65,36 @@ int ipc_out_prepare(struct ipc_out *out, size_t n)
 	out->block = block;
 	out->room = want;
 	out->head = 0;
+	if (out->open)
+		out->open = piece(out, out->count - 1);
 	return 0;
 }
 
-unsigned char *ipc_out_reserve(struct ipc_out *out, size_t n)
+/* All of @m is there for new frames. */
+static void build_in(struct ipc_out *out, struct aiomsg *m)
 {
-	struct aiomsg *m = out->tail;
+	out->tail = m;
+	out->next = m->data;
+	out->spare = ipc_msg_room(m);
+	out->open = NULL;
+}
+
+unsigned char *ipc_out_reserve_piece(struct ipc_out *out, size_t n)
+{
+	struct aiomsg *m;
 
 	if (ipc_out_prepare(out, 1) < 0)
 		return NULL;
-	if (m && out->count == 0 && ipc_msg_unshared(m))
-		m->len = 0;
-	if (m && ipc_msg_room(m) - m->len >= n)
-		return m->data + m->len;
+	if (out->tail && out->count == 0 && ipc_msg_unshared(out->tail))
+		build_in(out, out->tail);
+	if (out->spare >= n)
+		return out->next;
 	m = ipc_msg_alloc(IPC_KIND_BYTES, n > BLOCK ? n : BLOCK);
 	if (!m)
 		return NULL;
-	m->len = 0;
 	aiomsg_free(out->tail);
-	out->tail = m;
-	return m->data;
+	build_in(out, m);
+	return out->next;
 }
 
 static void push(struct ipc_out *out, struct aiomsg *owner, const unsigned char *at, size_t n,
@@ -91,20 +104,15 @@ static void push(struct ipc_out *out, struct aiomsg *owner, const unsigned char 
 	*piece(out, out->count - 1) = (struct ipc_piece){aiomsg_ref(owner), at, n, fds};
 	out->bytes += n;
 	out->fds += fds ? aiomsg_fds(fds) : 0;
+	out->open = NULL;
 }
 
-void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *fds)
+void ipc_out_commit_piece(struct ipc_out *out, size_t n, struct aiomsg *fds)
 {
-	struct ipc_piece *last = out->count ? piece(out, out->count - 1) : NULL;
-	const unsigned char *at = out->tail->data + out->tail->len;
-
-	out->tail->len += n;
-	if (last && !fds && last->owner == out->tail && last->at + last->left == at) {
-		last->left += n;
-		out->bytes += n;
-		return;
-	}
-	push(out, out->tail, at, n, fds);
+	push(out, out->tail, out->next, n, fds);
+	out->next += n;
+	out->spare -= n;
+	out->open = piece(out, out->count - 1);
 }
 
 int ipc_out_append(struct ipc_out *out, struct aiomsg *m)

@@ -21,18 +21,41 @@ struct ipc_piece {
 struct ipc_out {
 	struct ipc_piece *ring; /* from the pool */
 	size_t block, room, head, count;
-	struct aiomsg *tail; /* the block that small frames are built in; tail->len of it is used */
-	size_t bytes;        /* queued */
-	unsigned fds;        /* queued */
+	struct aiomsg *tail;    /* the block that small frames are built in */
+	unsigned char *next;    /* its unused part */
+	size_t spare;           /* and how much that is */
+	struct ipc_piece *open; /* the last piece, while it ends at next and so may grow; NULL */
+	size_t bytes;           /* queued */
+	unsigned fds;           /* queued */
 };
 
 void ipc_out_free(struct ipc_out *out);
 
-/* A place for @n bytes in a row behind everything queued; not queued until ipc_out_commit(). NULL with ENOMEM. */
-unsigned char *ipc_out_reserve(struct ipc_out *out, size_t n);
+/* What the two below do where the last piece can't grow. */
+unsigned char *ipc_out_reserve_piece(struct ipc_out *out, size_t n);
+void ipc_out_commit_piece(struct ipc_out *out, size_t n, struct aiomsg *fds);
 
-/* Queues the first @n of the bytes reserved last; @fds (its reference is taken over; NULL) travel with the first. */
-void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *fds);
+/* A place for @n bytes in a row behind everything queued; not queued until ipc_out_commit(). NULL with ENOMEM. */
+static inline unsigned char *ipc_out_reserve(struct ipc_out *out, size_t n)
+{
+	return out->open && out->spare >= n ? out->next : ipc_out_reserve_piece(out, n);
+}
+
+/*
+ * Queues the first @n of the bytes reserved last; @fds (its reference is taken over; NULL) travel with the first, and
+ * need a piece of their own: ipc_out_prepare().
+ */
+static inline void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *fds)
+{
+	if (!out->open || fds) {
+		ipc_out_commit_piece(out, n, fds);
+		return;
+	}
+	out->open->left += n;
+	out->bytes += n;
+	out->next += n;
+	out->spare -= n;
+}
 
 /* Queues @m's payload by reference, behind a header reserved and committed before. -1/ENOMEM. */
 int ipc_out_append(struct ipc_out *out, struct aiomsg *m);
