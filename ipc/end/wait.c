@@ -47,15 +47,17 @@ int64_t ipc_deadline_left(int64_t deadline)
  */
 static bool clock_stands(struct event_base *base)
 {
-	int64_t until = ipc_os_now() + 3000;
+	int64_t now, until;
 	struct timeval first, t;
 
 	event_base_gettimeofday_cached(base, &first);
-	do {
+	until = ipc_os_now() + 3000;
+	do { /* the last look comes after the time is up, however long this thread was off its processor */
+		now = ipc_os_now();
 		event_base_gettimeofday_cached(base, &t);
 		if (t.tv_usec != first.tv_usec || t.tv_sec != first.tv_sec)
 			return false;
-	} while (ipc_os_now() < until);
+	} while (now < until);
 	return true;
 }
 
