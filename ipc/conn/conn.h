@@ -37,6 +37,15 @@ struct ipc_inbox {
 	unsigned fds;
 };
 
+/*
+ * Descriptors that were received, but whose frame is not whole yet. Reading stops while as many as allowed are
+ * held; one more read may bring those of the next frame.
+ */
+struct ipc_loose_fds {
+	unsigned n;
+	int fd[2 * IPC_FDS_MOST];
+};
+
 struct aioconn {
 	struct ipc_own own;
 	struct event_base *base;
@@ -51,7 +60,7 @@ struct aioconn {
 
 	struct ipc_in in;
 	struct ipc_inbox inbox;
-	struct ipc_fdlist *fds; /* received, but of no message yet; NULL unless allowed */
+	struct ipc_loose_fds *fds; /* NULL unless allowed */
 	struct ipc_out out;
 	size_t inbox_limit, outbox_limit;
 	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */

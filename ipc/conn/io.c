@@ -11,7 +11,7 @@
 static bool inbox_full(const struct aioconn *c)
 {
 	return c->inbox.count &&
-	       (c->inbox.bytes >= c->inbox_limit || (c->fds && c->inbox.fds >= c->in.fds_limit));
+	       (c->inbox.bytes >= c->inbox_limit || (c->fds && c->inbox.fds + c->fds->n >= c->in.fds_limit));
 }
 
 /* Should more be read now? */
@@ -29,7 +29,7 @@ static bool wants_input(const struct aioconn *c)
 /* Descriptors came with a read. They wait for the frame that claims them. */
 static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 {
-	unsigned i, left = c->closing ? 0 : c->in.fds_limit - c->fds->n;
+	unsigned i, left = c->closing ? 0 : 2 * c->in.fds_limit - c->fds->n;
 
 	if (got->n <= left && !got->cut) {
 		memcpy(c->fds->fd + c->fds->n, got->fd, got->n * sizeof got->fd[0]);
@@ -101,6 +101,9 @@ static int fill(struct aioconn *c, bool block)
 
 int ipc_conn_fill(struct aioconn *c)
 {
+	/* Frames that are whole claim their descriptors first: what is left is held for the next one alone. */
+	if (c->fds && c->fds->n && wants_input(c) && ipc_conn_stow(c) < 0)
+		return -1;
 	return wants_input(c) ? fill(c, false) : 0;
 }
 
