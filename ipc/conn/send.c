@@ -226,6 +226,20 @@ static bool goes_direct(struct aioconn *c, size_t len)
 	return c->out.count == 0 && !c->peer_gone;
 }
 
+/* Would a reader find the delimiter before the line's end: inside, or made of its last bytes and the delimiter's first? */
+static bool ends_early(const struct aioconn *c, const unsigned char *data, size_t len)
+{
+	size_t most = c->in.delimiter_len, part = len < most ? len : most;
+	char seam[2 * IPC_DELIMITER_MOST];
+
+	if (len == 0)
+		return false;
+	memcpy(seam, data + len - part, part);
+	memcpy(seam + part, c->in.delimiter, most);
+	return memmem(data, len, c->in.delimiter, most) ||
+	       memmem(seam, part + most - 1, c->in.delimiter, most);
+}
+
 static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 {
 	struct envelope e;
@@ -234,7 +248,7 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 	if (!at)
 		return -1;
 	if (e.tail) {
-		if (len && memmem(data, len, c->in.delimiter, c->in.delimiter_len))
+		if (ends_early(c, data, len))
 			return fail(EINVAL);
 		memcpy(at + len, c->in.delimiter, e.tail);
 	}

@@ -38,7 +38,8 @@ static bool lost(const struct aioconn *c)
 static ssize_t gather(struct aioconn *c, size_t n, int64_t deadline)
 {
 	while (ipc_in_raw(&c->in) < n && !c->in.eof && !c->ended)
-		if (ipc_conn_wait_allowed(c, deadline) < 0 || ipc_conn_wait(c, deadline) < 0)
+		if (ipc_in_reserve(&c->in, n) < 0 || ipc_conn_wait_allowed(c, deadline) < 0 ||
+		    ipc_conn_wait(c, deadline) < 0)
 			return -1;
 	if (ipc_in_raw(&c->in) == 0 && lost(c))
 		return -1;
@@ -67,7 +68,7 @@ ssize_t aioconn_read_exactly(struct aioconn *c, void *buf, size_t len, int64_t d
 		return -1;
 	if (len > c->in.message_limit)
 		errno = EMSGSIZE;
-	else if (len == 0 || ipc_in_reserve(&c->in, len) == 0)
+	else
 		n = gather(c, len, deadline);
 	if (n > 0)
 		memcpy(buf, c->in.buf + c->in.start, (size_t)n);
