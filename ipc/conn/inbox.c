@@ -2,6 +2,8 @@
 #include "ipc/conn/conn.h"
 #include "ipc/wire/pool.h"
 
+#define OVERHEAD                                                                                             \
+	((size_t)192)     /* charged for each message besides its payload: the least that it really takes */
 #define ROOM ((size_t)16) /* a power of two, so that places wrap by a mask */
 
 int ipc_inbox_grow(struct ipc_inbox *box)
@@ -31,7 +33,7 @@ static unsigned fds_of(const struct aiomsg *m)
 static void charge(struct ipc_inbox *box, const struct aiomsg *m)
 {
 	box->count++;
-	box->bytes += sizeof *m + m->len;
+	box->bytes += OVERHEAD + m->len;
 	box->fds += fds_of(m);
 }
 
@@ -57,7 +59,7 @@ struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box)
 	m = box->ring[box->head];
 	box->head = (box->head + 1) & (box->room - 1);
 	box->count--;
-	box->bytes -= sizeof *m + m->len;
+	box->bytes -= OVERHEAD + m->len;
 	box->fds -= fds_of(m);
 	return m;
 }
