@@ -70,12 +70,15 @@ static int work(void *arg)
 
 static void give(struct worker *w)
 {
+	int job;
+
 	if (left == 0)
 		return;
-	w->job = todo[--left];
-	if (aioconn_send(w->conn, "iuu", (int32_t)w->job, (uint32_t)w->job * NUMBERS, (uint32_t)NUMBERS) ==
-	    -1)
-		todo[left++] = w->job, w->job = -1; /* it is gone, on_close follows */
+	job = todo[left - 1];
+	if (aioconn_send(w->conn, "iuu", (int32_t)job, (uint32_t)job * NUMBERS, (uint32_t)NUMBERS) == -1)
+		return; /* it died: on_close follows */
+	w->job = job;
+	left--;
 }
 
 static void kill_one(void)

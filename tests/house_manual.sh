@@ -16,6 +16,36 @@ have_pages() {
 	sort -u | grep -v -x -F -f "$tmp/names" | nothing
 }
 
+# Prototypes, one a line, as the headers have them and as the pages do.
+declared() {
+	sed -n 's/^#include <\(aioipc.*\)>/\1/p' "$srcdir/include/aioipc.h" | while read -r header; do
+		cat "$srcdir/include/$header"
+	done | cat - "$srcdir/include/aioipc/tpl.h" | tr '\n\t' '  ' | grep -o -E '(AIOIPC_API|typedef void) [^;]*\);' |
+		sed 's/AIOIPC_API //; s/;$//; s/  */ /g' | sort
+}
+
+described() {
+	awk '
+	function start(call) { name = call; arguments = "" }
+	function add(one) { arguments = arguments (arguments == "" ? "" : ", ") one }
+	function finish() { print type (type ~ /\*$/ ? "" : " ") name "(" arguments ")" }
+	/^\.Sh/ { synopsis = /SYNOPSIS/ }
+	!synopsis { next }
+	/^\.Ft/ { type = substr($0, 5); gsub(/"/, "", type) }
+	/^\.Fo/ { start($2) }
+	/^\.Fa/ { one = substr($0, 5); gsub(/"/, "", one); add(one) }
+	/^\.Fc/ { finish() }
+	/^\.Fn/ {
+		start($2)
+		n = split($0, part, "\"")
+		for (i = 2; i <= n; i += 2)
+			add(part[i])
+		if (n == 1)
+			add($3)
+		finish()
+	}' "$man"/*.3 | sort
+}
+
 for page in "$man"/*.[37]; do
 	if have mandoc; then
 		check "${page##*/} is clean" lint "$page"
@@ -25,6 +55,9 @@ for page in "$man"/*.[37]; do
 done
 sed -n 's/^\t\(aio[a-z_]*\);/\1/p' "$srcdir/ipc/libaioipc.map" >"$tmp/exported"
 check "every call has a page" have_pages <"$tmp/exported"
+declared >"$tmp/declared"
+described >"$tmp/described"
+check "prototypes are those of the headers" diff "$tmp/declared" "$tmp/described"
 sed -n 's/^\.Xr \(aio[a-z_-]*\) .*/\1/p' "$man"/*.[37] >"$tmp/referred"
 check "every reference has its page" have_pages <"$tmp/referred"
 finish
