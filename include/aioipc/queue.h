@@ -1,8 +1,9 @@
 /*
- * aioqueue: a bounded first-in, first-out queue of messages. Any thread may make any call at any time.
+ * aioqueue: a bounded first-in, first-out queue of messages. Any thread may make any call at any time,
+ * but for aioqueue_watch().
  *
  * Who has to wait stands in line, each direction its own: first come, first served, each woken once, for what
- * it can use. A thread that waits in a callback stops its whole loop: use AIOIPC_NOW there.
+ * it can use. A thread that waits in a callback stops its whole loop: use AIOIPC_NOW there, and aioqueue_watch().
  *
  * Calls that wait: EINVAL (not a deadline), ETIMEDOUT (nothing lost). ECHILD as in <aioipc/base.h>: a
  * queue does not cross a fork, freeing it there is safe.
@@ -63,6 +64,17 @@ AIOIPC_API size_t aioqueue_count(const struct aioqueue *q);
  */
 AIOIPC_API void aioqueue_close(struct aioqueue *q);
 AIOIPC_API void aioqueue_discard(struct aioqueue *q);
+
+/*
+ * Watches @q from @base's loop; a base that watches it already gets these callbacks instead, and both NULL takes the watch
+ * back. In the thread that runs @base, or before it runs; the watch must be taken back before the base is freed. on_items: called once a turn of the loop
+ * while there is something to get, and once when the end has come. on_room: called once at first, and once
+ * after a put in this thread was refused for AIOIPC_NOW, as soon as there is room for that message or the queue is closed. Callbacks may
+ * do anything. The watch holds no reference: it ends with the queue. Errno: EMFILE, ENFILE. Since 0.1.
+ */
+typedef void aioqueue_cb(struct aioqueue *q, void *arg);
+AIOIPC_API int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
+			      aioqueue_cb *on_room, void *arg);
 
 /* Counted: one free for new and for each ref. The last one drops what is in it; nobody may be waiting then. Since 0.1. */
 AIOIPC_API struct aioqueue *aioqueue_ref(struct aioqueue *q);

@@ -14,6 +14,7 @@
 
 #include "ipc/end/own.h"
 #include "ipc/end/wait.h"
+#include "ipc/flow/watch.h"
 #include "ipc/os/sleep.h"
 #include "ipc/wire/msg.h"
 
@@ -37,7 +38,7 @@ static struct call *first_of(const struct ipc_line *l)
 }
 
 /* What is done under the lock is over before the kernel could put anybody to sleep and wake it. */
-static void lock(struct aioqueue *q)
+void ipc_queue_lock(struct aioqueue *q)
 {
 	for (int i = 0; i < LOCK_SPINS; i++) {
 		if (pthread_mutex_trylock(&q->lock) == 0)
@@ -47,12 +48,12 @@ static void lock(struct aioqueue *q)
 	pthread_mutex_lock(&q->lock);
 }
 
-static void unlock(struct aioqueue *q)
+void ipc_queue_unlock(struct aioqueue *q)
 {
 	pthread_mutex_unlock(&q->lock);
 }
 
-static int check(const struct aioqueue *q)
+int ipc_queue_check(const struct aioqueue *q)
 {
 	if (q->epoch == ipc_epoch())
 		return 0;
@@ -71,7 +72,7 @@ static void set_count(struct aioqueue *q, size_t count)
 	atomic_store_explicit(&q->count, count, memory_order_relaxed);
 }
 
-static bool is_closed(const struct aioqueue *q)
+bool ipc_queue_is_closed(const struct aioqueue *q)
 {
 	return atomic_load_explicit(&q->closed, memory_order_relaxed);
 }
@@ -81,7 +82,12 @@ static size_t charge(const struct aiomsg *m)
 	return m->len + OVERHEAD;
 }
 
-static bool fits(const struct aioqueue *q, const struct aiomsg *m)
+bool ipc_queue_has_items(const struct aioqueue *q)
+{
+	return count_of(q) > 0;
+}
+
+bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
 {
 	size_t count = count_of(q);
 
@@ -89,7 +95,7 @@ static bool fits(const struct aioqueue *q, const struct aiomsg *m)
 		return true;
 	if (q->most && count >= q->most)
 		return false;
-	return !q->most_bytes || (q->bytes < q->most_bytes && charge(m) <= q->most_bytes - q->bytes);
+	return !q->most_bytes || (q->bytes < q->most_bytes && bytes <= q->most_bytes - q->bytes);
 }
 
 static int grow(struct aioqueue *q)
@@ -134,7 +140,7 @@ static struct aiomsg *pop(struct aioqueue *q)
 static bool put_some(struct aioqueue *q, struct call *c)
 {
 	for (; c->done < c->n; c->done++) {
-		if (!fits(q, c->put[c->done]))
+		if (!ipc_queue_has_room(q, charge(c->put[c->done])))
 			return false;
 		if (push(q, c->put[c->done]) == -1) {
 			c->error = ENOMEM;
@@ -187,20 +193,22 @@ static void settle_and_unlock(struct aioqueue *q)
 
 	if (q->getters.first || q->putters.first)
 		woken = settle(q);
-	unlock(q);
+	if (q->watches)
+		ipc_flow_watches_tell(q);
+	ipc_queue_unlock(q);
 	ipc_line_wake(&woken);
 }
 
 /* Under the lock. True when there is nothing to wait for: all done, or refused. */
 static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
 {
-	if (l == &q->putters && is_closed(q)) {
+	if (l == &q->putters && ipc_queue_is_closed(q)) {
 		c->error = EPIPE;
 		return true;
 	}
 	if (!l->first && serve(q, l, c))
 		return true;
-	return is_closed(q);
+	return ipc_queue_is_closed(q);
 }
 
 /* Until something has moved, or the time is up in which sleeping would cost more. False when that is no use. */
@@ -220,7 +228,7 @@ static bool spin(const struct aioqueue *q, size_t count, int64_t deadline)
 	do {
 		for (int i = 0; i < 100; i++)
 			ipc_os_relax();
-		if (count_of(q) != count || is_closed(q))
+		if (count_of(q) != count || ipc_queue_is_closed(q))
 			return true;
 	} while (ipc_os_now() < until);
 	return false;
@@ -229,14 +237,14 @@ static bool spin(const struct aioqueue *q, size_t count, int64_t deadline)
 /* It gave up waiting, or a signal wants it to. If it was served meanwhile, it has been. */
 static void give_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int error)
 {
-	lock(q);
+	ipc_queue_lock(q);
 	if (c->place.in_line) {
 		ipc_line_leave(l, &c->place);
 		c->error = error;
 		settle_and_unlock(q);
 		return;
 	}
-	unlock(q);
+	ipc_queue_unlock(q);
 	while (ipc_place_wait(&c->place, AIOIPC_FOREVER) == -1)
 		;
 }
@@ -259,7 +267,7 @@ static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, in
 	for (;;) {
 		size_t count;
 
-		lock(q);
+		ipc_queue_lock(q);
 		through = attempt(q, l, c);
 		if (through || again)
 			break;
@@ -270,6 +278,8 @@ static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, in
 	}
 	if (!through && deadline != AIOIPC_NOW)
 		ipc_line_join(l, &c->place);
+	else if (!through && l == &q->putters)
+		ipc_flow_watches_refused(q, charge(c->put[c->done]));
 	settle_and_unlock(q);
 	if (through)
 		return;
@@ -281,7 +291,7 @@ static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, in
 
 static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
-	if (check(q) == -1 || ipc_deadline_check(deadline) == -1)
+	if (ipc_queue_check(q) == -1 || ipc_deadline_check(deadline) == -1)
 		return -1;
 	if (c->n > 0)
 		carry_out(q, l, c, deadline);
@@ -302,7 +312,7 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 	q = calloc(1, sizeof *q);
 	if (!q)
 		return NULL;
-	atomic_init(&q->refs, 1);
+	q->refs = 1;
 	q->epoch = ipc_epoch();
 	q->most = most;
 	q->most_bytes = most_bytes;
@@ -366,15 +376,16 @@ static void close_queue(struct aioqueue *q, bool drop)
 {
 	struct ipc_line woken = {NULL, NULL};
 
-	if (!q || check(q) == -1)
+	if (!q || ipc_queue_check(q) == -1)
 		return;
-	lock(q);
+	ipc_queue_lock(q);
 	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 	if (drop)
 		drop_all(q);
 	dismiss(&q->getters, 0, &woken);
 	dismiss(&q->putters, EPIPE, &woken);
-	unlock(q);
+	ipc_flow_watches_end(q);
+	ipc_queue_unlock(q);
 	ipc_line_wake(&woken);
 }
 
@@ -390,17 +401,52 @@ void aioqueue_discard(struct aioqueue *q)
 
 struct aioqueue *aioqueue_ref(struct aioqueue *q)
 {
-	atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+	ipc_queue_lock(q);
+	q->refs++;
+	ipc_queue_unlock(q);
 	return q;
+}
+
+/* In a forked child somebody who does not exist there may hold the lock. */
+static void free_inherited(struct aioqueue *q)
+{
+	if (--q->refs > 0)
+		return;
+	drop_all(q);
+	ipc_flow_watches_drop(q);
+	free(q->ring);
+	free(q);
+}
+
+void ipc_queue_unlock_or_destroy(struct aioqueue *q)
+{
+	bool over = q->refs == 0 && !q->watches;
+
+	ipc_queue_unlock(q);
+	if (!over)
+		return;
+	pthread_mutex_destroy(&q->lock);
+	free(q->ring);
+	free(q);
+}
+
+void ipc_queue_unref_and_unlock(struct aioqueue *q)
+{
+	if (--q->refs == 0) {
+		drop_all(q);
+		ipc_flow_watches_drop(q);
+	}
+	ipc_queue_unlock_or_destroy(q);
 }
 
 void aioqueue_free(struct aioqueue *q)
 {
-	if (!q || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
+	if (!q)
 		return;
-	drop_all(q);
-	free(q->ring);
-	if (q->epoch == ipc_epoch())
-		pthread_mutex_destroy(&q->lock);
-	free(q);
+	if (q->epoch != ipc_epoch()) {
+		free_inherited(q);
+		return;
+	}
+	ipc_queue_lock(q);
+	ipc_queue_unref_and_unlock(q);
 }

@@ -11,19 +11,37 @@
 #include "ipc/flow/line.h"
 
 struct aiomsg;
+struct ipc_flow_watch;
 
 struct aioqueue {
-	atomic_uint refs;
 	uint32_t epoch;
 	size_t most, most_bytes; /* 0: no limit */
 
 	pthread_mutex_t lock; /* of all below; count and closed may be looked at without */
+	unsigned refs;        /* 0: what is left of it belongs to its watches */
 	atomic_size_t count;
 	atomic_bool closed;
 	size_t bytes;
 	struct aiomsg **ring; /* NULL before the first message */
 	size_t places, head;  /* places: a power of two */
 	struct ipc_line getters, putters;
+	struct ipc_flow_watch *watches;
 };
+
+/* 0, or -1/ECHILD: another process's. */
+int ipc_queue_check(const struct aioqueue *q);
+
+void ipc_queue_lock(struct aioqueue *q);
+void ipc_queue_unlock(struct aioqueue *q);
+
+/* Gives a reference back. */
+void ipc_queue_unref_and_unlock(struct aioqueue *q);
+
+/* When nobody has a reference and nobody watches, it goes. */
+void ipc_queue_unlock_or_destroy(struct aioqueue *q);
+
+bool ipc_queue_has_items(const struct aioqueue *q);
+bool ipc_queue_has_room(const struct aioqueue *q, size_t charge);
+bool ipc_queue_is_closed(const struct aioqueue *q);
 
 #endif

@@ -1,0 +1,292 @@
+/*
+ * Watches of queues: see watch.h. Whether there is something for a watch to do is decided under the queue's lock when its
+ * base's loop comes to it, not when it is rung. It is called once a turn while there is something to get: a callback that
+ * takes one message and returns misses nothing, and the loop stays fair.
+ */
+#include "ipc/flow/watch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include <aioipc/queue.h>
+
+#include "ipc/end/own.h"
+#include "ipc/end/watch.h"
+#include "ipc/flow/queue.h"
+#include "ipc/os/bell.h"
+
+struct ipc_flow_watch {
+	struct ipc_flow_watch *next;
+	struct aioqueue *queue;
+	struct event_base *base;
+	struct ipc_watch *watch;
+	int bell[2];
+	pthread_t thread; /* that runs the base: known once it has been here */
+	bool thread_known;
+	bool rung;         /* and not yet answered */
+	bool calling;      /* its callbacks run */
+	bool over;         /* taken back while they ran */
+	bool items_wanted; /* it found nothing: to be rung for the next message */
+	bool room_wanted;  /* it was refused: to be rung when @charge bytes fit */
+	bool end_told;
+	size_t charge;
+	aioqueue_cb *on_items, *on_room;
+	void *arg;
+};
+
+static bool is_here(const struct ipc_flow_watch *w)
+{
+	return w->thread_known && pthread_equal(w->thread, pthread_self());
+}
+
+static void ring(struct ipc_flow_watch *w)
+{
+	if (w->rung)
+		return;
+	w->rung = true;
+	if (is_here(w))
+		ipc_watch_soon(w->watch);
+	else
+		ipc_os_bell_ring(w->bell[1]);
+}
+
+static bool has_items(const struct ipc_flow_watch *w)
+{
+	return w->on_items &&
+	       (ipc_queue_has_items(w->queue) || (ipc_queue_is_closed(w->queue) && !w->end_told));
+}
+
+static bool has_room(const struct ipc_flow_watch *w)
+{
+	return w->on_room && w->room_wanted &&
+	       (ipc_queue_is_closed(w->queue) || ipc_queue_has_room(w->queue, w->charge));
+}
+
+void ipc_flow_watches_tell(struct aioqueue *q)
+{
+	struct ipc_flow_watch *items = NULL, *room = NULL;
+
+	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
+		if (!items && w->items_wanted && has_items(w))
+			items = w;
+		if (!room && !w->rung && has_room(w))
+			room = w;
+	}
+	if (items) {
+		items->items_wanted = false;
+		ring(items);
+	}
+	if (room)
+		ring(room);
+}
+
+void ipc_flow_watches_end(struct aioqueue *q)
+{
+	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
+		w->room_wanted = true;
+		ring(w);
+	}
+}
+
+void ipc_flow_watches_refused(struct aioqueue *q, size_t charge)
+{
+	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
+		if (!is_here(w))
+			continue;
+		w->room_wanted = true;
+		w->charge = charge;
+	}
+}
+
+static void leave(struct ipc_flow_watch *w)
+{
+	struct ipc_flow_watch **at = &w->queue->watches;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+}
+
+static void free_watch(struct ipc_flow_watch *w)
+{
+	bool ours = w->queue->epoch == ipc_epoch();
+
+	ipc_watch_free(w->watch);
+	/* in a forked child its number holds a placeholder, which the watch looks after */
+	if (ours)
+		ipc_os_bell_close(w->bell);
+	free(w);
+}
+
+/* Its turn is over: when there is more, it gets another one, after all else that the loop has to do. */
+static void see_what_is_left(struct ipc_flow_watch *w)
+{
+	if (!has_items(w)) {
+		w->items_wanted = true;
+	} else if (!w->rung) {
+		w->rung = true;
+		ipc_watch_after(w->watch, 0);
+	}
+}
+
+static void call_back(struct ipc_flow_watch *w, bool items, bool room)
+{
+	if (items)
+		w->on_items(w->queue, w->arg);
+	if (room && w->on_room)
+		w->on_room(w->queue, w->arg);
+}
+
+/* The callbacks may take the watch back and give the queue up. */
+static void answer(struct ipc_flow_watch *w)
+{
+	struct aioqueue *q = w->queue;
+	bool items = has_items(w), room = has_room(w);
+
+	w->calling = true;
+	w->room_wanted = w->room_wanted && !room;
+	w->end_told = w->end_told || (items && !ipc_queue_has_items(q));
+	q->refs++;
+	ipc_queue_unlock(q);
+	call_back(w, items, room);
+	ipc_queue_lock(q);
+	w->calling = false;
+	if (w->over) {
+		leave(w);
+		free_watch(w);
+	} else {
+		see_what_is_left(w);
+	}
+	ipc_flow_watches_tell(q);
+	ipc_queue_unref_and_unlock(q);
+}
+
+static void on_ring(short what, void *arg)
+{
+	struct ipc_flow_watch *w = arg;
+	struct aioqueue *q = w->queue;
+
+	ipc_queue_lock(q);
+	if (what & EV_READ)
+		ipc_os_bell_quiet(w->bell[0]);
+	w->rung = false;
+	w->thread = pthread_self();
+	w->thread_known = true;
+	if (q->refs == 0) {
+		leave(w);
+		free_watch(w);
+		ipc_queue_unlock_or_destroy(q);
+	} else if (w->calling) {
+		ipc_queue_unlock(q);
+	} else {
+		answer(w);
+	}
+}
+
+void ipc_flow_watches_drop(struct aioqueue *q)
+{
+	bool ours = q->epoch == ipc_epoch();
+	struct ipc_flow_watch *w, *next;
+
+	for (w = q->watches; w; w = next) {
+		next = w->next;
+		if (ours && !is_here(w)) {
+			ring(w);
+			continue;
+		}
+		leave(w);
+		free_watch(w);
+	}
+}
+
+static struct ipc_flow_watch *find(struct aioqueue *q, const struct event_base *base)
+{
+	struct ipc_flow_watch *w = q->watches;
+
+	while (w && w->base != base)
+		w = w->next;
+	return w;
+}
+
+static struct ipc_flow_watch *make(struct aioqueue *q, struct event_base *base)
+{
+	struct ipc_flow_watch *w = calloc(1, sizeof *w);
+	int error;
+
+	if (!w)
+		return NULL;
+	w->queue = q;
+	w->base = base;
+	if (ipc_os_bell(w->bell) == -1)
+		goto fail;
+	w->watch = ipc_watch_new(base, w->bell[0], on_ring, w);
+	if (w->watch && ipc_watch_want(w->watch, EV_READ) == 0)
+		return w;
+	error = errno;
+	ipc_watch_free(w->watch);
+	ipc_os_bell_close(w->bell);
+	errno = error;
+fail:
+	free(w);
+	return NULL;
+}
+
+static void set(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on_room, void *arg)
+{
+	if (on_room && !w->on_room) {
+		w->room_wanted = true;
+		w->charge = 0;
+	}
+	w->over = false;
+	w->on_items = on_items;
+	w->on_room = on_room;
+	w->arg = arg;
+	w->rung = true;
+	ipc_watch_soon(w->watch);
+}
+
+static void take_back(struct ipc_flow_watch *w)
+{
+	w->on_items = w->on_room = NULL;
+	w->over = true;
+	if (w->calling)
+		return;
+	leave(w);
+	free_watch(w);
+}
+
+static int begin(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items, aioqueue_cb *on_room,
+		 void *arg)
+{
+	struct ipc_flow_watch *w = make(q, base);
+
+	if (!w)
+		return -1;
+	ipc_queue_lock(q);
+	w->next = q->watches;
+	q->watches = w;
+	set(w, on_items, on_room, arg);
+	ipc_queue_unlock(q);
+	return 0;
+}
+
+int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items, aioqueue_cb *on_room,
+		   void *arg)
+{
+	struct ipc_flow_watch *w;
+
+	if (ipc_queue_check(q) == -1)
+		return -1;
+	ipc_queue_lock(q);
+	w = find(q, base);
+	if (w && (on_items || on_room))
+		set(w, on_items, on_room, arg);
+	else if (w)
+		take_back(w);
+	ipc_flow_watches_tell(q);
+	ipc_queue_unlock(q);
+	return w || (!on_items && !on_room) ? 0 : begin(q, base, on_items, on_room, arg);
+}
