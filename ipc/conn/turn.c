@@ -205,11 +205,9 @@ static void tell_end(struct aioconn *c)
 		return;
 	if (c->on_msg && (c->inbox.count || undelivered_stream(c)))
 		return;
-	if (!answered(c))
+	if (!answered(c) || !c->on_close)
 		return;
 	c->told = true;
-	if (!c->on_close)
-		return;
 	c->calling = true;
 	c->on_close(c, c->cause, c->arg);
 	c->calling = false;
