@@ -1,0 +1,306 @@
+/* Floor 1: what the kernel does, as the other floors see it. */
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/os/os.h"
+#include "tests/harness.h"
+
+typedef ssize_t write_fn(int fd, const struct iovec *iov, int n);
+
+static volatile sig_atomic_t caught;
+
+static void catch (int sig)
+{
+	(void)sig;
+	caught++;
+}
+
+static struct iovec bytes(const void *data, size_t len)
+{
+	return (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+}
+
+static bool is_pending(int sig)
+{
+	sigset_t set;
+
+	must(sigpending(&set));
+	return sigismember(&set, sig);
+}
+
+static void block(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	must(sigprocmask(how, &set, NULL));
+}
+
+/* Under each disposition, blocked and not, and with one pending already, a write to nobody is EPIPE and nothing else. */
+static void writes_without_sigpipe(write_fn *write_pipe)
+{
+	void (*const how[])(int) = {SIG_DFL, SIG_IGN, catch};
+	struct iovec iov = bytes("x", 1);
+	int p[2];
+
+	must(ipc_os_pipe(p));
+	close(p[0]);
+	for (int i = 0; i < 3; i++) {
+		signal(SIGPIPE, how[i]);
+		must_fail(write_pipe(p[1], &iov, 1), EPIPE);
+		block(SIG_BLOCK);
+		must_fail(write_pipe(p[1], &iov, 1), EPIPE);
+		ck_assert(!is_pending(SIGPIPE));
+		raise(SIGPIPE);
+		must_fail(write_pipe(p[1], &iov, 1), EPIPE);
+		ck_assert(is_pending(SIGPIPE));
+		signal(SIGPIPE, SIG_IGN);
+		block(SIG_UNBLOCK);
+	}
+	ck_assert_int_eq(caught, 0);
+	close(p[1]);
+}
+
+TEST(pipe_writes_raise_no_sigpipe)
+{
+	writes_without_sigpipe(ipc_os_write_pipe);
+}
+
+TEST(pipe_writes_raise_no_sigpipe_on_old_kernels)
+{
+	writes_without_sigpipe(ipc_os_write_masked);
+}
+
+TEST(socket_writes_raise_no_sigpipe)
+{
+	struct iovec iov[2] = {bytes("x", 1), bytes("y", 1)};
+	int s[2], fd = 0;
+
+	must(ipc_os_sockpair(s));
+	close(s[0]);
+	must_fail(ipc_os_writev(s[1], IPC_FD_UNIX, iov, 1, NULL, 0), EPIPE);
+	must_fail(ipc_os_writev(s[1], IPC_FD_UNIX, iov, 2, NULL, 0), EPIPE);
+	must_fail(ipc_os_writev(s[1], IPC_FD_UNIX, iov, 2, &fd, 1), EPIPE);
+	close(s[1]);
+}
+
+/* Nothing to read, then no room to write, then the end. */
+static void neither_blocks(int r, int w, enum ipc_fdkind kind)
+{
+	char room[4096] = "";
+	struct iovec in[2] = {bytes(room, 3), bytes(room + 3, 100)},
+		     out[2] = {bytes("abc", 3), bytes("defg", 4)};
+	struct iovec all = bytes(room, sizeof(room));
+
+	must_fail(ipc_os_readv(r, kind, in, 1, NULL), EAGAIN);
+	must_fail(ipc_os_readv(r, kind, in, 2, NULL), EAGAIN);
+	ck_assert_int_eq(must(ipc_os_writev(w, kind, out, 2, NULL, 0)), 7);
+	ck_assert_int_eq(must(ipc_os_readv(r, kind, in, 2, NULL)), 7);
+	ck_assert_mem_eq(room, "abcdefg", 7);
+	while (ipc_os_writev(w, kind, &all, 1, NULL, 0) > 0)
+		;
+	ck_assert_int_eq(errno, EAGAIN);
+	close(w);
+	while (must(ipc_os_readv(r, kind, &all, 1, NULL)) > 0)
+		;
+	close(r);
+}
+
+TEST(reads_and_writes_do_not_block)
+{
+	bool was = true;
+	int fd[2];
+
+	must(ipc_os_sockpair(fd));
+	neither_blocks(fd[0], fd[1], IPC_FD_UNIX);
+	must(ipc_os_pipe(fd));
+	must(ipc_os_set_nonblock(fd[0], true, &was));
+	ck_assert(!was);
+	must(ipc_os_set_nonblock(fd[1], true, NULL));
+	must(ipc_os_set_nonblock(fd[1], true, &was));
+	ck_assert(was);
+	neither_blocks(fd[0], fd[1], IPC_FD_PIPE);
+}
+
+TEST(kinds)
+{
+	int p[2], s[2], tcp = must(socket(AF_INET, SOCK_STREAM, 0));
+	pid_t pid = 0;
+
+	must(ipc_os_pipe(p));
+	must(ipc_os_sockpair(s));
+	ck_assert_int_eq(ipc_os_fdkind(p[0]), IPC_FD_PIPE);
+	ck_assert_int_eq(ipc_os_fdkind(s[0]), IPC_FD_UNIX);
+	ck_assert_int_eq(ipc_os_fdkind(tcp), IPC_FD_SOCKET);
+	must_fail(ipc_os_peer_cred(tcp, &pid, NULL, NULL), EOPNOTSUPP);
+	must_fail(ipc_os_peer_cred(p[0], &pid, NULL, NULL), EOPNOTSUPP);
+	must(ipc_os_peer_cred(s[0], &pid, NULL, NULL));
+	ck_assert_int_eq(pid, getpid());
+	close(p[0]);
+	close(p[1]);
+	close(s[0]);
+	close(s[1]);
+	close(tcp);
+}
+
+static void close_all(struct ipc_fdlist *list)
+{
+	for (unsigned i = 0; i < list->n; i++) {
+		ck_assert_int_eq(fcntl(list->fd[i], F_GETFD), FD_CLOEXEC);
+		close(list->fd[i]);
+	}
+}
+
+TEST(descriptors_travel)
+{
+	static struct ipc_fdlist list;
+	int s[2], fd[IPC_FDS_MOST + 1];
+	char room[100];
+	struct iovec out = bytes("hello", 5), in = bytes(room, sizeof(room));
+
+	must(ipc_os_sockpair(s));
+	for (int i = 0; i <= IPC_FDS_MOST; i++)
+		fd[i] = s[0];
+	must_fail(ipc_os_writev(s[0], IPC_FD_UNIX, &out, 1, fd, IPC_FDS_MOST + 1), EINVAL);
+	must_fail(ipc_os_writev(s[0], IPC_FD_PIPE, &out, 1, fd, 1), EOPNOTSUPP);
+	for (unsigned n = 0; n <= IPC_FDS_MOST; n += IPC_FDS_MOST) {
+		ck_assert_int_eq(must(ipc_os_writev(s[0], IPC_FD_UNIX, &out, 1, fd, n)), 5);
+		list.n = 9;
+		ck_assert_int_eq(must(ipc_os_readv(s[1], IPC_FD_UNIX, &in, 1, &list)), 5);
+		ck_assert_uint_eq(list.n, n);
+		ck_assert(!list.cut);
+		close_all(&list);
+	}
+	must(ipc_os_writev(s[0], IPC_FD_UNIX, &out, 1, fd, 3));
+	ck_assert_int_eq(must(ipc_os_readv(s[1], IPC_FD_UNIX, &in, 1, NULL)), 5);
+	close(s[0]);
+	close(s[1]);
+}
+
+TEST(descriptors_without_room_are_cut)
+{
+	static struct ipc_fdlist list;
+	struct rlimit was, l;
+	int s[2], fd[3];
+	char room[100];
+	struct iovec out = bytes("hello", 5), in = bytes(room, sizeof(room));
+
+	must(ipc_os_sockpair(s));
+	fd[0] = fd[1] = fd[2] = s[0];
+	must(ipc_os_writev(s[0], IPC_FD_UNIX, &out, 1, fd, 3));
+	must(getrlimit(RLIMIT_NOFILE, &was));
+	l = was;
+	l.rlim_cur = (rlim_t)must(dup(0)) + 1;
+	close((int)l.rlim_cur - 1);
+	must(setrlimit(RLIMIT_NOFILE, &l));
+	ck_assert_int_eq(must(ipc_os_readv(s[1], IPC_FD_UNIX, &in, 1, &list)), 5);
+	must(setrlimit(RLIMIT_NOFILE, &was));
+	ck_assert_uint_eq(list.n, 1);
+	ck_assert(list.cut);
+	close_all(&list);
+	close(s[0]);
+	close(s[1]);
+}
+
+/* Also under SA_RESTART. */
+TEST(blocking_read_is_interrupted)
+{
+	struct sigaction sa = {.sa_handler = catch, .sa_flags = SA_RESTART};
+	struct itimerval soon = {.it_value = {0, 20000}, .it_interval = {0, 20000}}, never = {0};
+	static struct ipc_fdlist list;
+	char room[10];
+	struct iovec in = bytes(room, sizeof(room));
+	int s[2];
+
+	must(ipc_os_sockpair(s));
+	ck_assert(ipc_os_can_block(s[0], IPC_FD_UNIX));
+	must(sigaction(SIGALRM, &sa, NULL));
+	must(setitimer(ITIMER_REAL, &soon, NULL));
+	must_fail(ipc_os_read_blocking(s[0], &in, 1, NULL), EINTR);
+	must_fail(ipc_os_read_blocking(s[0], &in, 1, &list), EINTR);
+	must(setitimer(ITIMER_REAL, &never, NULL));
+	must(write(s[1], "abc", 3));
+	ck_assert_int_eq(must(ipc_os_read_blocking(s[0], &in, 1, NULL)), 3);
+	must(ipc_os_shutdown_write(s[1]));
+	ck_assert_int_eq(must(ipc_os_read_blocking(s[0], &in, 1, NULL)), 0);
+	ck_assert_int_gt(caught, 0);
+	close(s[0]);
+	close(s[1]);
+}
+
+TEST(not_everything_can_block)
+{
+	int s[2], p[2];
+
+	must(ipc_os_sockpair(s));
+	must(ipc_os_pipe(p));
+	must(ipc_os_set_nonblock(s[1], true, NULL));
+	ck_assert(!ipc_os_can_block(p[0], IPC_FD_PIPE));
+	ck_assert(!ipc_os_can_block(s[1], IPC_FD_UNIX));
+	close(s[0]);
+	close(s[1]);
+	close(p[0]);
+	close(p[1]);
+}
+
+TEST(placeholder_is_never_ready_and_is_known)
+{
+	struct itimerspec t = {.it_value = {1000, 0}};
+	int fd = must(ipc_os_placeholder()), copy = must(dup(fd));
+	int other = must(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+	struct pollfd p = {.fd = copy, .events = POLLIN | POLLOUT | POLLPRI};
+
+	ck_assert_int_eq(must(poll(&p, 1, 0)), 0);
+	ck_assert(ipc_os_is_placeholder(fd) && ipc_os_is_placeholder(copy));
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ck_assert(!ipc_os_is_placeholder(other) && !ipc_os_is_placeholder(0) && !ipc_os_is_placeholder(999));
+	must(timerfd_settime(other, 0, &t, NULL));
+	ck_assert(!ipc_os_is_placeholder(other));
+	close(fd);
+	close(copy);
+	close(other);
+}
+
+TEST(page_is_wiped_by_every_fork)
+{
+	volatile char *page = ipc_os_page_of_this_process();
+	pid_t pid;
+	int status;
+
+	if (!page)
+		return;
+	*page = 1;
+	pid = must(ipc_os_raw_fork());
+	if (pid == 0)
+		_exit(*page);
+	must(waitpid(pid, &status, 0));
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(*page, 1);
+}
+
+TEST(ranges_are_closed)
+{
+	int base = must(fcntl(0, F_DUPFD, 500));
+
+	for (int i = 1; i < 5; i++)
+		ck_assert_int_eq(must(dup2(0, base + i)), base + i);
+	ipc_os_close_range(base + 1, base);
+	ipc_os_close_range(base + 1, base + 2);
+	ck_assert_int_ne(fcntl(base, F_GETFD), -1);
+	must_fail(fcntl(base + 1, F_GETFD), EBADF);
+	must_fail(fcntl(base + 2, F_GETFD), EBADF);
+	ck_assert_int_ne(fcntl(base + 3, F_GETFD), -1);
+	close(base);
+	ipc_os_close_range(base + 3, INT_MAX);
+	must_fail(fcntl(base + 4, F_GETFD), EBADF);
+}
