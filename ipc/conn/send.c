@@ -60,8 +60,9 @@ static int refuse(struct aioconn *c, size_t size, int error)
 static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
 {
 	int64_t deadline;
+	bool loop_flushes = c->base && c->blocked;
 
-	if (ipc_conn_flush(c) < 0)
+	if (!loop_flushes && ipc_conn_flush(c) < 0)
 		return -1;
 	if (ipc_conn_has_room(c, size))
 		return 0;
