@@ -35,7 +35,9 @@ struct check {
 };
 
 static const char cut_short[] = "tpl image: shorter than its values";
+static const char too_long[] = "tpl image: longer than its values";
 static const char bad_string[] = "tpl image: NUL inside a string";
+static const char wrong_flag[] = "tpl image: the flag for strings is wrong";
 
 static size_t left(const struct check *c)
 {
@@ -276,28 +278,66 @@ static const char *check_data(struct check *c)
 		}
 	}
 	if (!wrong && c->at != c->end)
-		wrong = "tpl image: longer than its values";
+		wrong = too_long;
 	return wrong;
+}
+
+/* Everything in front of the format. */
+static const char *check_front(const unsigned char *data, size_t len, bool *swap)
+{
+	if (len < IPC_IMAGE_FORMAT + 1 || memcmp(data, "tpl", 3) != 0)
+		return "not a tpl image";
+	if (data[3] & ~(IPC_IMAGE_BIG_ENDIAN | IPC_IMAGE_STRINGS))
+		return "tpl image: unknown flags";
+	*swap = (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
+	return ipc_get32(data + 4, *swap) == len ? NULL : "tpl image: its length is not the frame's";
+}
+
+/* Where the format of an image ends, if it is of letters only, such as "is"; else NULL. */
+static const unsigned char *plain_format(const unsigned char *format, const unsigned char *end, bool *strings)
+{
+	for (*strings = false; format < end && ipc_letter((char)*format)->wire; format++)
+		*strings |= *format == 's';
+	return format < end && *format == 0 ? format : NULL;
+}
+
+/* The values of such a format. */
+static const char *check_plain(const unsigned char *format, const unsigned char *at, const unsigned char *end,
+			       bool swap)
+{
+	for (; *format; format++) {
+		size_t n = ipc_letter((char)*format)->wire;
+		uint32_t len;
+
+		if ((size_t)(end - at) < n)
+			return cut_short;
+		len = *format == 's' ? ipc_get32(at, swap) : 0;
+		at += n;
+		if (len == 0)
+			continue;
+		if ((size_t)(end - at) < len - 1)
+			return cut_short;
+		if (memchr(at, 0, len - 1))
+			return bad_string;
+		at += len - 1;
+	}
+	return at == end ? NULL : too_long;
 }
 
 static const char *check_head(struct check *c, const unsigned char *data, size_t len)
 {
 	const unsigned char *nul;
+	const char *wrong = check_front(data, len, &c->swap);
 
-	if (len < IPC_IMAGE_FORMAT + 1 || memcmp(data, "tpl", 3) != 0)
-		return "not a tpl image";
-	if (data[3] & ~(IPC_IMAGE_BIG_ENDIAN | IPC_IMAGE_STRINGS))
-		return "tpl image: unknown flags";
-	c->swap = (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
-	if (ipc_get32(data + 4, c->swap) != len)
-		return "tpl image: its length is not the frame's";
+	if (wrong)
+		return wrong;
 	nul = memchr(data + IPC_IMAGE_FORMAT, 0, len - IPC_IMAGE_FORMAT);
 	if (!nul)
 		return "tpl image: its format has no end";
 	if (ipc_format_scan((const char *)data + IPC_IMAGE_FORMAT, &c->f) == -1)
 		return "tpl image: not a format";
 	if (c->f.strings != !!(data[3] & IPC_IMAGE_STRINGS))
-		return "tpl image: the flag for strings is wrong";
+		return wrong_flag;
 	c->counts = nul + 1;
 	c->end = data + len;
 	if ((size_t)(c->end - c->counts) / 4 < c->f.hashes)
@@ -326,9 +366,19 @@ static const char *check(struct check *c, const unsigned char *data, size_t len,
 
 const char *ipc_image_check(const unsigned char *data, size_t len)
 {
+	const unsigned char *format = data + IPC_IMAGE_FORMAT, *nul;
+	bool swap, strings;
 	struct check c;
+	const char *wrong = check_front(data, len, &swap);
 
-	return check(&c, data, len, NULL);
+	if (wrong)
+		return wrong;
+	nul = plain_format(format, data + len, &strings);
+	if (!nul)
+		return check(&c, data, len, NULL);
+	if (strings != !!(data[3] & IPC_IMAGE_STRINGS))
+		return wrong_flag;
+	return check_plain(format, nul + 1, data + len, swap);
 }
 
 size_t ipc_image_strings(const unsigned char *data, size_t len, char *to)

@@ -31,7 +31,7 @@ static inline unsigned char *ipc_put32(unsigned char *to, uint32_t n)
 }
 
 /* One number of 1, 2, 4 or 8 bytes. */
-static inline void ipc_copy_swapped(void *to, const void *from, size_t size)
+static inline void ipc_copy_number(void *to, const void *from, size_t size, bool swap)
 {
 	uint16_t n16;
 	uint32_t n32;
@@ -43,17 +43,17 @@ static inline void ipc_copy_swapped(void *to, const void *from, size_t size)
 		break;
 	case 2:
 		memcpy(&n16, from, 2);
-		n16 = __builtin_bswap16(n16);
+		n16 = swap ? __builtin_bswap16(n16) : n16;
 		memcpy(to, &n16, 2);
 		break;
 	case 4:
 		memcpy(&n32, from, 4);
-		n32 = __builtin_bswap32(n32);
+		n32 = swap ? __builtin_bswap32(n32) : n32;
 		memcpy(to, &n32, 4);
 		break;
 	case 8:
 		memcpy(&n64, from, 8);
-		n64 = __builtin_bswap64(n64);
+		n64 = swap ? __builtin_bswap64(n64) : n64;
 		memcpy(to, &n64, 8);
 		break;
 	}
@@ -67,7 +67,7 @@ static inline void ipc_copy(char *to, const unsigned char *from, size_t size, si
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		ipc_copy_swapped(to + i * size, from + i * size, size);
+		ipc_copy_number(to + i * size, from + i * size, size, true);
 }
 
 #endif
