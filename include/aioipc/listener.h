@@ -1,0 +1,87 @@
+/*
+ * aiolistener: a socket that many peers connect to, and a connection for each; and connecting to one.
+ *
+ * Addresses are text. "tcp://host:port": a name, an IPv4 address, or an IPv6 address in brackets. "unix:///path": a socket
+ * in the file system. "unix:@name": one in Linux's abstract namespace. To listen on, "tcp://*:port" is every address of this
+ * machine, and port 0 any that is free.
+ */
+#ifndef AIOIPC_LISTENER_H
+#define AIOIPC_LISTENER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <aioipc/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct aioconn;
+struct aiolistener;
+
+/*
+ * Connects to @address and opens a connection as aioend_open() does, waiting until @deadline. A name's addresses are tried
+ * in turn; one attempt is made at each. Looking names up does not hold up the loop of a task.
+ * Errno: EINVAL (address or deadline), ECONNREFUSED (nobody listens), ENOENT (no such host or path), EHOSTUNREACH (also: the
+ * name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (FOREVER in a callback of @base, and it has
+ * to wait), EACCES, EMFILE, ENFILE, and others of connect(2). Since 0.1.
+ */
+AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline);
+
+/*
+ * The address of the peer's socket as text, cut to @size with its NUL, which is more than 0; "unix:" of one without a
+ * name. Errno: ENOTSOCK (a pipe), ENOTCONN (it is gone), EBADF (ended). Since 0.1.
+ */
+AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size);
+
+/* All zeroes, or NULL, are the defaults. */
+struct aiolistener_options {
+	size_t size;       /* sizeof(struct aiolistener_options) */
+	unsigned peers;    /* connections that are open at a time; 4096; more wait in the kernel */
+	unsigned silent;   /* of them, who never sent anything: one more, and the first is LOST; no limit */
+	unsigned backlog;  /* that wait in the kernel; as many as it allows */
+	mode_t mode;       /* of a socket in the file system; 0600 */
+	const uid_t *uids; /* unix sockets: peers of other users are closed; copied */
+	size_t n_uids;     /* 0: of any */
+};
+
+/*
+ * A peer has connected: @c, on the listener's base, is the callback's from now on, and to be closed or aborted by it or
+ * later. It may also free the listener.
+ */
+typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg);
+
+/*
+ * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system that nobody listens on
+ * any more is replaced. Of a name with several addresses one is taken, of IPv4 if there is one.
+ * Errno: EINVAL (address, size, no base or callback, uids or mode for what has none), EADDRINUSE (somebody listens there, or the
+ * file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EHOSTUNREACH (the name can't be looked up
+ * now), EDEADLK (in a callback, and a name is to be looked up), EMFILE, ENFILE. Since 0.1.
+ */
+AIOIPC_API struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
+					       const struct aiolistener_options *o, aiolistener_cb *cb,
+					       void *arg);
+
+/* Where it listens, for connecting: with the port that was free, say. Lives as long as @l. Since 0.1. */
+AIOIPC_API const char *aiolistener_address(const struct aiolistener *l);
+
+/* Its port; 0 of a unix socket. Since 0.1. */
+AIOIPC_API int aiolistener_port(const struct aiolistener *l);
+
+/* Those who come while it is paused wait in the kernel, as many as the backlog allows. Since 0.1. */
+AIOIPC_API void aiolistener_pause(struct aiolistener *l);
+AIOIPC_API void aiolistener_resume(struct aiolistener *l);
+
+/*
+ * Stops listening. Removes the socket that it made in the file system, unless another one has its place by now. Connections stay
+ * open. In a forked child it frees memory and nothing else. NULL is fine. Since 0.1.
+ */
+AIOIPC_API void aiolistener_free(struct aiolistener *l);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
