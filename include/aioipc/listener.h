@@ -2,7 +2,7 @@
  * aiolistener: a socket that many peers connect to, and a connection for each; and connecting to one.
  *
  * Addresses are text. "tcp://host:port": a name, an IPv4 address, or an IPv6 address in brackets. "unix:///path": a socket
- * in the file system. "unix:@name": one in Linux's abstract namespace. To listen on, "tcp://*:port" is every address of this
+ * in the file system. "unix:@name": one in Linux's abstract namespace. To listen on, a host of "*" is every address of this
  * machine, and port 0 any that is free.
  */
 #ifndef AIOIPC_LISTENER_H
