@@ -264,7 +264,8 @@ static int wait_ready(struct aioconn *c, int64_t deadline)
 		return -1;
 	if (c->out.count)
 		ipc_conn_flush(c);
-	ipc_conn_check_reader(c);
+	else
+		ipc_conn_check_reader(c);
 	return ipc_conn_fill(c) < 0 ? -1 : 0;
 }
 

@@ -291,7 +291,8 @@ void ipc_conn_on_ready(short what, void *arg)
 	ipc_conn_hold(c);
 	if (what & EV_WRITE)
 		ipc_conn_flush(c);
-	ipc_conn_check_reader(c);
+	if (what & EV_READ)
+		ipc_conn_check_reader(c);
 	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
 		later(c, RETRY_NS);
 	settle(c, c->spin > 0);
