@@ -77,9 +77,11 @@ int ipc_msg_seal(struct aiomsg *m, char *why, size_t size)
 static struct ipc_msgstrings *copy_strings(const struct aiomsg *m)
 {
 	struct ipc_msgstrings *s;
-	size_t block;
+	size_t most = m->len, block; /* each has a length in the image, its NUL needs less */
 
-	s = ipc_pool_get(sizeof *s + ipc_image_strings(m->data, m->len, NULL), &block);
+	if (most > 4096)
+		most = ipc_image_strings(m->data, m->len, NULL);
+	s = ipc_pool_get(sizeof *s + most, &block);
 	if (!s)
 		return NULL;
 	s->block = block;
