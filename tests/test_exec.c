@@ -13,6 +13,7 @@
 
 #include "ipc/end/end.h"
 #include "tests/harness.h"
+#include "tests/no_fork.h"
 
 #define INHERITOR "tests/inheritor"
 
@@ -106,6 +107,7 @@ TEST(end_found_once_and_by_its_name_only)
 	c = give(aiopipe, &d, "other");
 	ck_assert_int_eq(run("twice", "other"), ENOENT);
 	aioend_free(b);
+	aioend_free(d);
 	must(aiopipe(&b, &d));
 	must(aioend_set_name(b, "one"));
 	must(aioend_detach(b));
@@ -345,14 +347,12 @@ TEST(failed_execve_tells_why)
 
 TEST(fork_fails)
 {
-	struct rlimit none = {0, 0};
 	struct aioend *mine, *theirs;
 
-	if (geteuid() == 0)
-		must(setresuid(54321, 54321, 0));
 	mine = give(aiosockpair, &theirs, "x");
-	must(setrlimit(RLIMIT_NPROC, &none));
+	forks_fail(true);
 	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, NULL), EAGAIN);
+	forks_fail(false);
 	must(aioend_reclaim(theirs));
 	aioend_free(mine);
 	aioend_free(theirs);

@@ -14,6 +14,7 @@
 #include "ipc/end/end.h"
 #include "ipc/end/fork.h"
 #include "tests/harness.h"
+#include "tests/no_fork.h"
 
 static bool is_open(int fd)
 {
@@ -26,15 +27,6 @@ static int status_of(pid_t pid)
 
 	ck_assert_int_eq(must(waitpid(pid, &status, 0)), pid);
 	return status;
-}
-
-static void forks_fail_from_now_on(void)
-{
-	struct rlimit none = {0, 0};
-
-	if (geteuid() == 0)
-		must(setresuid(54321, 54321, 0));
-	must(setrlimit(RLIMIT_NPROC, &none));
 }
 
 static void set_errno_0(void)
@@ -54,12 +46,13 @@ static void failing_forks_leave_it_detached(void)
 
 	must(aiosockpair(&a, &b));
 	must(aioend_detach(a));
-	forks_fail_from_now_on();
+	forks_fail(true);
 	for (int i = 0; i < 2; i++) {
 		must_fail(fork(), EAGAIN);
 		ck_assert(is_open(a->own.r.fd));
 		must_fail(aioproc_start(NULL, NULL), EAGAIN);
 	}
+	forks_fail(false);
 	must(aioend_reclaim(a));
 	aioend_free(a);
 	aioend_free(b);
@@ -111,8 +104,9 @@ static void beside_a_holder(bool fail)
 		_exit(0);
 	}
 	if (fail) {
-		forks_fail_from_now_on();
+		forks_fail(true);
 		must_fail(fork(), EAGAIN);
+		forks_fail(false);
 		must(aioend_reclaim(a));
 	} else {
 		pid = must(fork());

@@ -17,6 +17,7 @@
 #include "ipc/end/end.h"
 #include "ipc/end/proc.h"
 #include "tests/harness.h"
+#include "tests/no_fork.h"
 
 static int return_arg(void *arg)
 {
@@ -173,17 +174,15 @@ TEST(start_with_leaves_what_another_thread_detached)
 
 TEST(a_fork_that_fails_changes_nothing)
 {
-	struct rlimit none = {0, 0};
 	struct aioend *a, *b;
 
-	if (geteuid() == 0)
-		must(setresuid(54321, 54321, 0));
 	must(aiosockpair(&a, &b));
 	must(aioend_detach(a));
-	must(setrlimit(RLIMIT_NPROC, &none));
+	forks_fail(true);
 	must_fail(aioproc_start(return_arg, NULL), EAGAIN);
 	must_fail(aioproc_start_with(return_arg, NULL, &b, 1), EAGAIN);
 	must_fail(fork(), EAGAIN);
+	forks_fail(false);
 	ck_assert(is_open(a->own.r.fd) && is_open(b->own.r.fd));
 	must(aioend_reclaim(a));
 	must_fail(aioend_reclaim(b), EINVAL);

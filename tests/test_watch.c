@@ -330,6 +330,8 @@ TEST(opening_on_an_inherited_base)
 	struct scene s;
 	pid_t pid;
 
+	if (!ipc_os_one_thread())
+		return; /* the thread sanitizer has one of its own */
 	set(&s, "epoll");
 	pid = must(fork());
 	if (pid == 0) {
@@ -368,6 +370,8 @@ TEST(opening_on_an_inherited_base_beside_other_threads)
 	pthread_t t;
 	pid_t pid;
 
+	if (!ipc_os_one_thread())
+		return; /* the thread sanitizer has one of its own */
 	set(&s, "epoll");
 	pid = must(fork());
 	if (pid == 0) {
@@ -391,6 +395,8 @@ TEST(new_base_at_the_address_of_an_inherited_one)
 	struct scene s;
 	pid_t pid;
 
+	if (!ipc_os_one_thread())
+		return; /* the thread sanitizer has one of its own */
 	set(&s, "poll");
 	pid = must(fork());
 	if (pid == 0) {

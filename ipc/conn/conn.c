@@ -104,7 +104,7 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		return NULL;
 	if (ipc_own_transfer(&c->own, &end->own) < 0)
 		goto fail;
-	if (ipc_own_set_nonblock(&c->own) < 0 || (base && make_watches(c) < 0))
+	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->own) < 0)
 		goto fail_transferred;
 	c->reads = c->own.r.fd >= 0;
 	c->writes = c->own.w.fd >= 0;

@@ -1,0 +1,32 @@
+/* Makes fork fail for a while, as at the limit of processes. */
+#ifndef TESTS_NO_FORK_H
+#define TESTS_NO_FORK_H
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tests/harness.h"
+
+/* Root has no limit: it becomes someone else, and itself again after. */
+static inline void forks_fail(bool fail)
+{
+	static struct rlimit was;
+	static bool was_root;
+	struct rlimit none;
+
+	if (fail) {
+		was_root = geteuid() == 0;
+		must(getrlimit(RLIMIT_NPROC, &was));
+		none = was;
+		none.rlim_cur = 0;
+		must(setrlimit(RLIMIT_NPROC, &none));
+		if (was_root)
+			must(setresuid(54321, 54321, 0));
+	} else {
+		if (was_root)
+			must(setresuid(0, 0, 0));
+		must(setrlimit(RLIMIT_NPROC, &was));
+	}
+}
+
+#endif
