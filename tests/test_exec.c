@@ -177,7 +177,8 @@ TEST(grandchild_and_forked_child_do_not_adopt)
 
 TEST(stale_environment_is_not_believed)
 {
-	char entry[200], *const envp[] = {entry, NULL};
+	static char entry[200];
+	char *const envp[] = {entry, NULL};
 	int fd = must(open("/dev/null", O_RDWR));
 
 	snprintf(entry, sizeof(entry), "AIOIPC_ENDS=%d:x,%d,-1,1,2,0,0", getpid(), fd);

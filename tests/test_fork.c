@@ -179,7 +179,7 @@ static void *fork_only(void *arg)
 
 TEST_WITHIN(fork_in_one_thread_while_the_other_detaches, 60)
 {
-	struct aioend *a, *b;
+	static struct aioend *a, *b; /* for children of the other thread these must not look lost */
 	pthread_t t;
 	pid_t pid;
 

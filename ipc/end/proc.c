@@ -81,27 +81,43 @@ static _Noreturn void be_child(int (*body)(void *arg), void *arg)
 	_exit(value);
 }
 
-static struct aioproc *start(int (*body)(void *arg), void *arg, struct ipc_own *const *own, size_t n)
+/* With the signals blocked, so that no handler of ours runs in the child before it has its own. */
+static pid_t fork_quietly(struct ipc_own *const *own, size_t n)
 {
-	struct aioproc *p = ipc_proc_new();
 	sigset_t all, before;
+	pid_t pid;
 	int error;
 
-	if (!p)
-		return NULL;
-	sweep_orphans();
-	fflush(NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	p->pid = ipc_own_fork(own, n);
-	if (p->pid == 0)
-		be_child(body, arg);
+	pid = ipc_own_fork(own, n);
+	if (pid == 0)
+		return 0;
 	error = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (p->pid != -1)
-		return p;
-	free(p);
 	errno = error;
+	return pid;
+}
+
+/* Frees @own, in the child too. */
+static struct aioproc *start(int (*body)(void *arg), void *arg, struct ipc_own **own, size_t n)
+{
+	struct aioproc *p = ipc_proc_new();
+	pid_t pid = -1;
+
+	if (p) {
+		sweep_orphans();
+		fflush(NULL);
+		pid = fork_quietly(own, n);
+	}
+	free(own);
+	if (pid > 0) {
+		p->pid = pid;
+		return p;
+	}
+	free(p);
+	if (pid == 0)
+		be_child(body, arg);
 	return NULL;
 }
 
@@ -112,19 +128,13 @@ struct aioproc *aioproc_start(int (*body)(void *arg), void *arg)
 
 struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends, size_t n)
 {
-	struct ipc_own **own = calloc(n + 1, sizeof(struct ipc_own *));
-	struct aioproc *p;
-	int error;
+	struct ipc_own **own = calloc(n + 1, sizeof(*own));
 
 	if (!own)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		own[i] = &ends[i]->own;
-	p = start(body, arg, own, n);
-	error = errno;
-	free(own);
-	errno = error;
-	return p;
+	return start(body, arg, own, n);
 }
 
 pid_t aioproc_pid(const struct aioproc *p)

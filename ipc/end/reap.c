@@ -43,12 +43,10 @@ struct notice {
 static void *tell(void *arg)
 {
 	struct notice *n = arg;
-	struct iovec byte = {.iov_base = "", .iov_len = 1};
 	siginfo_t info;
 
 	while (waitid(P_PID, (id_t)n->pid, &info, WEXITED | WNOWAIT) == -1 && errno == EINTR)
 		;
-	ipc_os_writev(n->tx->own.w.fd, IPC_FD_PIPE, &byte, 1, NULL, 0);
 	aioend_free(n->tx);
 	free(n);
 	return NULL;
