@@ -100,6 +100,17 @@ static int send_bulk(struct end *e)
 	return aioconn_send_bytes(e->conn, e->ints, BULK);
 }
 
+/* A message that exists already: the queue holds a reference. */
+static int send_bulk_msg(struct end *e)
+{
+	static struct aiomsg *message[2];
+	struct aiomsg **m = &message[e->last];
+
+	if (!*m)
+		*m = must_have(aiomsg_new_bytes(e->ints, BULK), "aiomsg_new_bytes");
+	return aioconn_send_msg(e->conn, *m);
+}
+
 static bool got_bulk(struct end *e, struct aiomsg *m)
 {
 	size_t len;
@@ -200,6 +211,16 @@ static void bulk_pair(struct bench *b)
 static void bulk_pipe(struct bench *b)
 {
 	one_way(b, make_pipe, send_bulk, got_bulk);
+}
+
+static void bulk_msg_pair(struct bench *b)
+{
+	one_way(b, aiosockpair, send_bulk_msg, got_bulk);
+}
+
+static void bulk_msg_pipe(struct bench *b)
+{
+	one_way(b, make_pipe, send_bulk_msg, got_bulk);
 }
 
 /* Blocking. */
@@ -348,6 +369,8 @@ int main(int argc, char **argv)
 		{"typed-ints", typed_ints},
 		{"bulk-pair", bulk_pair},
 		{"bulk-pipe", bulk_pipe},
+		{"bulk-msg-pair", bulk_msg_pair},
+		{"bulk-msg-pipe", bulk_msg_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},
 		{"trip-blocking-pipes", trip_blocking_pipes},
 		{"trip-spin-pair", trip_spin_pair},

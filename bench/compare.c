@@ -125,6 +125,15 @@ static int read_options(struct options *o, int argc, char **argv)
 	return o->rounds >= 1 && o->rounds <= ROUNDS_MOST && o->ms >= 1 ? 0 : -1;
 }
 
+/* Two processes that talk want two processors to themselves. */
+static void mind_the_load(void)
+{
+	double load = 0;
+
+	if (getloadavg(&load, 1) == 1 && load > 0.5)
+		printf("note: the machine has other work (load %.1f), so these figures are rough\n", load);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {.only = "", .rounds = 7, .ms = 120, .pin = true};
@@ -135,6 +144,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	folder = dirname(argv[0]);
+	mind_the_load();
 	report_head();
 	for (struct work *w = bench_table; w->name; w++)
 		if (strstr(w->name, o.only))

@@ -112,6 +112,18 @@ struct work bench_table[] = {
 		 {.who = "aioipc, callbacks", .program = "aioipc", .measures = "bulk-pipe"},
 		 {.who = "raw write, read", .program = "raw", .measures = "bulk-pipe", .target = 0.9},
 	 }},
+	{"64 KiB by reference, pair",
+	 GIGABYTES,
+	 {
+		 {.who = "aioipc, one message", .program = "aioipc", .measures = "bulk-msg-pair"},
+		 {.who = "raw write, read", .program = "raw", .measures = "bulk-pair"},
+	 }},
+	{"64 KiB by reference, pipe",
+	 GIGABYTES,
+	 {
+		 {.who = "aioipc, one message", .program = "aioipc", .measures = "bulk-msg-pipe"},
+		 {.who = "raw write, read", .program = "raw", .measures = "bulk-pipe"},
+	 }},
 	{"1000 children with a pair",
 	 MICROSECONDS,
 	 {
