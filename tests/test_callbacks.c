@@ -68,11 +68,11 @@ TEST(freed_in_on_msg)
 	struct event_base *base = new_base();
 
 	for (int how = 0; how < N_DEEDS; how++)
-		for (int t = PIPE; t <= PAIR; t++) {
+		for (enum transport t = PIPE; t <= PAIR; t++) {
 			struct act s = {.how = (enum deed)how};
 			struct aioconn *a, *b;
 
-			open_pair((enum transport)t, base, &a, &b);
+			open_pair(t, base, &a, &b);
 			must(aioconn_set_callbacks(b, act_on_msg, NULL, note_close, &s));
 			for (int i = 0; i < 10; i++)
 				send_text(a, "x");
@@ -90,11 +90,11 @@ TEST(freed_in_on_writable)
 	struct event_base *base = new_base();
 
 	for (int how = 0; how < N_DEEDS; how++)
-		for (int t = PIPE; t <= PAIR; t++) {
+		for (enum transport t = PIPE; t <= PAIR; t++) {
 			struct act s = {.how = (enum deed)how};
 			struct aioconn *a, *b;
 
-			open_pair((enum transport)t, base, &a, &b);
+			open_pair(t, base, &a, &b);
 			must(aioconn_set_callbacks(a, NULL, act_on_writable, note_close, &s));
 			run_until(base, &s.closes, 1);
 			run_now(base);
@@ -114,7 +114,7 @@ TEST(freed_in_on_close_of_every_cause)
 			for (int t = PIPE; t <= PAIR; t += 2) {
 				struct act s = {.how = (enum deed)how};
 				struct aioconn *c;
-				int fd = raw_peer((enum transport)t, base, &c);
+				int fd = raw_peer(t, base, &c);
 
 				must(aioconn_set_callbacks(c, act_on_msg, NULL, act_on_close, &s));
 				put(fd, PREFACE, PREFACE_LEN);

@@ -7,9 +7,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static const enum transport transports[] = {PIPE, DUPLEX, PAIR};
-#define EVERY_TRANSPORT(t) (size_t t##_i = 0; t##_i < 3 && ((t = transports[t##_i]), true); t##_i++)
-
 static const size_t sizes[] = {0,      1,      2,       4095,    4096,       32766,
 			       32767,  32768,  65534,   98301,   (64 << 10), (64 << 10) + 1,
 			       327670, 500000, 1 << 20, 3 << 20, 16 << 20};
@@ -17,49 +14,41 @@ static const size_t sizes[] = {0,      1,      2,       4095,    4096,       327
 
 TEST(three_writes_then_reads_give_all_three)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		struct aioconn *a, *b;
 
-	for
-		EVERY_TRANSPORT(t)
-		{
-			struct aioconn *a, *b;
-
-			open_pair(t, NULL, &a, &b);
-			send_text(a, "one");
-			send_text(a, "two");
-			send_text(a, "three");
-			expect_text(b, "one");
-			expect_text(b, "two");
-			expect_text(b, "three");
-			must(aioconn_close(a, soon()));
-			expect_end(b, 0);
-			aioconn_close(b, soon());
-		}
+		open_pair(t, NULL, &a, &b);
+		send_text(a, "one");
+		send_text(a, "two");
+		send_text(a, "three");
+		expect_text(b, "one");
+		expect_text(b, "two");
+		expect_text(b, "three");
+		must(aioconn_close(a, soon()));
+		expect_end(b, 0);
+		aioconn_close(b, soon());
+	}
 }
 
 TEST(three_writes_on_a_base_give_three_callbacks)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		struct event_base *base = new_base();
+		struct aioconn *a, *b;
+		struct seen s = {.msgs = 0};
 
-	for
-		EVERY_TRANSPORT(t)
-		{
-			struct event_base *base = new_base();
-			struct aioconn *a, *b;
-			struct seen s = {.msgs = 0};
-
-			open_pair(t, base, &a, &b);
-			see(b, &s);
-			send_text(a, "one");
-			send_text(a, "two");
-			send_text(a, "three");
-			run_until(base, &s.msgs, 3);
-			ck_assert_str_eq(s.text, "one two three ");
-			must(aioconn_close(a, soon()));
-			run_until(base, &s.closes, 1);
-			ck_assert_int_eq(s.cause, AIOCONN_CLEAN);
-			event_base_free(base);
-		}
+		open_pair(t, base, &a, &b);
+		see(b, &s);
+		send_text(a, "one");
+		send_text(a, "two");
+		send_text(a, "three");
+		run_until(base, &s.msgs, 3);
+		ck_assert_str_eq(s.text, "one two three ");
+		must(aioconn_close(a, soon()));
+		run_until(base, &s.closes, 1);
+		ck_assert_int_eq(s.cause, AIOCONN_CLEAN);
+		event_base_free(base);
+	}
 }
 
 static void send_sizes(struct aioend *end, void *arg)
@@ -74,24 +63,20 @@ static void send_sizes(struct aioend *end, void *arg)
 
 TEST_WITHIN(every_size_arrives_blocking, 20)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		struct aioend *mine, *theirs;
+		struct aioconn *c;
+		pid_t pid;
 
-	for
-		EVERY_TRANSPORT(t)
-		{
-			struct aioend *mine, *theirs;
-			struct aioconn *c;
-			pid_t pid;
-
-			make_ends(t, &theirs, &mine);
-			pid = start_child(send_sizes, theirs, NULL);
-			c = open_end(mine, NULL);
-			for (unsigned i = 0; i < N_SIZES; i++)
-				expect_fill(c, sizes[i], i);
-			expect_end(c, 0);
-			aioconn_close(c, AIOIPC_NOW);
-			expect_exit(pid, 0);
-		}
+		make_ends(t, &theirs, &mine);
+		pid = start_child(send_sizes, theirs, NULL);
+		c = open_end(mine, NULL);
+		for (unsigned i = 0; i < N_SIZES; i++)
+			expect_fill(c, sizes[i], i);
+		expect_end(c, 0);
+		aioconn_close(c, AIOIPC_NOW);
+		expect_exit(pid, 0);
+	}
 }
 
 struct series {
@@ -116,24 +101,20 @@ static void check_and_send_next(struct aioconn *c, struct aiomsg *m, void *arg)
 
 TEST_WITHIN(every_size_arrives_on_a_base, 20)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		struct event_base *base = new_base();
+		struct aioconn *a, *b;
+		struct series s = {.n = 0};
 
-	for
-		EVERY_TRANSPORT(t)
-		{
-			struct event_base *base = new_base();
-			struct aioconn *a, *b;
-			struct series s = {.n = 0};
-
-			open_pair(t, base, &a, &b);
-			s.to = a;
-			must(aioconn_set_callbacks(b, check_and_send_next, NULL, NULL, &s));
-			send_fill(a, sizes[0], 0);
-			run_until(base, &s.done, 1);
-			aioconn_abort(a);
-			aioconn_abort(b);
-			event_base_free(base);
-		}
+		open_pair(t, base, &a, &b);
+		s.to = a;
+		must(aioconn_set_callbacks(b, check_and_send_next, NULL, NULL, &s));
+		send_fill(a, sizes[0], 0);
+		run_until(base, &s.done, 1);
+		aioconn_abort(a);
+		aioconn_abort(b);
+		event_base_free(base);
+	}
 }
 
 TEST(over_the_message_limit_is_emsgsize_and_takes_nothing)
@@ -357,25 +338,22 @@ static void send_megabyte(struct aioend *end, void *arg)
 
 TEST_WITHIN(a_megabyte_then_close_arrives_whole, 20)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++)
+		for (int how = 0; how < 4; how++) {
+			struct aioend *mine, *theirs;
+			struct aioconn *c;
+			unsigned n = how & 2 ? 1000 : 1;
+			pid_t pid;
 
-	for
-		EVERY_TRANSPORT(t)
-	for (int how = 0; how < 4; how++) {
-		struct aioend *mine, *theirs;
-		struct aioconn *c;
-		unsigned n = how & 2 ? 1000 : 1;
-		pid_t pid;
-
-		make_ends(t, &theirs, &mine);
-		pid = start_child(send_megabyte, theirs, &how);
-		c = open_end(mine, NULL);
-		for (unsigned i = 0; i < n; i++)
-			expect_fill(c, 1000000 / n, i);
-		expect_end(c, 0);
-		aioconn_close(c, AIOIPC_NOW);
-		expect_exit(pid, 0);
-	}
+			make_ends(t, &theirs, &mine);
+			pid = start_child(send_megabyte, theirs, &how);
+			c = open_end(mine, NULL);
+			for (unsigned i = 0; i < n; i++)
+				expect_fill(c, 1000000 / n, i);
+			expect_end(c, 0);
+			aioconn_close(c, AIOIPC_NOW);
+			expect_exit(pid, 0);
+		}
 }
 
 static void echo_numbers(struct aioend *end, void *arg)
@@ -487,7 +465,7 @@ static volatile int ticks;
 static void tick(int sig)
 {
 	(void)sig;
-	ticks++;
+	__atomic_fetch_add(&ticks, 1, __ATOMIC_RELEASE);
 }
 
 static void tick_every(long us, int flags)
@@ -508,31 +486,29 @@ TEST(recv_returns_eintr_and_loses_nothing)
 {
 	static const int flags[] = {0, SA_RESTART};
 	struct event_base *base = new_base();
-	enum transport t;
 
-	for
-		EVERY_TRANSPORT(t)
-	for (int k = 0; k < 4; k++) {
-		struct aioconn *a, *b;
-		struct aiomsg *m = NULL;
+	for (enum transport t = PIPE; t <= PAIR; t++)
+		for (int k = 0; k < 4; k++) {
+			struct aioconn *a, *b;
+			struct aiomsg *m = NULL;
 
-		open_pair(t, k & 2 ? base : NULL, &a, &b);
-		tick_every(20000, flags[k & 1]);
-		must_fail(aioconn_recv(b, &m, soon()), EINTR);
-		tick_no_more();
-		send_text(a, "after");
-		must(aioconn_flush(a, soon()));
-		expect_text(b, "after");
-		aioconn_abort(a);
-		aioconn_abort(b);
-	}
+			open_pair(t, k & 2 ? base : NULL, &a, &b);
+			tick_every(20000, flags[k & 1]);
+			must_fail(aioconn_recv(b, &m, soon()), EINTR);
+			tick_no_more();
+			send_text(a, "after");
+			must(aioconn_flush(a, soon()));
+			expect_text(b, "after");
+			aioconn_abort(a);
+			aioconn_abort(b);
+		}
 	event_base_free(base);
 }
 
 static void *read_after_ticks(void *arg)
 {
 	spin_until(&ticks);
-	ticks = 0;
+	__atomic_store_n(&ticks, 0, __ATOMIC_RELAXED);
 	spin_until(&ticks);
 	expect_fill(arg, 4 << 20, 5);
 	return NULL;
@@ -540,29 +516,25 @@ static void *read_after_ticks(void *arg)
 
 TEST(send_goes_on_after_signals)
 {
-	enum transport t;
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		struct aioconn *a, *b;
+		pthread_t reader;
+		sigset_t alarm;
 
-	for
-		EVERY_TRANSPORT(t)
-		{
-			struct aioconn *a, *b;
-			pthread_t reader;
-			sigset_t alarm;
-
-			open_pair(t, NULL, &a, &b);
-			sigemptyset(&alarm);
-			sigaddset(&alarm, SIGALRM);
-			ticks = 0;
-			pthread_sigmask(SIG_BLOCK, &alarm, NULL);
-			ck_assert_int_eq(pthread_create(&reader, NULL, read_after_ticks, b), 0);
-			pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
-			tick_every(2000, 0);
-			send_fill(a, 4 << 20, 5);
-			tick_no_more();
-			pthread_join(reader, NULL);
-			aioconn_abort(a);
-			aioconn_abort(b);
-		}
+		open_pair(t, NULL, &a, &b);
+		sigemptyset(&alarm);
+		sigaddset(&alarm, SIGALRM);
+		ticks = 0;
+		pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+		ck_assert_int_eq(pthread_create(&reader, NULL, read_after_ticks, b), 0);
+		pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+		tick_every(2000, 0);
+		send_fill(a, 4 << 20, 5);
+		tick_no_more();
+		pthread_join(reader, NULL);
+		aioconn_abort(a);
+		aioconn_abort(b);
+	}
 }
 
 static void *wait_for_text(void *arg)

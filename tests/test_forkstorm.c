@@ -190,8 +190,8 @@ static void hold(struct holdings *h)
 {
 	memset(h, 0, sizeof *h);
 	h->base = new_base();
-	for (int t = PIPE; t <= PAIR; t++) {
-		open_pair((enum transport)t, h->base, &h->peer[t], &h->on_base[t]);
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		open_pair(t, h->base, &h->peer[t], &h->on_base[t]);
 		see(h->on_base[t], &h->seen);
 	}
 	open_pair(PAIR, NULL, &h->blocking[0], &h->blocking[1]);
@@ -202,7 +202,7 @@ static void hold(struct holdings *h)
 	send_text(h->queued, "once");
 	must(aioconn_cork(h->blocking[0], true));
 	send_text(h->blocking[0], "only once");
-	for (int t = PIPE; t <= PAIR; t++)
+	for (enum transport t = PIPE; t <= PAIR; t++)
 		send_text(h->peer[t], "in flight");
 }
 
@@ -211,7 +211,7 @@ static void drop_in_child(struct holdings *h, bool base_first)
 {
 	if (base_first)
 		must(aioipc_base_reinit(h->base));
-	for (int t = PIPE; t <= PAIR; t++) {
+	for (enum transport t = PIPE; t <= PAIR; t++) {
 		must_fail(aioconn_write_eof(h->peer[t]), ECHILD);
 		must_fail(aioconn_cork(h->peer[t], false), ECHILD);
 		aioconn_pause(h->on_base[t]);
@@ -239,7 +239,7 @@ static void expect_unharmed(struct holdings *h)
 	struct aioconn *a, *b;
 
 	run_until(h->base, &h->seen.msgs, 3);
-	for (int t = PIPE; t <= PAIR; t++)
+	for (enum transport t = PIPE; t <= PAIR; t++)
 		send_text(h->peer[t], "again");
 	run_until(h->base, &h->seen.msgs, 6);
 	ck_assert_uint_eq(h->seen.closes, 0);
@@ -261,7 +261,7 @@ static void expect_unharmed(struct holdings *h)
 
 static void let_go(struct holdings *h)
 {
-	for (int t = PIPE; t <= PAIR; t++) {
+	for (enum transport t = PIPE; t <= PAIR; t++) {
 		aioconn_abort(h->peer[t]);
 		run_until(h->base, &h->seen.closes, (unsigned)t + 1);
 		ck_assert_int_eq(h->seen.cause, AIOCONN_LOST);
@@ -348,7 +348,13 @@ static void talk_on_inherited(struct holdings *h, struct aioend *end, bool reini
 
 TEST(a_child_may_use_the_inherited_base)
 {
-	for (int reinit = 0; reinit < 2; reinit++) {
+#ifdef __SANITIZE_THREAD__
+	const int first = 1; /* it runs a thread of its own, beside which opening is not safe */
+#else
+	const int first = 0;
+#endif
+
+	for (int reinit = first; reinit < 2; reinit++) {
 		struct aioend *mine, *theirs;
 		struct seen s = {.msgs = 0};
 		struct holdings h;

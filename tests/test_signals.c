@@ -40,9 +40,9 @@ static void write_everywhere(void)
 {
 	struct event_base *base = new_base();
 
-	for (int t = PIPE; t <= PAIR; t++) {
-		write_to_nobody((enum transport)t, NULL);
-		write_to_nobody((enum transport)t, base);
+	for (enum transport t = PIPE; t <= PAIR; t++) {
+		write_to_nobody(t, NULL);
+		write_to_nobody(t, base);
 	}
 	event_base_free(base);
 }
@@ -164,13 +164,13 @@ static void echo_in_a_storm(struct aioend *end, void *arg)
 
 TEST_WITHIN(an_exchange_survives_a_storm_of_signals, 20)
 {
-	for (int t = DUPLEX; t <= PAIR; t++)
+	for (enum transport t = DUPLEX; t <= PAIR; t++)
 		for (int flags = 0; flags < 2; flags++) {
 			struct aioend *mine, *theirs;
 			struct aioconn *c;
 			pid_t pid;
 
-			make_ends((enum transport)t, &mine, &theirs);
+			make_ends(t, &mine, &theirs);
 			pid = start_child(echo_in_a_storm, theirs, NULL);
 			c = open_end(mine, NULL);
 			storm(flags ? SA_RESTART : 0);
@@ -227,11 +227,11 @@ static void talk_on_standard_numbers(void)
 {
 	struct event_base *base = new_base();
 
-	for (int t = PIPE; t <= PAIR; t++) {
+	for (enum transport t = PIPE; t <= PAIR; t++) {
 		struct seen s = {.msgs = 0};
 		struct aioconn *a, *b;
 
-		open_pair((enum transport)t, base, &a, &b);
+		open_pair(t, base, &a, &b);
 		see(b, &s);
 		send_text(a, "zero");
 		send_text(a, "one");
@@ -384,14 +384,14 @@ TEST(a_handler_gets_its_chance_in_every_receiving_call)
 	struct event_base *base = new_base();
 
 	must(sigaction(SIGALRM, &sa, NULL));
-	for (int t = PIPE; t <= PAIR; t++)
+	for (enum transport t = PIPE; t <= PAIR; t++)
 		for (int k = 0; k < 4; k++) {
 			struct itimerval often = {{0, 10000}, {0, 10000}};
 			struct aioconn *a, *b;
 			struct aiomsg *m;
 			char buf[4];
 
-			open_pair((enum transport)t, k & 1 ? base : NULL, &a, &b);
+			open_pair(t, k & 1 ? base : NULL, &a, &b);
 			if (k & 2)
 				must(aioconn_set_framing(b, AIOCONN_BYTES, NULL));
 			must(setitimer(ITIMER_REAL, &often, NULL));

@@ -143,15 +143,18 @@ static void leave(struct aioconn *c)
 	ipc_conn_soon(c);
 }
 
+/* -1/EPIPE when it turned out at once that nobody will read it. */
 static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
 {
 	c->used = c->prefaced = true;
-	c->msgs_out++;
 	if (c->out.bytes > c->peak_out)
 		c->peak_out = c->out.bytes;
 	if (c->trace)
 		ipc_trace(c, ">", what, len, nfds);
 	leave(c);
+	if (c->gone || c->lost_output)
+		return fail(EPIPE);
+	c->msgs_out++;
 	return 0;
 }
 
@@ -279,6 +282,14 @@ int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len)
 	return r;
 }
 
+static int free_and_fail(struct aiomsg *m)
+{
+	int error = errno;
+
+	aiomsg_free(m);
+	return fail(error);
+}
+
 /* A message to carry duplicates of @m's descriptors until they are sent; its owner may take them meanwhile. */
 static struct aiomsg *carrier_of(const struct aiomsg *m)
 {
@@ -291,17 +302,14 @@ static struct aiomsg *carrier_of(const struct aiomsg *m)
 		int fd = atomic_load(&m->fds->fd[i]);
 
 		if (fd >= 0 && aiomsg_add_fd(carrier, fd) < 0) {
-			int error = errno;
-
-			aiomsg_free(carrier);
-			errno = error;
+			free_and_fail(carrier);
 			return NULL;
 		}
 	}
 	return carrier;
 }
 
-/* Queues header and payload, by reference. */
+/* Queues header and payload, by reference. Takes @carrier over. */
 static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *carrier)
 {
 	unsigned nfds = carrier ? aiomsg_fds(carrier) : 0;
@@ -309,7 +317,7 @@ static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *c
 	unsigned char *at = begin(c, m->kind, m->len, 0, nfds, &e);
 
 	if (!at || ipc_out_prepare(&c->out, 2) < 0)
-		return -1;
+		return free_and_fail(carrier);
 	if (e.head)
 		ipc_out_commit(&c->out, e.head, carrier);
 	if (m->len)
@@ -324,15 +332,7 @@ static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
 	if (c->own.w.kind != IPC_FD_UNIX || c->in.framing != AIOCONN_MESSAGES)
 		return fail(EOPNOTSUPP);
 	carrier = carrier_of(m);
-	if (!carrier)
-		return -1;
-	if (queue_msg(c, m, carrier) < 0) {
-		int error = errno;
-
-		aiomsg_free(carrier);
-		return fail(error);
-	}
-	return 0;
+	return carrier ? queue_msg(c, m, carrier) : -1;
 }
 
 static int send_copy(struct aioconn *c, const struct aiomsg *m)
@@ -372,10 +372,7 @@ static struct aiomsg *values_with_fd(int fd, const char *format, va_list ap)
 	struct aiomsg *m = ipc_msg_from_values(format, ap);
 
 	if (m && aiomsg_add_fd(m, fd) < 0) {
-		int error = errno;
-
-		aiomsg_free(m);
-		errno = error;
+		free_and_fail(m);
 		return NULL;
 	}
 	return m;

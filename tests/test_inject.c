@@ -1,0 +1,610 @@
+/*
+ * Every allocation and every system call made to fail in turn, for some scenarios: no crash, no hang, no leak; what was
+ * not done is told; what was made can be freed; and the library works afterwards.
+ */
+#include "tests/inject.h"
+#include "tests/peers.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ipc/wire/pool.h"
+
+/* COMPLETE: all was done and is right. TOLD: some call failed and said so. SILENT: neither. */
+enum outcome { COMPLETE, TOLD, SILENT };
+typedef enum outcome scenario(void);
+
+static struct shared {
+	const char *failed; /* the call that was made to fail */
+	char text[128];     /* and what was wrong then */
+	long blocks;
+	unsigned fds;
+} * shared;
+
+static struct event_base *quiet_base(void)
+{
+	struct event_base *base;
+
+	inject_pause();
+	base = new_base();
+	inject_resume();
+	return base;
+}
+
+static void quiet_free(struct event_base *base)
+{
+	inject_pause();
+	event_base_free(base);
+	inject_resume();
+}
+
+/* Frees what is of this process alone, and counts what is left. */
+static void count(long *blocks, unsigned *fds)
+{
+	ipc_pool_drain();
+	*blocks = inject_blocks();
+	*fds = harness_count_fds();
+}
+
+/* What a process has left that ran the scenario twice and met no failure. */
+static void measure(scenario *run)
+{
+	pid_t pid = must(fork());
+
+	if (pid == 0) {
+		inject_setup();
+		ck_assert_int_eq(run(), COMPLETE);
+		ck_assert_int_eq(run(), COMPLETE);
+		count(&shared->blocks, &shared->fds);
+		_exit(0);
+	}
+	expect_exit(pid, 0);
+}
+
+enum { PASSED, NOT_REACHED = 77, FAILED };
+
+__attribute__((format(printf, 1, 2), noreturn)) static void give_up(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(shared->text, sizeof shared->text, format, ap);
+	va_end(ap);
+	_exit(FAILED);
+}
+
+/* In a process of its own, in which nothing has been made yet. */
+__attribute__((noreturn)) static void fail_nth(scenario *run, unsigned n, enum inject_kind kind)
+{
+	enum outcome outcome;
+	unsigned fds;
+	long blocks;
+
+	signal(SIGALRM, SIG_DFL);
+	alarm((unsigned)(2 * harness_slowness()));
+	inject_setup();
+	inject_report_to(&shared->failed);
+	inject_arm(n, kind);
+	outcome = run();
+	inject_disarm();
+	if (!shared->failed)
+		_exit(outcome == COMPLETE ? NOT_REACHED : FAILED);
+	if (outcome == SILENT)
+		give_up("nobody was told");
+	if (kind == INJECT_SOFT && outcome != COMPLETE)
+		give_up("it was not tried again");
+	if (run() != COMPLETE)
+		give_up("nothing works any more");
+	count(&blocks, &fds);
+	for (int ms = 0; ms < 500 && (blocks > shared->blocks || fds != shared->fds); ms++) {
+		nanosleep(&(struct timespec){0, 1000000},
+			  NULL); /* a thread of the library may be on its way out */
+		count(&blocks, &fds);
+	}
+	if (blocks > shared->blocks)
+		give_up("%ld blocks of memory leaked", blocks - shared->blocks);
+	if (fds != shared->fds)
+		give_up("%u descriptors open instead of %u", fds, shared->fds);
+	_exit(PASSED);
+}
+
+static int status_of_nth(scenario *run, unsigned n, enum inject_kind kind)
+{
+	pid_t pid;
+	int status;
+
+	shared->failed = NULL;
+	strcpy(shared->text, "an assertion failed");
+	pid = must(fork());
+	if (pid == 0)
+		fail_nth(run, n, kind);
+	must(waitpid(pid, &status, 0));
+	return status;
+}
+
+/* Says everything that is wrong before it fails: such things come in groups. */
+static void fail_each(scenario *run)
+{
+	unsigned wrong = 0;
+
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	measure(run);
+	for (int kind = INJECT_HARD; kind <= INJECT_SOFT; kind++)
+		for (unsigned n = 1;; n++) {
+			int status = status_of_nth(run, n, (enum inject_kind)kind);
+
+			if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_REACHED)
+				break;
+			if (status == 0)
+				continue;
+			if (WIFSIGNALED(status))
+				strcpy(shared->text, strsignal(WTERMSIG(status)));
+			printf("# %s failed, %s call %u: %s\n", shared->failed, kind ? "soft" : "hard", n,
+			       shared->text);
+			fflush(stdout);
+			ck_assert_uint_lt(++wrong, 30);
+		}
+	munmap(shared, sizeof *shared);
+	ck_assert_uint_eq(wrong, 0);
+}
+
+static bool make_pair(enum transport t, struct event_base *base, struct aioconn **a, struct aioconn **b)
+{
+	struct aioend *one, *other;
+	int r = t == PIPE     ? aiopipe(&other, &one)
+		: t == DUPLEX ? aioduplex(&one, &other)
+			      : aiosockpair(&one, &other);
+
+	*a = *b = NULL;
+	if (r == -1)
+		return false;
+	*a = aioend_open(one, base);
+	if (!*a)
+		aioend_free(one);
+	*b = aioend_open(other, base);
+	if (!*b)
+		aioend_free(other);
+	return *a && *b;
+}
+
+static bool receive_fill(struct aioconn *c, size_t len, unsigned seed)
+{
+	struct aiomsg *m;
+	size_t got;
+	int r;
+
+	while ((r = aioconn_recv(c, &m, soon())) == -1 && errno == EINTR)
+		continue;
+	if (r != 1)
+		return false;
+	ck_assert(is_filled(aiomsg_bytes(m, &got), len, seed));
+	ck_assert_uint_eq(got, len);
+	aiomsg_free(m);
+	return true;
+}
+
+static bool receive_end(struct aioconn *c)
+{
+	struct aiomsg *m;
+	int r;
+
+	while ((r = aioconn_recv(c, &m, soon())) == -1 && errno == EINTR)
+		continue;
+	ck_assert_int_ne(r, 1);
+	return r == 0;
+}
+
+static bool send_filled(struct aioconn *c, size_t len, unsigned seed)
+{
+	static char data[100000];
+
+	fill(data, len, seed);
+	return aioconn_send_bytes(c, data, len) == 0;
+}
+
+static enum outcome talk(enum transport t)
+{
+	struct aioconn *a, *b;
+	bool done = make_pair(t, NULL, &a, &b) && send_filled(a, 10, 1) && send_filled(a, 20000, 2) &&
+		    receive_fill(b, 10, 1) && receive_fill(b, 20000, 2) &&
+		    (t == PIPE || (send_filled(b, 30, 3) && receive_fill(a, 30, 3))) && send_filled(a, 40, 4);
+
+	if (done) {
+		done = aioconn_close(a, soon()) == 0;
+		a = NULL;
+	}
+	done = done && receive_fill(b, 40, 4) && receive_end(b);
+	if (b)
+		done = aioconn_close(b, soon()) == 0 && done;
+	aioconn_abort(a);
+	return done ? COMPLETE : TOLD;
+}
+
+static enum outcome talk_on_pipe(void)
+{
+	return talk(PIPE);
+}
+
+static enum outcome talk_on_duplex(void)
+{
+	return talk(DUPLEX);
+}
+
+static enum outcome talk_on_pair(void)
+{
+	return talk(PAIR);
+}
+
+TEST_WITHIN(blocking_talk_on_a_pipe, 60)
+{
+	fail_each(talk_on_pipe);
+}
+
+TEST_WITHIN(blocking_talk_on_a_duplex, 60)
+{
+	fail_each(talk_on_duplex);
+}
+
+TEST_WITHIN(blocking_talk_on_a_pair, 60)
+{
+	fail_each(talk_on_pair);
+}
+
+/* Turns until @s has its end; false when the loop has nothing to wait for. */
+static bool run_to_end(struct event_base *base, struct seen *s)
+{
+	while (s->closes == 0)
+		if (event_base_loop(base, EVLOOP_ONCE) != 0)
+			return false;
+	return true;
+}
+
+static enum outcome callbacks(enum transport t)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+
+	if (make_pair(t, base, &a, &b) && aioconn_set_callbacks(a, NULL, NULL, NULL, NULL) == 0 &&
+	    (see(b, &s), true) && aioconn_send(a, "is", (int32_t)1, "one") == 0 && send_filled(a, 50000, 5) &&
+	    send_filled(a, 10, 5) && aioconn_write_eof(a) == 0) {
+		if (!run_to_end(base, &s))
+			outcome = SILENT;
+		else if (s.cause == AIOCONN_CLEAN)
+			outcome = s.msgs == 3 ? COMPLETE : SILENT;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return outcome;
+}
+
+static enum outcome callbacks_on_pipe(void)
+{
+	return callbacks(PIPE);
+}
+
+static enum outcome callbacks_on_duplex(void)
+{
+	return callbacks(DUPLEX);
+}
+
+static enum outcome callbacks_on_pair(void)
+{
+	return callbacks(PAIR);
+}
+
+TEST_WITHIN(callbacks_on_a_pipe, 60)
+{
+	fail_each(callbacks_on_pipe);
+}
+
+TEST_WITHIN(callbacks_on_a_duplex, 60)
+{
+	fail_each(callbacks_on_duplex);
+}
+
+TEST_WITHIN(callbacks_on_a_pair, 60)
+{
+	fail_each(callbacks_on_pair);
+}
+
+static enum outcome pass_descriptors(void)
+{
+	struct aiomsg *got = NULL, *m = aiomsg_new_bytes("three", 5);
+	struct aioconn *a = NULL, *b = NULL;
+	bool done = m != NULL;
+	int fd;
+
+	for (int i = 0; i < 3 && done; i++)
+		done = aiomsg_add_fd(m, 0) == 0;
+	done = done && make_pair(PAIR, NULL, &a, &b) && aioconn_allow_fds(b, 8) == 0 &&
+	       aioconn_send_msg(a, m) == 0 && aioconn_send_fd(a, 0, "s", "one") == 0;
+	for (int i = 0; i < 2 && done; i++) {
+		int r;
+
+		while ((r = aioconn_recv(b, &got, soon())) == -1 && errno == EINTR)
+			continue;
+		done = r == 1;
+		if (!done)
+			break;
+		ck_assert_uint_eq(aiomsg_fds(got), i ? 1 : 3);
+		fd = aiomsg_take_fd(got);
+		ck_assert_int_ge(fd, 0);
+		close(fd);
+		aiomsg_free(got);
+	}
+	aiomsg_free(m);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(passing_descriptors, 60)
+{
+	fail_each(pass_descriptors);
+}
+
+static enum outcome read_lines(void)
+{
+	struct event_base *base = quiet_base();
+	struct aioconn *a, *b;
+	const char *line;
+	char buf[4];
+	ssize_t n = 0;
+	bool done = make_pair(PAIR, base, &a, &b) && aioconn_set_framing(a, AIOCONN_LINES, "\r\n") == 0 &&
+		    aioconn_set_framing(b, AIOCONN_LINES, "\r\n") == 0 &&
+		    aioconn_send_bytes(a, "first", 5) == 0 && aioconn_send_bytes(a, "second", 6) == 0 &&
+		    aioconn_send_bytes(a, "12", 2) == 0 && aioconn_write_eof(a) == 0 &&
+		    aioconn_flush(a, soon()) == 0;
+
+	for (int i = 0; i < 2 && done; i++) {
+		while ((n = aioconn_read_line(b, &line, soon())) == -1 && errno == EINTR)
+			continue;
+		done = n == (i ? 8 : 7) && memcmp(line, i ? "second\r\n" : "first\r\n", (size_t)n) == 0;
+		ck_assert(done || n == -1);
+	}
+	if (done) {
+		while ((n = aioconn_read_exactly(b, buf, 4, soon())) == -1 && errno == EINTR)
+			continue;
+		done = n == 4;
+		ck_assert(done || n == -1);
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(reading_lines, 60)
+{
+	fail_each(read_lines);
+}
+
+static enum outcome write_and_read_nested(void)
+{
+	struct aiowriter *w = aiowriter_new("sA(iA(s))");
+	struct aiomsg *m;
+	struct aioreader r;
+	const char *title, *s;
+	uint32_t rows, k, n = 0;
+	int32_t id;
+
+	if (!w)
+		return TOLD;
+	aiowriter_put(w, "sA(", "inventory");
+	for (int32_t i = 0; i < 3; i++) {
+		aiowriter_put(w, "iA(", i);
+		aiowriter_put(w, "s", "item");
+		aiowriter_put(w, ")");
+	}
+	aiowriter_put(w, ")");
+	m = aiowriter_finish(w);
+	if (!m)
+		return TOLD;
+	if (aioreader_init(&r, m, "sA(iA(s))") == 0 && aioreader_get(&r, "sA(", &title, &rows) == 1)
+		while (aioreader_get(&r, "iA(", &id, &k) == 1)
+			while (aioreader_get(&r, "s", &s) == 1)
+				n += strcmp(s, "item") == 0;
+	aiomsg_free(m);
+	return n == 3 ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(writing_and_reading_nested_arrays, 60)
+{
+	fail_each(write_and_read_nested);
+}
+
+static int echo_once(void *arg)
+{
+	struct aioconn *c = aioend_open(*(struct aioend **)arg, NULL);
+	struct aiomsg *m;
+
+	if (!c || aioconn_recv(c, &m, soon()) != 1)
+		return 1;
+	return aioconn_send_msg(c, m) == 0 && aioconn_close(c, soon()) == 0 ? 0 : 1;
+}
+
+static void on_exit_status(struct aioproc *p, int status, void *arg)
+{
+	(void)p;
+	*(int *)arg = status;
+}
+
+static enum outcome start_a_child(void)
+{
+	struct event_base *base = quiet_base();
+	struct aioend *mine = NULL, *theirs = NULL;
+	struct aioproc *p = NULL;
+	struct aioconn *c = NULL;
+	int status = -1, told = -1;
+	bool done = aiosockpair(&mine, &theirs) == 0;
+
+	if (done) {
+		p = aioproc_start_with(echo_once, &theirs, &theirs, 1);
+		done = p && aioproc_on_exit(p, base, on_exit_status, &told) == 0;
+		c = aioend_open(mine, NULL);
+		if (!c)
+			aioend_free(mine);
+		done = done && c && send_filled(c, 100, 1) && receive_fill(c, 100, 1) && receive_end(c);
+	}
+	aioconn_abort(c);
+	aioend_free(theirs);
+	while (done && told == -1)
+		if (event_base_loop(base, EVLOOP_ONCE) != 0)
+			break;
+	if (p) {
+		int r;
+
+		while ((r = aioproc_join(p, &status, soon())) == -1 && errno == EINTR)
+			continue;
+		done = done && r == 0 && told == 0 && status == 0;
+	}
+	aioproc_free(p);
+	quiet_free(base);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(starting_a_child, 60)
+{
+	fail_each(start_a_child);
+}
+
+static enum outcome exec_a_program(void)
+{
+	char *argv[] = {(char *)(uintptr_t) "true", NULL};
+	struct aioend *mine = NULL, *theirs = NULL;
+	struct aioproc *p = NULL;
+	int status = -1, r = -1;
+	bool done = aioduplex(&mine, &theirs) == 0;
+
+	done = done && aioend_set_name(theirs, "up") == 0 && aioend_detach(theirs) == 0;
+	if (done)
+		p = aioproc_exec("/bin/true", argv, NULL, NULL);
+	if (p)
+		while ((r = aioproc_join(p, &status, soon())) == -1 && errno == EINTR)
+			continue;
+	aioproc_free(p);
+	aioend_free(mine);
+	aioend_free(theirs);
+	return r == 0 && status == 0 ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(executing_a_program, 60)
+{
+	fail_each(exec_a_program);
+}
+
+/* The child makes the base its own; what fails there shows in its status. */
+static enum outcome fork_with_a_base(void)
+{
+	struct event_base *base = quiet_base();
+	struct aioend *mine = NULL, *theirs = NULL;
+	struct aioconn *a, *b, *c = NULL;
+	bool done = make_pair(PAIR, base, &a, &b) && aioduplex(&mine, &theirs) == 0;
+	pid_t pid = -1;
+
+	if (done && aioend_detach(theirs) == 0)
+		pid = fork();
+	if (pid == 0) {
+		bool ok = aioipc_base_reinit(base) == 0 && (c = aioend_open(theirs, base)) != NULL &&
+			  send_filled(c, 10, 1) && aioconn_close(c, soon()) == 0;
+
+		_exit(ok ? 0 : 1);
+	}
+	done = pid > 0;
+	aioend_free(theirs);
+	if (done) {
+		c = aioend_open(mine, NULL);
+		if (c)
+			mine = NULL;
+		done = c && receive_fill(c, 10, 1) && receive_end(c);
+	}
+	aioend_free(mine);
+	aioconn_abort(c);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	if (done) {
+		struct seen s = {.msgs = 0, .stay = true};
+
+		see(b, &s);
+		done = send_filled(a, 10, 1) && aioconn_write_eof(a) == 0 && run_to_end(base, &s) &&
+		       s.msgs == 1;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(forking_with_a_base, 60)
+{
+	fail_each(fork_with_a_base);
+}
+
+static enum outcome finish_in_the_background(void)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true}, peer = {.stay = true};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+
+	if (make_pair(PAIR, base, &a, &b)) {
+		bool sent;
+
+		see(a, &s);
+		see(b, &peer);
+		sent = send_filled(a, 100000, 1) && send_filled(a, 100000, 2);
+		if (aioconn_finish(a, soon()) == 0 && sent) {
+			bool ran = run_to_end(base, &s) && run_to_end(base, &peer);
+
+			if (!ran)
+				outcome = SILENT;
+			else if (s.cause == AIOCONN_LOCAL && peer.cause == AIOCONN_CLEAN)
+				outcome = peer.msgs == 2 ? COMPLETE : SILENT;
+		} else if (s.closes == 0) {
+			run_to_end(base, &s);
+		}
+		a = NULL;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return outcome;
+}
+
+TEST_WITHIN(finishing_in_the_background, 60)
+{
+	fail_each(finish_in_the_background);
+}
+
+static enum outcome adopt_and_release(void)
+{
+	struct aioend *end;
+	int p[2], r, w;
+	bool done;
+
+	inject_pause();
+	must(pipe(p));
+	inject_resume();
+	end = aioend_from_fds(p[0], -1);
+	done = end && aioend_release(end, &r, &w) == 0;
+	if (end && !done)
+		aioend_free(end);
+	else
+		close(p[0]);
+	close(p[1]);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(adopting_and_releasing, 60)
+{
+	fail_each(adopt_and_release);
+}
