@@ -95,6 +95,9 @@ TEST(heads_are_checked)
 	ck_assert(!taken("74706c04 0e000000 6900 07000000")); /* a flag that nobody knows */
 	ck_assert(!taken("74706c80 0e000000 6900 07000000"));
 	ck_assert(!taken("74706c02 0e000000 6900 07000000")); /* strings, and there are none */
+	ck_assert(!taken("74706c00 0e000000 7300 00000000"));
+	ck_assert(!taken("74706c02 11000000 4128692900 00000000"));
+	ck_assert(!taken("74706c00 11000000 4128732900 00000000"));
 	ck_assert(!taken("74706d00 0e000000 6900 07000000"));
 	ck_assert(!taken("74706c00 0d000000 69 07070707"));      /* a format without end */
 	ck_assert(!taken("74706c00 0f000000 6900 07000000 00")); /* more than its values */
@@ -117,6 +120,8 @@ TEST(a_NUL_inside_a_string_is_refused)
 {
 	ck_assert(taken("74706c02 10000000 7300 03000000 6162"));
 	ck_assert(!taken("74706c02 10000000 7300 03000000 6100"));
+	ck_assert(taken("74706c02 17000000 4128732900 01000000 03000000 6162"));
+	ck_assert(!taken("74706c02 17000000 4128732900 01000000 03000000 6100"));
 }
 
 static bool is_format(const char *text)

@@ -69,6 +69,21 @@ TEST(a_message_becomes_a_node)
 	aiomsg_free(m);
 }
 
+TEST(each_count_is_its_own)
+{
+	struct aiomsg *m = must(aiomsg_new("c#i#", "abc", (size_t)3, (int32_t[]){1, 2}, (size_t)2));
+	char c[3];
+	int32_t i[3];
+	tpl_node *tn;
+
+	must_fail(aiomsg_tpl(m, "c#i#", c, 3, i, 3), EBADMSG);
+	tn = must(aiomsg_tpl(m, "c#i#", c, 3, i, 2));
+	must(tpl_unpack(tn, 0));
+	ck_assert_int_eq(i[1], 2);
+	tpl_free(tn);
+	aiomsg_free(m);
+}
+
 TEST(nodes_that_cannot_be_dumped)
 {
 	struct {

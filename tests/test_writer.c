@@ -160,6 +160,25 @@ TEST(counts_of_hashes_are_the_same_in_each_element)
 	aiomsg_free(m);
 }
 
+TEST(counts_behind_an_array_that_is_empty)
+{
+	struct aiowriter *w = must(aiowriter_new("A(c#A(c#))c#"));
+	struct aioreader r;
+	struct aiomsg *m;
+	uint32_t n;
+	char c[3];
+
+	must(aiowriter_put(w, "A("));
+	must(aiowriter_put(w, ")c#", "abc", (size_t)3));
+	m = must(aiowriter_finish(w));
+	must(aioreader_init(&r, m, "A(c#A(c#))c#"));
+	ck_assert_int_eq(must(aioreader_get(&r, "A(", &n)), 1);
+	ck_assert_int_eq(must(aioreader_get(&r, "c#", c, (size_t)3)), 0);
+	ck_assert_int_eq(must(aioreader_get(&r, "c#", c, (size_t)3)), 1);
+	ck_assert_mem_eq(c, "abc", 3);
+	aiomsg_free(m);
+}
+
 TEST(a_reader_out_of_step_has_read_nothing)
 {
 	struct aiomsg *m = must(inventory());

@@ -155,7 +155,7 @@ static int put_values(void *context, char c, char *at, size_t n)
 	size_t wire = ipc_letter(c)->wire;
 
 	if (c != 's') {
-		memcpy(*to, at, wire * n);
+		ipc_copy(*to, at, wire, n, false);
 		*to += wire * n;
 		return 0;
 	}

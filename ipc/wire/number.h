@@ -59,15 +59,17 @@ static inline void ipc_copy_number(void *to, const void *from, size_t size, bool
 	}
 }
 
-/* @n numbers of an image. */
-static inline void ipc_copy(char *to, const unsigned char *from, size_t size, size_t n, bool swap)
+/* @n of them, from or to an image. One is quicker without a call of memcpy. */
+static inline void ipc_copy(void *to, const void *from, size_t size, size_t n, bool swap)
 {
-	if (!swap) {
+	char *at = to;
+
+	if (!swap && n > 1) {
 		memcpy(to, from, size * n);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		ipc_copy_number(to + i * size, from + i * size, size, true);
+		ipc_copy_number(at + i * size, (const char *)from + i * size, size, swap);
 }
 
 #endif
