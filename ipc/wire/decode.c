@@ -169,8 +169,7 @@ static bool needs_look(const char *p, const char *end)
 	return false;
 }
 
-/* A stretch that needs no look: most of them, so the loop is short. */
-static void read_plain(const char *p, const char *end, struct ipc_args *a, struct ipc_place *place)
+void ipc_image_read_plain(const char *p, const char *end, struct ipc_args *a, struct ipc_place *place)
 {
 	struct decode d = {place, READ, false};
 
@@ -188,19 +187,29 @@ static void read_plain(const char *p, const char *end, struct ipc_args *a, struc
 	}
 }
 
-void ipc_image_view(const unsigned char *data, struct ipc_view *v)
+bool ipc_image_view(const unsigned char *data, const char *format, struct ipc_view *v)
 {
 	const char *p = (const char *)data + IPC_IMAGE_FORMAT;
+	bool brackets = false, strings = false, copies = false;
 	size_t hashes = 0;
 
 	v->format = p;
-	for (; *p; p++)
+	for (; *p && *p == *format; p++, format++) {
+		copies |= strings;
+		strings |= *p == 's';
+		brackets |= *p == '(';
 		hashes += *p == '#';
+	}
+	if (*p != *format)
+		return false;
 	v->end = p;
 	v->counts = (unsigned char *)p + 1;
 	v->place.at = v->counts + 4 * hashes;
 	v->place.swap = (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
 	v->place.text = NULL;
+	v->plain = !brackets && hashes == 0;
+	v->copies = copies;
+	return true;
 }
 
 /* A pass over copies of everything. */
@@ -225,7 +234,7 @@ int ipc_image_read_part(const char *p, const char *end, struct ipc_args *a, stru
 	bool no_room;
 
 	if (!needs_look(p, end)) {
-		read_plain(p, end, a, place);
+		ipc_image_read_plain(p, end, a, place);
 		return 0;
 	}
 	if (pass_over(LOOK, p, end, a, place, &no_room) == -1)

@@ -55,14 +55,20 @@ struct ipc_view {
 	const char *format, *end; /* and the end of that */
 	unsigned char *counts;    /* of the '#'; not to be changed */
 	struct ipc_place place;   /* its first value, text NULL */
+	bool plain;               /* no brackets and no '#' */
+	bool copies; /* strings need copies that end in NUL: all but a lone one at the very end */
 };
 
-void ipc_image_view(const unsigned char *data, struct ipc_view *v);
+/* False when @format is not the image's. */
+bool ipc_image_view(const unsigned char *data, const char *format, struct ipc_view *v);
 
 /*
  * Reads the values of a stretch to where the pointers say. -1: EINVAL (not to be read at once: B or A() in an
  * A(), a wrong size), a->differs (another count of #), EMSGSIZE (more elements than room: each A() is told its count, nothing else is written).
  */
 int ipc_image_read_part(const char *part, const char *end, struct ipc_args *a, struct ipc_place *place);
+
+/* The same of a plain one: no argument can be wrong. */
+void ipc_image_read_plain(const char *part, const char *end, struct ipc_args *a, struct ipc_place *place);
 
 #endif

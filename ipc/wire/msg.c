@@ -282,32 +282,22 @@ void aiomsg_free(struct aiomsg *m)
 	ipc_pool_put(m, m->block);
 }
 
-/* The strings of these formats need copies that end in NUL; a lone one at the very end has the NUL behind the payload. */
-static bool needs_copies(const char *format)
-{
-	const char *s = strchr(format, 's');
-
-	return s && s[1];
-}
-
 int ipc_msg_view(const struct aiomsg *m, const char *format, struct ipc_view *v)
 {
 	struct ipc_format f;
 
-	if (m->kind != IPC_KIND_TPL || strcmp(aiomsg_format(m), format) != 0) {
-		if (ipc_format_scan(format, &f) == 0)
-			errno = EBADMSG;
-		return -1;
-	}
-	ipc_image_view(m->data, v);
-	return 0;
+	if (m->kind == IPC_KIND_TPL && ipc_image_view(m->data, format, v))
+		return 0;
+	if (ipc_format_scan(format, &f) == 0)
+		errno = EBADMSG;
+	return -1;
 }
 
 int ipc_msg_read(const struct aiomsg *m, const char *format, struct ipc_view *v)
 {
 	if (ipc_msg_view(m, format, v) == -1)
 		return -1;
-	if (!needs_copies(format))
+	if (!v->copies)
 		return 0;
 	v->place.text = strings_of(m);
 	return v->place.text ? 0 : -1;
@@ -317,14 +307,17 @@ int aiomsg_unpack(const struct aiomsg *m, const char *format, ...)
 {
 	struct ipc_args a = {.differs = EBADMSG};
 	struct ipc_view v;
-	int error;
+	int error = 0;
 
 	if (ipc_msg_read(m, format, &v) == -1)
 		return -1;
 	a.counts = v.counts;
 	a.swap = v.place.swap;
 	va_start(a.ap, format);
-	error = ipc_image_read_part(v.format, v.end, &a, &v.place);
+	if (v.plain)
+		ipc_image_read_plain(v.format, v.end, &a, &v.place);
+	else
+		error = ipc_image_read_part(v.format, v.end, &a, &v.place);
 	va_end(a.ap);
 	return error;
 }
