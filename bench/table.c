@@ -130,5 +130,5 @@ struct work bench_table[] = {
 		 {.who = "aioproc start, join", .program = "aioipc", .measures = "children"},
 		 {.who = "raw fork, waitpid", .program = "raw", .measures = "children"},
 	 }},
-	{NULL, MILLIONS, {{NULL}}},
+	{.name = NULL},
 };
