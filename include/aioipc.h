@@ -12,6 +12,7 @@
 #include <aioipc/end.h>
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
+#include <aioipc/task.h>
 #include <aioipc/queue.h>
 
 #endif

@@ -25,7 +25,10 @@ struct aiotask;
  */
 AIOIPC_API struct aiotask *aiotask_spawn(struct event_base *base, void (*fn)(void *arg), void *arg);
 
-/* spawn and join: runs the base until fn(arg) has ended. Tasks that it left go on when the base runs again. Errno: as those. Since 0.1. */
+/*
+ * spawn and join: runs the base until fn(arg) has ended; in a task of another base that waits meanwhile. Tasks that it left go on when
+ * the base runs again. Errno: as those. Since 0.1.
+ */
 AIOIPC_API int aiotask_run(struct event_base *base, void (*fn)(void *arg), void *arg);
 
 /*

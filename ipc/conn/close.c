@@ -59,6 +59,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (c->gone)
 		return;
 	c->gone = true;
+	ipc_conn_wake(c, ~0u);
 	if (!c->told && c->on_close && ipc_own_check(&c->own) == 0)
 		c->on_close(c, cause, c->arg);
 	c->told = true;
@@ -107,7 +108,7 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 	if (undelivered(c) && ipc_conn_wait_allowed(c, deadline) < 0)
 		return -1;
 	while (undelivered(c))
-		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+		if (ipc_conn_wait(c, IPC_FOR_CLOSE, deadline) < 0 && errno != EINTR)
 			return -1;
 	if (c->lost_output) {
 		errno = EPIPE;

@@ -89,6 +89,7 @@ static struct aioconn *new_conn(struct event_base *base)
 	c->refused = 1; /* on_writable is due once after opening */
 	c->why = "";
 	c->holds = 1;
+	ipc_waiters_init(&c->waiters);
 	c->trace = ipc_trace_wanted();
 	return c;
 }
@@ -133,6 +134,7 @@ int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb 
 	c->on_close = on_close;
 	c->arg = arg;
 	ipc_conn_soon(c);
+	ipc_conn_wake(c, IPC_FOR_INPUT);
 	return 0;
 }
 

@@ -26,6 +26,7 @@
 
 #include "ipc/end/own.h"
 #include "ipc/end/watch.h"
+#include "ipc/task/task.h"
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"
 
@@ -45,6 +46,9 @@ struct ipc_loose_fds {
 	unsigned n;
 	int fd[2 * IPC_FDS_MOST];
 };
+
+/* What a call waits for. Of tasks, one may wait for each. */
+enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
 struct aioconn {
 	struct ipc_own own;
@@ -74,7 +78,9 @@ struct aioconn {
 	size_t refused;     /* on_writable is due when so much fits; 0 not wanted */
 	unsigned turn_sent; /* messages in this turn */
 	unsigned holds, calls;
-	_Atomic(uint64_t) caller; /* serial of the thread that is in a call, where there is no base; 0 */
+	struct ipc_waiter waiters; /* tasks, */
+	unsigned waits;            /* and what they wait for: enum ipc_conn_for */
+	_Atomic(uint64_t) caller;  /* serial of the thread that is in a call, where there is no base; 0 */
 
 	bool reads, writes; /* its directions */
 	bool used;          /* framing and allow_fds are settled */
@@ -126,8 +132,12 @@ void ipc_conn_check_reader(struct aioconn *c); /* of a pipe that is only written
 void ipc_conn_interest(struct aioconn *c);     /* what the loop should wait for */
 void ipc_conn_soon(struct aioconn *c);         /* a turn, behind what is due now */
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);
-/* Waits for room or input, moves both directions, calls back. Errno: ETIMEDOUT, EINTR, EPIPE (gone), ENOMEM. */
-int ipc_conn_wait(struct aioconn *c, int64_t deadline);
+/*
+ * Waits for room or input, moves both directions, calls back. In a task of the base the loop does that meanwhile.
+ * Errno: ETIMEDOUT, EINTR, EPIPE (gone), ENOMEM, ECANCELED, EBUSY (another task waits for the same).
+ */
+int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline);
+void ipc_conn_wake(struct aioconn *c, unsigned what); /* tasks that wait for any of it */
 
 /* turn.c */
 void ipc_conn_turn(struct aioconn *c); /* calls back what is due */

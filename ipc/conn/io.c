@@ -61,6 +61,7 @@ static void arrived(struct aioconn *c, size_t n)
 	size_t held;
 
 	c->bytes_in += n;
+	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);
 	if (c->closing)
 		ipc_in_drop(&c->in);
@@ -96,6 +97,7 @@ static int fill(struct aioconn *c, bool block)
 		return -1;
 	c->in.eof = true;
 	c->reset = n < 0;
+	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
 	return 0;
 }
 
@@ -109,6 +111,7 @@ int ipc_conn_fill(struct aioconn *c)
 
 void ipc_conn_drop_output(struct aioconn *c)
 {
+	ipc_conn_wake(c, ~0u);
 	if (c->out.bytes > c->goodbye_len)
 		c->lost_output = true;
 	c->peer_gone = true;
@@ -167,6 +170,7 @@ int ipc_conn_flush(struct aioconn *c)
 		}
 		if (n > 0) {
 			c->bytes_out += (size_t)n;
+			ipc_conn_wake(c, IPC_FOR_ROOM | IPC_FOR_FLUSH | IPC_FOR_CLOSE);
 			ipc_out_wrote(&c->out, (size_t)n);
 		}
 		c->blocked = n < (ssize_t)offered;
@@ -244,8 +248,8 @@ static bool spun(struct aioconn *c)
 /* One system call that waits and reads, where nothing else is to be waited for. */
 static bool may_block_in_read(const struct aioconn *c, int64_t deadline)
 {
-	return c->receiving && c->blocking_reads && deadline == AIOIPC_FOREVER && !c->out.count &&
-	       wants_input(c);
+	return c->receiving && c->blocking_reads && !ipc_task_on(NULL) && deadline == AIOIPC_FOREVER &&
+	       !c->out.count && wants_input(c);
 }
 
 static int wait_ready(struct aioconn *c, int64_t deadline)
@@ -269,11 +273,42 @@ static int wait_ready(struct aioconn *c, int64_t deadline)
 	return ipc_conn_fill(c) < 0 ? -1 : 0;
 }
 
-int ipc_conn_wait(struct aioconn *c, int64_t deadline)
+void ipc_conn_wake(struct aioconn *c, unsigned what)
 {
-	if (c->more)
-		c->more = false;
-	else if (wait_ready(c, deadline) < 0)
+	if (c->waits & what)
+		ipc_task_wake_all(&c->waiters);
+}
+
+static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	int r;
+
+	if (c->waits & what) {
+		errno = EBUSY;
+		return -1;
+	}
+	ipc_conn_interest(c);
+	if (c->in.start == c->in.end)
+		ipc_in_rest(&c->in);
+	c->waits |= what;
+	r = ipc_task_wait(&c->waiters, deadline);
+	c->waits &= ~(unsigned)what;
+	return r;
+}
+
+static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
+		return spun(c) ? 0 : park(c, what, deadline);
+	if (!c->more)
+		return wait_ready(c, deadline);
+	c->more = false;
+	return 0;
+}
+
+int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	if (wait_once(c, what, deadline) < 0)
 		return -1;
 	ipc_conn_turn(c);
 	if (c->gone) {

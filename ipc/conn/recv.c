@@ -88,7 +88,7 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 			return r;
 		if (c->ended && c->inbox.count == 0)
 			return ended(c);
-		if (ipc_conn_wait_allowed(c, deadline) < 0 || ipc_conn_wait(c, deadline) < 0)
+		if (ipc_conn_wait_allowed(c, deadline) < 0 || ipc_conn_wait(c, IPC_FOR_INPUT, deadline) < 0)
 			return -1;
 	}
 }

@@ -70,7 +70,7 @@ static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
 		return refuse(c, size, EAGAIN);
 	deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
 	while (!ipc_conn_has_room(c, size)) {
-		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+		if (ipc_conn_wait(c, IPC_FOR_ROOM, deadline) < 0 && errno != EINTR)
 			return errno == ETIMEDOUT ? refuse(c, size, ETIMEDOUT) : -1;
 		if (check(c, kind, 0) < 0)
 			return -1;
@@ -121,8 +121,10 @@ static void write_out(struct aioconn *c)
 
 	ipc_conn_flush(c);
 	while (c->out.count && !c->calling && c->send_wait != 0)
-		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
-			return;
+		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
+			break;
+	if (c->out.count && errno == ECANCELED && aiotask_self())
+		aiotask_cancel(aiotask_self()); /* too late for this message: the next wait tells */
 }
 
 /* A message is in the queue: does it leave at once? */
@@ -428,7 +430,7 @@ static int flush(struct aioconn *c, int64_t deadline)
 	if (c->out.count && ipc_conn_wait_allowed(c, deadline) < 0)
 		return -1;
 	while (c->out.count)
-		if (ipc_conn_wait(c, deadline) < 0 && errno != EINTR)
+		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
 			return -1;
 	return c->peer_gone ? fail(EPIPE) : 0;
 }

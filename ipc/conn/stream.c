@@ -39,7 +39,7 @@ static ssize_t gather(struct aioconn *c, size_t n, int64_t deadline)
 {
 	while (ipc_in_raw(&c->in) < n && !c->in.eof && !c->ended)
 		if (ipc_in_reserve(&c->in, n) < 0 || ipc_conn_wait_allowed(c, deadline) < 0 ||
-		    ipc_conn_wait(c, deadline) < 0)
+		    ipc_conn_wait(c, IPC_FOR_INPUT, deadline) < 0)
 			return -1;
 	if (ipc_in_raw(&c->in) == 0 && lost(c))
 		return -1;

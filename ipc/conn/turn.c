@@ -18,6 +18,7 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	c->cause = cause;
 	c->end_error = error;
 	c->why = why;
+	ipc_conn_wake(c, ~0u);
 	if (cause == AIOCONN_CLEAN)
 		return;
 	ipc_conn_drop_output(c);
@@ -129,6 +130,7 @@ static void hand(struct aioconn *c, struct aiomsg *m)
 	if (c->keep && !c->gone) {
 		ipc_inbox_unshift(&c->inbox, m);
 		c->kept = true;
+		ipc_conn_wake(c, IPC_FOR_INPUT);
 		return;
 	}
 	c->msgs_in++;
@@ -295,6 +297,6 @@ void ipc_conn_on_ready(short what, void *arg)
 		ipc_conn_check_reader(c);
 	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
 		later(c, RETRY_NS);
-	settle(c, c->spin > 0);
+	settle(c, c->spin > 0 && !c->waits);
 	ipc_conn_release(c);
 }

@@ -17,6 +17,7 @@
 #include "ipc/end/fork.h"
 #include "ipc/end/reap.h"
 #include "ipc/end/wait.h"
+#include "ipc/task/task.h"
 
 bool ipc_proc_no_pidfd;
 
@@ -71,14 +72,27 @@ static void sweep_orphans(void)
 	}
 }
 
-static _Noreturn void be_child(int (*body)(void *arg), void *arg)
-{
-	int value;
+struct work {
+	int (*body)(void *arg);
+	void *arg;
+};
 
-	ipc_os_reset_signals();
-	value = body(arg);
+static void work(void *arg)
+{
+	struct work *w = arg;
+	int value = w->body(w->arg);
+
 	fflush(NULL);
 	_exit(value);
+}
+
+/* Made by a task or not: its stack is a thread's. */
+static _Noreturn void be_child(int (*body)(void *arg), void *arg)
+{
+	struct work w = {body, arg};
+
+	ipc_os_reset_signals();
+	ipc_task_leave(work, &w);
 }
 
 /* With the signals blocked, so that no handler of ours runs in the child before it has its own. */

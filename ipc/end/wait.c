@@ -8,6 +8,7 @@
 
 #include "ipc/end/watch.h"
 #include "ipc/os/os.h"
+#include "ipc/task/task.h"
 
 /* Marks a deadline: no clock that counts nanoseconds gets there in 146 years, nor does a plain number. */
 #define MARK (INT64_C(1) << 62)
@@ -63,7 +64,7 @@ static bool clock_stands(struct event_base *base)
 
 bool ipc_in_callback(struct event_base *base)
 {
-	return base && (ipc_watch_running() == base || clock_stands(base));
+	return base && !ipc_task_on(base) && (ipc_watch_running() == base || clock_stands(base));
 }
 
 int ipc_wait_allowed(struct event_base *base, int64_t deadline)
@@ -78,8 +79,11 @@ int ipc_wait_allowed(struct event_base *base, int64_t deadline)
 
 int ipc_wait(struct pollfd *fds, nfds_t n, int64_t deadline)
 {
-	int ready = ipc_os_poll(fds, n, ipc_deadline_left(deadline));
+	int ready;
 
+	if (deadline != AIOIPC_NOW && ipc_task_on(NULL))
+		return ipc_task_poll(fds, n, deadline);
+	ready = ipc_os_poll(fds, n, ipc_deadline_left(deadline));
 	if (ready == 0)
 		errno = ETIMEDOUT;
 	return ready > 0 ? 0 : -1;

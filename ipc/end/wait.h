@@ -1,6 +1,6 @@
 /*
- * The one place that waits: every call of the library that may block comes here, turn by turn. Today it polls; inside a
- * task it will park the task instead, without a change to its callers.
+ * The one place that waits: every call of the library that may block comes here, turn by turn. It polls, or
+ * inside a task parks that, without a difference to its callers.
  */
 #ifndef IPC_END_WAIT_H
 #define IPC_END_WAIT_H
@@ -17,7 +17,7 @@ int ipc_deadline_check(int64_t deadline);
 /* Nanoseconds left until @deadline: 0 when past, -1 for ever. */
 int64_t ipc_deadline_left(int64_t deadline);
 
-/* True in a callback of @base's running loop, in its thread. NULL: false. */
+/* True in a callback of @base's running loop, in its thread. NULL: false, and so is a task of @base. */
 bool ipc_in_callback(struct event_base *base);
 
 /*

@@ -203,6 +203,21 @@ void ipc_watch_free(struct ipc_watch *w)
 	}
 }
 
+/* event_base_free() takes all events out of the base. */
+bool ipc_watch_base_freed(const struct ipc_watch *w)
+{
+	return !(w->timer.ev_evcallback.evcb_flags & (EVLIST_TIMEOUT | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER));
+}
+
+void ipc_watch_forget(struct ipc_watch *w)
+{
+	if (!w || ipc_own_hold() == -1)
+		return;
+	take(&live, w);
+	ipc_own_let_go();
+	drop(w);
+}
+
 /* Puts *@spare, made at the first call, on @fd. With no number left for it, @fd itself is closed to have one. */
 static void put_placeholder(int fd, int *spare)
 {

@@ -34,6 +34,13 @@ int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 /* Disarms and frees, before the descriptor is closed; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
 void ipc_watch_free(struct ipc_watch *w);
 
+/*
+ * For a watch on which ipc_watch_after() is always pending: was its base freed under it? Then it
+ * can only be forgotten: frees it without a look at the base.
+ */
+bool ipc_watch_base_freed(const struct ipc_watch *w);
+void ipc_watch_forget(struct ipc_watch *w);
+
 /* The base whose watch this thread is calling back; NULL. */
 struct event_base *ipc_watch_running(void);
 

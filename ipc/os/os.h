@@ -95,6 +95,17 @@ bool ipc_os_one_thread(void);
 /* This process is killed when the thread that made it ends; -1/ECANCELED if @parent is gone already. */
 int ipc_os_die_with(pid_t parent);
 
+/* Memory for stacks, @len bytes in whole pages, which cost nothing until touched. NULL with ENOMEM. */
+size_t ipc_os_page_size(void);
+void *ipc_os_map_stacks(size_t len);
+void ipc_os_unmap_stacks(void *at, size_t len, unsigned guards);
+
+/*
+ * Makes the page at @page one that traps. -1/ENOMEM: a kernel without MADV_GUARD_INSTALL (before 6.13) keeps two
+ * mappings for each guard, so there are only some thousands of them.
+ */
+int ipc_os_guard(void *page);
+
 /* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK); NULL where there is none. */
 void *ipc_os_page_of_this_process(void);
 

@@ -1,6 +1,6 @@
 /*
  * What only Linux does, or does its own way: pipes born close-on-exec, writes with RWF_NOSIGNAL, credentials,
- * pidfds, fork without handlers, memory that a fork wipes. A newer kernel's calls fall back to what older ones have.
+ * pidfds, fork without handlers, guard pages, memory that a fork wipes. A newer kernel's calls fall back to what older ones have.
  */
 #include "ipc/os/os.h"
 
@@ -26,6 +26,13 @@
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+/* A process has 65530 mappings unless told otherwise: half of them are left to others. */
+#define GUARD_MAPPINGS_MOST 16000
 
 /* 32-bit systems have these twice, the first ones with 16-bit ids. */
 #ifdef SYS_setgroups32
@@ -210,4 +217,48 @@ void *ipc_os_page_of_this_process(void)
 		return page;
 	munmap(page, size);
 	return NULL;
+}
+
+size_t ipc_os_page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Huge pages would make a stack of which one page is used cost two megabytes. */
+void *ipc_os_map_stacks(size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, len, MADV_NOHUGEPAGE);
+	return at;
+}
+
+static atomic_bool no_guard_install;
+static atomic_uint guard_mappings;
+
+int ipc_os_guard(void *page)
+{
+	if (!atomic_load_explicit(&no_guard_install, memory_order_relaxed)) {
+		if (madvise(page, ipc_os_page_size(), MADV_GUARD_INSTALL) == 0)
+			return 0;
+		if (errno != EINVAL)
+			return -1;
+		atomic_store(&no_guard_install, true);
+	}
+	if (atomic_fetch_add(&guard_mappings, 1) < GUARD_MAPPINGS_MOST &&
+	    mprotect(page, ipc_os_page_size(), PROT_NONE) == 0)
+		return 0;
+	atomic_fetch_sub(&guard_mappings, 1);
+	errno = ENOMEM;
+	return -1;
+}
+
+void ipc_os_unmap_stacks(void *at, size_t len, unsigned guards)
+{
+	munmap(at, len);
+	if (atomic_load_explicit(&no_guard_install, memory_order_relaxed))
+		atomic_fetch_sub(&guard_mappings, guards);
 }

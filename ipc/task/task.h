@@ -60,7 +60,7 @@ struct ipc_task_end {
 void ipc_task_on_end(struct aiotask *t, struct ipc_task_end *e);
 void ipc_task_not_on_end(struct ipc_task_end *e); /* also when it was told, or the task died with its base */
 
-/* As ipc_os_poll(), for the running task. -1: ETIMEDOUT, ECANCELED, or as event_add(). */
+/* As ipc_wait(), for the running task; nobody has more than two. -1: ETIMEDOUT, ECANCELED, or as event_add(). */
 int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline);
 
 /* In a forked child: goes on with fn(arg) on the thread's own stack, outside of any task; @fn does not return. */

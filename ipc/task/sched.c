@@ -1,0 +1,498 @@
+/* The scheduler: see sched.h. A turn runs those who are ready in the order in which they became so, and then lets the loop go on. */
+#include "ipc/task/sched.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ipc/end/wait.h"
+#include "ipc/task/stack.h"
+
+#define TURN_SWITCHES 256 /* then the loop looks at its other events */
+#define FAR (INT64_C(1000) * 86400 * 1000000000)
+
+static struct ipc_sched *scheds; /* under the registry's mutex */
+static _Thread_local struct aiotask *current;
+
+struct aiotask *aiotask_self(void)
+{
+	struct aiotask *t = current;
+
+	return t && t->epoch == ipc_epoch() ? t : NULL;
+}
+
+bool ipc_task_on(struct event_base *base)
+{
+	struct aiotask *t = aiotask_self();
+
+	return t && (!base || t->sched->base == base);
+}
+
+/* The queue. */
+
+static void push(struct ipc_sched *s, struct aiotask *t)
+{
+	if (!s->first && !s->turning)
+		ipc_watch_soon(s->turn);
+	t->state = IPC_TASK_READY;
+	t->next = NULL;
+	*s->last = t;
+	s->last = &t->next;
+}
+
+static struct aiotask *pop(struct ipc_sched *s)
+{
+	struct aiotask *t = s->first;
+
+	if (!t || s->budget == 0)
+		return NULL;
+	s->budget--;
+	s->first = t->next;
+	if (!s->first)
+		s->last = &s->first;
+	return t;
+}
+
+void ipc_sched_ready(struct aiotask *t, int outcome)
+{
+	t->outcome = outcome;
+	push(t->sched, t);
+}
+
+/* Beginning, switching, ending. */
+
+/* What could not be done on the stack of a task that ended. */
+static void bury(struct ipc_sched *s)
+{
+	struct aiotask *t = s->corpse;
+
+	if (!t)
+		return;
+	s->corpse = NULL;
+	ipc_stack_put(t->stack);
+	t->stack = NULL;
+	if (!t->handled && !t->joined)
+		free(t);
+}
+
+static void leave_list(struct aiotask *t)
+{
+	if (t->younger)
+		t->younger->older = t->older;
+	else
+		t->sched->youngest = t->older;
+	if (t->older)
+		t->older->younger = t->younger;
+}
+
+static void tell_end(struct aiotask *t)
+{
+	while (t->ends.next != &t->ends) {
+		struct ipc_task_end *e = t->ends.next;
+
+		ipc_task_not_on_end(e);
+		e->cb(e);
+	}
+	ipc_task_wake_all(&t->joiners);
+}
+
+static void run_to_the_end(void *arg);
+
+/* A task that forked ends in the child, too: there it goes back to the loop, as a callback would. */
+__attribute__((noreturn)) static void end(struct aiotask *t)
+{
+	struct ipc_sched *s = t->sched;
+	struct aiotask *next = NULL;
+
+	if (t->epoch == ipc_epoch()) {
+		tell_end(t);
+		ipc_share_withdraw(t);
+		ipc_watch_free(t->timer);
+		leave_list(t);
+		t->timer = NULL;
+		t->sched = NULL;
+		t->state = IPC_TASK_ENDED;
+		s->corpse = t;
+		next = pop(s);
+	} else {
+		ipc_switch_forked();
+	}
+	if (!next)
+		ipc_switch_last(&t->context, &s->loop);
+	current = next;
+	next->state = IPC_TASK_RUNS;
+	if (next->begun)
+		ipc_switch_last(&t->context, &next->context);
+	next->begun = true;
+	ipc_switch_last_new(&t->context, &next->context, next->stack, run_to_the_end, next);
+}
+
+static void run_to_the_end(void *arg)
+{
+	struct aiotask *t = arg;
+
+	bury(t->sched);
+	t->fn(t->arg);
+	end(t);
+}
+
+static void switch_to(struct ipc_context *from, struct aiotask *t)
+{
+	struct ipc_sched *s = t->sched;
+
+	current = t;
+	t->state = IPC_TASK_RUNS;
+	if (t->begun) {
+		ipc_switch(from, &t->context);
+	} else {
+		t->begun = true;
+		ipc_switch_new(from, &t->context, t->stack, run_to_the_end, t);
+	}
+	bury(s);
+}
+
+/* The running task, which waits for something or is in the queue, gives way. */
+static void give_way(struct aiotask *t)
+{
+	struct ipc_sched *s = t->sched;
+	struct aiotask *next = pop(s);
+
+	if (next == t) {
+		t->state = IPC_TASK_RUNS;
+	} else if (next) {
+		switch_to(&t->context, next);
+	} else {
+		ipc_switch(&t->context, &s->loop);
+		bury(s);
+	}
+}
+
+static void on_turn(short what, void *arg)
+{
+	struct ipc_sched *s = arg;
+	struct aiotask *outer = current, *t;
+
+	(void)what;
+	if (ipc_watch_base_freed(s->turn)) /* no: it was the timer that fired */
+		ipc_watch_after(s->turn, FAR);
+	atomic_store_explicit(&s->thread, ipc_thread_serial(), memory_order_relaxed);
+	s->turning = true;
+	s->budget = TURN_SWITCHES;
+	t = pop(s);
+	if (t)
+		switch_to(&s->loop, t);
+	current = outer;
+	if (s->epoch != ipc_epoch()) {
+		if (s->errand)
+			ipc_task_leave(s->errand, s->errand_arg);
+		return;
+	}
+	s->turning = false;
+	if (!s->youngest) {
+		ipc_sched_release(s);
+	} else if (s->first) {
+		ipc_watch_after(s->turn, 0);
+	}
+}
+
+void ipc_task_leave(void (*fn)(void *), void *arg)
+{
+	struct aiotask *t = current;
+
+	if (t) {
+		ipc_switch_forked();
+		t->sched->errand = fn;
+		t->sched->errand_arg = arg;
+		ipc_switch(&t->context, &t->sched->loop); /* @arg may lie on this stack: it is kept */
+	}
+	fn(arg);
+	__builtin_unreachable();
+}
+
+/* Parking. */
+
+static void on_timer(short what, void *arg)
+{
+	struct aiotask *t = arg;
+	int64_t left;
+
+	(void)what;
+	t->timer_at = 0;
+	if ((t->state != IPC_TASK_PARKED && t->state != IPC_TASK_AWAITS) || t->deadline == AIOIPC_FOREVER)
+		return;
+	left = ipc_deadline_left(t->deadline);
+	if (left > 0 && ipc_watch_after(t->timer, left) == 0)
+		t->timer_at = t->deadline;
+	else
+		ipc_sched_ready(t, ETIMEDOUT);
+}
+
+/* One that is set for an earlier moment looks for itself how much is left then. */
+static int set_timer(struct aiotask *t, int64_t left)
+{
+	if (t->deadline == AIOIPC_FOREVER || (t->timer_at && t->timer_at <= t->deadline))
+		return 0;
+	if (!t->timer && !(t->timer = ipc_watch_new(t->sched->base, -1, on_timer, t)))
+		return -1;
+	if (ipc_watch_after(t->timer, left) == -1)
+		return -1;
+	t->timer_at = t->deadline;
+	return 0;
+}
+
+static int outcome(struct aiotask *t)
+{
+	if (t->outcome == 0)
+		return 0;
+	errno = t->outcome;
+	return -1;
+}
+
+/* A cancel that came before the wait is told by it. */
+static bool is_cancelled(struct aiotask *t)
+{
+	if (!t->cancelled)
+		return false;
+	t->cancelled = false;
+	t->outcome = ECANCELED;
+	return true;
+}
+
+int ipc_sched_park(enum ipc_task_state how, int64_t deadline)
+{
+	struct aiotask *t = current;
+	int64_t left = ipc_deadline_left(deadline);
+
+	if (is_cancelled(t))
+		return outcome(t);
+	if (left == 0) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	t->deadline = deadline;
+	if (set_timer(t, left) == -1)
+		return -1;
+	t->state = how;
+	give_way(t);
+	return outcome(t);
+}
+
+int ipc_sched_yield(void)
+{
+	struct aiotask *t = current;
+
+	ipc_sched_ready(t, 0);
+	give_way(t);
+	return is_cancelled(t) ? outcome(t) : 0;
+}
+
+int ipc_task_park(int64_t deadline)
+{
+	return ipc_sched_park(IPC_TASK_PARKED, deadline);
+}
+
+void ipc_task_wake(struct aiotask *t)
+{
+	if (t->state == IPC_TASK_PARKED)
+		ipc_sched_ready(t, 0);
+}
+
+/* Lists of those who wait. */
+
+static void unlink_waiter(struct ipc_waiter *w)
+{
+	w->prev->next = w->next;
+	w->next->prev = w->prev;
+	ipc_waiters_init(w);
+}
+
+int ipc_task_wait(struct ipc_waiter *list, int64_t deadline)
+{
+	struct ipc_waiter w = {.next = list, .prev = list->prev, .task = current};
+	int r;
+
+	w.prev->next = w.next->prev = &w;
+	r = ipc_task_park(deadline);
+	unlink_waiter(&w);
+	return r;
+}
+
+void ipc_task_wake_first(struct ipc_waiter *list)
+{
+	struct ipc_waiter *w = list->next;
+
+	while (w != list && w->task->state != IPC_TASK_PARKED)
+		w = w->next;
+	if (w == list)
+		return;
+	unlink_waiter(w);
+	ipc_task_wake(w->task);
+}
+
+void ipc_task_wake_all(struct ipc_waiter *list)
+{
+	while (list->next != list) {
+		struct ipc_waiter *w = list->next;
+
+		unlink_waiter(w);
+		ipc_task_wake(w->task);
+	}
+}
+
+void ipc_task_on_end(struct aiotask *t, struct ipc_task_end *e)
+{
+	e->prev = t->ends.prev;
+	e->next = &t->ends;
+	e->prev->next = e->next->prev = e;
+}
+
+void ipc_task_not_on_end(struct ipc_task_end *e)
+{
+	e->prev->next = e->next;
+	e->next->prev = e->prev;
+	e->next = e->prev = e;
+}
+
+/* The scheduler's own life. */
+
+static struct ipc_sched *find(struct event_base *base)
+{
+	struct ipc_sched *s = scheds;
+
+	while (s && (s->base != base || s->epoch != ipc_epoch()))
+		s = s->next;
+	return s;
+}
+
+static struct ipc_sched *new_sched(struct event_base *base)
+{
+	struct ipc_sched *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->base = base;
+	s->epoch = ipc_epoch();
+	s->last = &s->first;
+	atomic_init(&s->thread, ipc_thread_serial());
+	s->turn = ipc_watch_new(base, -1, on_turn, s);
+	if (!s->turn || ipc_watch_after(s->turn, FAR) == -1 || ipc_own_hold() == -1) {
+		int error = errno;
+
+		ipc_watch_free(s->turn);
+		free(s);
+		errno = error;
+		return NULL;
+	}
+	s->next = scheds;
+	scheds = s;
+	ipc_own_let_go();
+	return s;
+}
+
+static void unlist(struct ipc_sched *s)
+{
+	struct ipc_sched **at = &scheds;
+
+	if (ipc_own_hold() == -1)
+		return;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	ipc_own_let_go();
+}
+
+void ipc_sched_release(struct ipc_sched *s)
+{
+	unlist(s);
+	ipc_share_close(s, false);
+	ipc_watch_free(s->turn);
+	free(s);
+}
+
+/* Its base was freed while it was parked: what its stack held is lost, but not what belongs to others. */
+static void die(struct aiotask *t)
+{
+	while (t->ends.next != &t->ends)
+		ipc_task_not_on_end(t->ends.next);
+	ipc_watch_forget(t->timer);
+	ipc_stack_put(t->stack);
+	t->timer = NULL;
+	t->stack = NULL;
+	t->sched = NULL;
+	t->state = IPC_TASK_DEAD;
+	if (!t->handled)
+		free(t);
+}
+
+static void die_all(struct ipc_sched *s)
+{
+	struct aiotask *t, *older;
+
+	for (t = s->youngest; t; t = older) {
+		older = t->older;
+		die(t);
+	}
+	unlist(s);
+	ipc_share_close(s, true);
+	ipc_watch_forget(s->turn);
+	free(s);
+}
+
+static int check_thread(const struct ipc_sched *s)
+{
+	if (atomic_load_explicit(&s->thread, memory_order_relaxed) == ipc_thread_serial())
+		return 0;
+	errno = EBUSY;
+	return -1;
+}
+
+struct ipc_sched *ipc_sched_of(struct event_base *base)
+{
+	struct ipc_sched *s;
+
+	if (ipc_own_hold() == -1)
+		return NULL;
+	s = find(base);
+	ipc_own_let_go();
+	if (s && ipc_watch_base_freed(s->turn)) {
+		die_all(s);
+		s = NULL;
+	}
+	if (!s)
+		return new_sched(base);
+	return check_thread(s) == 0 ? s : NULL;
+}
+
+int ipc_task_check(struct aiotask *t)
+{
+	if (t->epoch != ipc_epoch()) {
+		errno = ECHILD;
+		return -1;
+	}
+	if (!t->sched)
+		return 0;
+	if (check_thread(t->sched) == -1)
+		return -1;
+	if (ipc_watch_base_freed(t->sched->turn))
+		die_all(t->sched);
+	return 0;
+}
+
+void ipc_sched_start(struct ipc_sched *s, struct aiotask *t)
+{
+	t->sched = s;
+	t->epoch = s->epoch;
+	ipc_waiters_init(&t->joiners);
+	t->ends.next = t->ends.prev = &t->ends;
+	t->older = s->youngest;
+	if (t->older)
+		t->older->younger = t;
+	s->youngest = t;
+	push(s, t);
+}
+
+void ipc_task_unhandle(struct aiotask *t)
+{
+	t->handled = false;
+	if (!t->sched && !t->stack && !t->joined)
+		free(t);
+}
