@@ -17,8 +17,9 @@
  *
  * Each test runs in a process of its own (Check's fork mode), for 10 seconds at most (TEST_WITHIN says
  * otherwise). After it, these are failures too: a descriptor that was not open before, or that was and is gone
- * or another; a child or grandchild that still runs. In a child that a test forks, an assertion that fails is a
- * failure of the test, and so is coming back from the test: let it end with _exit().
+ * or another; a child or grandchild that still runs; lost memory, with the address sanitizer or in valgrind. In a
+ * child that a test forks, an assertion that fails is a failure of the test, and so is coming back from the test:
+ * let it end with _exit().
  *
  * By hand: "tests/test_pool" runs all, "tests/test_pool NAME..." these; CK_FORK=no keeps them in one process,
  * for a debugger; CK_TIMEOUT_MULTIPLIER stretches every limit. In "make check" each program runs

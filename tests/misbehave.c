@@ -78,6 +78,15 @@ TEST(leaves_a_grandchild)
 	must(waitpid(pid, NULL, 0));
 }
 
+/* Seen by the address sanitizer and by valgrind only. */
+TEST(loses_memory)
+{
+	char *volatile p = must(malloc(100));
+
+	p = NULL;
+	(void)p;
+}
+
 TEST(child_returns)
 {
 	pid_t pid = must(fork());
