@@ -10,6 +10,7 @@
 #include <aioipc/base.h>
 #include <aioipc/conn.h>
 #include <aioipc/end.h>
+#include <aioipc/listener.h>
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
 #include <aioipc/task.h>

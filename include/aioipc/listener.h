@@ -36,11 +36,14 @@ AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_bas
  */
 AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size);
 
-/* All zeroes, or NULL, are the defaults. */
+/*
+ * All zeroes, or NULL, are the defaults. Over a limit, peers wait in the kernel until there is room; over that of silent ones no longer
+ * than until the first of those has been silent for a second: it is then closed, which its owner sees as LOST.
+ */
 struct aiolistener_options {
 	size_t size;       /* sizeof(struct aiolistener_options) */
-	unsigned peers;    /* connections that are open at a time; 4096; more wait in the kernel */
-	unsigned silent;   /* of them, who never sent anything: one more, and the first is LOST; no limit */
+	unsigned peers;    /* connections that are open at a time; 4096 */
+	unsigned silent;   /* of them, who have not sent anything yet; no limit; see below */
 	unsigned backlog;  /* that wait in the kernel; as many as it allows */
 	mode_t mode;       /* of a socket in the file system; 0600 */
 	const uid_t *uids; /* unix sockets: peers of other users are closed; copied */

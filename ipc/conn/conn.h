@@ -50,6 +50,12 @@ struct ipc_loose_fds {
 /* What a call waits for. Of tasks, one may wait for each. */
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
+/* Whoever made the connection, and wants to know: told of the first bytes that come in, and when it is closed. */
+struct ipc_conn_hook {
+	void (*spoke)(struct ipc_conn_hook *h);
+	void (*gone)(struct ipc_conn_hook *h);
+};
+
 struct aioconn {
 	struct ipc_own own;
 	struct event_base *base;
@@ -61,6 +67,7 @@ struct aioconn {
 	aioconn_cb *on_writable;
 	aioconn_close_cb *on_close;
 	void *arg;
+	struct ipc_conn_hook *hook; /* NULL */
 
 	struct ipc_in in;
 	struct ipc_inbox inbox;

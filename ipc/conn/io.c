@@ -60,6 +60,8 @@ static void arrived(struct aioconn *c, size_t n)
 {
 	size_t held;
 
+	if (c->hook && c->bytes_in == 0)
+		c->hook->spoke(c->hook);
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);

@@ -1,39 +1,15 @@
-/* Threads that wait for one child each: see reap.h. Detached, with a small stack and all signals blocked. */
+/* Threads that wait for one child each: see reap.h. With a small stack. */
 #include "ipc/end/reap.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
 #include "ipc/end/end.h"
+#include "ipc/end/thread.h"
 
 #define STACK (128 * 1024)
-
-static int start(void *(*fn)(void *), void *arg)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	pthread_t thread;
-	int error;
-
-	error = pthread_attr_init(&attr);
-	if (error) {
-		errno = error;
-		return -1;
-	}
-	pthread_attr_setstacksize(&attr, STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attr, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	errno = error ? error : errno;
-	return error ? -1 : 0;
-}
 
 struct notice {
 	pid_t pid;
@@ -63,7 +39,7 @@ struct aioend *ipc_reap_notice(pid_t pid)
 		return NULL;
 	}
 	n->pid = pid;
-	if (start(tell, n) == 0)
+	if (ipc_thread_start(tell, n, STACK) == 0)
 		return rx;
 	error = errno;
 	aioend_free(rx);
@@ -82,5 +58,5 @@ static void *reap(void *arg)
 
 int ipc_reap_later(pid_t pid)
 {
-	return start(reap, (void *)(intptr_t)pid);
+	return ipc_thread_start(reap, (void *)(intptr_t)pid, STACK);
 }

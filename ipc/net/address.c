@@ -1,0 +1,195 @@
+/* Addresses as text: see address.h. */
+#include "ipc/net/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGITS "0123456789"
+#define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._"
+
+/* What follows @prefix in @text; NULL. */
+static const char *behind(const char *text, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
+}
+
+static const char *read_port(struct ipc_address *a, const char *text, enum ipc_address_use use)
+{
+	size_t len = strlen(text);
+
+	if (len == 0 || strspn(text, DIGITS) != len)
+		return "the port is not a number";
+	if (len >= sizeof a->port || atoi(text) > 65535)
+		return "the port is over 65535";
+	if (atoi(text) == 0 && use == IPC_TO_CONNECT)
+		return "port 0 is only to listen on";
+	memcpy(a->port, text, len + 1);
+	return NULL;
+}
+
+/* In brackets, maybe with an interface behind '%'. */
+static bool is_ipv6(const char *host)
+{
+	char number[INET6_ADDRSTRLEN];
+	size_t len = strcspn(host, "%");
+	struct in6_addr in6;
+
+	if (len >= sizeof number)
+		return false;
+	memcpy(number, host, len);
+	number[len] = '\0';
+	return inet_pton(AF_INET6, number, &in6) == 1;
+}
+
+static const char *check_host(const char *host, bool brackets, enum ipc_address_use use)
+{
+	if (brackets)
+		return is_ipv6(host) ? NULL : "no IPv6 address in the brackets";
+	if (*host == '\0')
+		return "no host";
+	if (strcmp(host, "*") == 0)
+		return use == IPC_TO_LISTEN ? NULL : "host * is only to listen on";
+	if (strchr(host, ':'))
+		return "an IPv6 address goes in brackets";
+	return host[strspn(host, HOST_CHARS)] == '\0' ? NULL : "a character that no host name has";
+}
+
+static const char *read_tcp(struct ipc_address *a, const char *text, enum ipc_address_use use)
+{
+	bool brackets = *text == '[';
+	const char *start = text + brackets, *end = brackets ? strchr(text, ']') : strrchr(text, ':');
+	const char *port = end ? end + brackets : NULL, *why;
+
+	if (brackets && !end)
+		return "a bracket is not closed";
+	if (!port || *port != ':')
+		return "no port";
+	if ((size_t)(end - start) >= sizeof a->host)
+		return "the host is too long";
+	a->kind = IPC_ADDRESS_TCP;
+	memcpy(a->host, start, (size_t)(end - start));
+	a->host[end - start] = '\0';
+	why = check_host(a->host, brackets, use);
+	return why ? why : read_port(a, port + 1, use);
+}
+
+/* A path ends in NUL and takes that along, an abstract name begins with one. */
+static const char *read_unix(struct ipc_address *a, const char *text, bool abstract)
+{
+	size_t len = strlen(text);
+
+	if (len + 1 > sizeof a->un.sun_path)
+		return abstract ? "the name is too long" : "the path is too long for a socket";
+	if (len < 2)
+		return abstract ? "no name" : "no path";
+	a->kind = abstract ? IPC_ADDRESS_ABSTRACT : IPC_ADDRESS_PATH;
+	a->un.sun_family = AF_UNIX;
+	memcpy(a->un.sun_path, text, len);
+	if (abstract)
+		a->un.sun_path[0] = '\0';
+	a->un_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + !abstract);
+	return NULL;
+}
+
+static const char *read_address(struct ipc_address *a, const char *text, enum ipc_address_use use)
+{
+	const char *rest;
+
+	if ((rest = behind(text, "tcp://")))
+		return read_tcp(a, rest, use);
+	if ((rest = behind(text, "unix:")) && *rest == '@')
+		return read_unix(a, rest, true);
+	if ((rest = behind(text, "unix://")) && *rest == '/')
+		return read_unix(a, rest, false);
+	return "neither tcp://host:port nor unix:///path nor unix:@name";
+}
+
+int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_use use, const char **why)
+{
+	const char *wrong;
+
+	memset(a, 0, sizeof *a);
+	wrong = text ? read_address(a, text, use) : "no address";
+	if (!wrong)
+		return 0;
+	if (why)
+		*why = wrong;
+	errno = EINVAL;
+	return -1;
+}
+
+static void write_inet(char *buf, size_t size, const struct sockaddr *sa, socklen_t len)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const char *shown = host;
+	bool six;
+
+	if (getnameinfo(sa, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV)) {
+		snprintf(buf, size, "tcp:");
+		return;
+	}
+	if (strncmp(host, "::ffff:", 7) == 0 && strchr(host, '.'))
+		shown += 7; /* IPv4 that came to a socket of both families */
+	six = strchr(shown, ':');
+	snprintf(buf, size, "tcp://%s%s%s:%s", six ? "[" : "", shown, six ? "]" : "", port);
+}
+
+/* A peer chooses its name: it is not to play with a terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
+static void write_unix(char *buf, size_t size, const struct sockaddr_un *un, socklen_t len)
+{
+	int n = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
+
+	if (n <= 0)
+		snprintf(buf, size, "unix:");
+	else if (un->sun_path[0] == '\0')
+		snprintf(buf, size, "unix:@%.*s", n - 1, un->sun_path + 1);
+	else
+		snprintf(buf, size, "unix://%.*s", n, un->sun_path);
+	make_printable(buf);
+}
+
+void ipc_address_write(char *buf, size_t size, const struct sockaddr *sa, socklen_t len)
+{
+	if (len >= sizeof sa->sa_family && sa->sa_family != AF_UNIX)
+		write_inet(buf, size, sa, len);
+	else
+		write_unix(buf, size, (const struct sockaddr_un *)(const void *)sa, len);
+}
+
+typedef int name_fn(int fd, struct sockaddr *sa, socklen_t *len);
+
+static int write_name(name_fn *name, int fd, char *buf, size_t size)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof sa;
+
+	memset(&sa, 0, sizeof sa);
+	if (name(fd, (struct sockaddr *)&sa, &len) == -1)
+		return -1;
+	ipc_address_write(buf, size, (struct sockaddr *)&sa, len);
+	return 0;
+}
+
+int ipc_address_of_socket(int fd, char *buf, size_t size)
+{
+	return write_name(getsockname, fd, buf, size);
+}
+
+int ipc_address_of_peer(int fd, char *buf, size_t size)
+{
+	return write_name(getpeername, fd, buf, size);
+}

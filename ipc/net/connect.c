@@ -1,0 +1,57 @@
+/* Connecting, and waiting for it where all of the library waits; and whose the other end is. */
+#include <errno.h>
+
+#include <aioipc/conn.h>
+#include <aioipc/listener.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/wait.h"
+#include "ipc/net/address.h"
+#include "ipc/net/dial.h"
+
+/* Until it is time for the next step. -1: ETIMEDOUT, EINTR, EDEADLK. */
+static int wait_for(const struct ipc_dial_wait *w, struct event_base *base, int64_t deadline)
+{
+	struct pollfd p = {.fd = w->fd, .events = w->events};
+	int64_t left = ipc_deadline_left(deadline);
+
+	if (ipc_wait_allowed(base, deadline) == -1)
+		return -1;
+	if (w->ns < 0 || (left >= 0 && left <= w->ns))
+		return ipc_wait(&p, p.fd == -1 ? 0 : 1, deadline);
+	if (ipc_wait(&p, p.fd == -1 ? 0 : 1, aioipc_after(w->ns / 1000000)) == -1 && errno != ETIMEDOUT)
+		return -1;
+	return 0;
+}
+
+static int drive(struct ipc_dial *d, struct event_base *base, int64_t deadline)
+{
+	struct ipc_dial_wait w;
+	int r;
+
+	while ((r = ipc_dial_step(d, &w)) == 0)
+		if (wait_for(&w, base, deadline) == -1)
+			return -1;
+	return r == 1 ? 0 : -1;
+}
+
+struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline)
+{
+	struct aioconn *c = NULL;
+	struct ipc_dial *d;
+
+	if (ipc_deadline_check(deadline) == -1 || (base && ipc_watch_base_ok(base) == -1))
+		return NULL;
+	d = ipc_dial_new(address);
+	if (d && drive(d, base, deadline) == 0)
+		c = ipc_dial_open(d, base);
+	ipc_dial_free(d);
+	return c;
+}
+
+int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size)
+{
+	if (ipc_own_check(&c->own) == -1)
+		return -1;
+	return ipc_address_of_peer(aioconn_fd(c), buf, size);
+}

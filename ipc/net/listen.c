@@ -1,0 +1,137 @@
+/* A socket that listens: see listen.h. */
+#include "ipc/net/listen.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+
+#include <aioipc/base.h>
+
+#include "ipc/end/log.h"
+#include "ipc/end/wait.h"
+#include "ipc/net/lookup.h"
+#include "ipc/net/socket.h"
+#include "ipc/os/socket.h"
+
+/* Numbers are there at once. */
+static int look_up(const struct ipc_address *a, struct event_base *base, struct addrinfo **found)
+{
+	struct ipc_lookup *l = ipc_lookup_start(a->host, a->port);
+	struct pollfd p = {.events = POLLIN};
+	const char *why = NULL;
+	int r;
+
+	if (!l)
+		return -1;
+	p.fd = ipc_lookup_fd(l);
+	while ((r = ipc_lookup_take(l, found, &why)) == 0)
+		if (ipc_wait_allowed(base, AIOIPC_FOREVER) == -1 || ipc_wait(&p, 1, AIOIPC_FOREVER) == -1)
+			break;
+	if (r == -1 && why)
+		ipc_log("listen on tcp://%s:%s: %s", a->host, a->port, why);
+	ipc_lookup_free(l);
+	return r == 1 ? 0 : -1;
+}
+
+static int listen_inet(struct ipc_listen *s, const struct addrinfo *ai, bool any, int backlog)
+{
+	int fd;
+
+	if (ipc_net_socket(&s->own, ai->ai_family) == -1)
+		return -1;
+	fd = s->own.r.fd;
+	if (ipc_os_reuse_address(fd) == 0 &&
+	    (ai->ai_family != AF_INET6 || ipc_os_both_families(fd, any) == 0) &&
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0)
+		return 0;
+	ipc_own_close(&s->own);
+	ipc_own_init(&s->own);
+	return -1;
+}
+
+/* Of these, the first of that family. */
+static int listen_family(struct ipc_listen *s, const struct addrinfo *ai, int family, bool any, int backlog)
+{
+	while (ai && ai->ai_family != family)
+		ai = ai->ai_next;
+	if (ai)
+		return listen_inet(s, ai, any, backlog);
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+
+/* One socket: all of this machine's addresses are IPv6's, which takes IPv4 too; of a name's, clients try each. */
+static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, int backlog)
+{
+	bool any = strcmp(a->host, "*") == 0;
+	struct addrinfo *found;
+	int r, error;
+
+	if (look_up(a, base, &found) == -1)
+		return -1;
+	r = listen_family(s, found, any ? AF_INET6 : AF_INET, any, backlog);
+	if (r == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+		r = listen_family(s, found, any ? AF_INET : AF_INET6, any, backlog);
+	error = errno;
+	freeaddrinfo(found);
+	errno = error;
+	return r;
+}
+
+static int listen_unix(struct ipc_listen *s, const struct ipc_address *a, mode_t mode, int backlog)
+{
+	int fd;
+
+	if (ipc_net_socket(&s->own, AF_UNIX) == -1)
+		return -1;
+	fd = s->own.r.fd;
+	if (a->kind == IPC_ADDRESS_PATH &&
+	    ipc_sockfile_listen(&s->file, fd, &a->un, a->un_len, mode, backlog) == 0)
+		return 0;
+	if (a->kind == IPC_ADDRESS_ABSTRACT &&
+	    bind(fd, (const struct sockaddr *)(const void *)&a->un, a->un_len) == 0 &&
+	    listen(fd, backlog) == 0)
+		return 0;
+	ipc_own_close(&s->own);
+	return -1;
+}
+
+static int port_of(int fd)
+{
+	struct sockaddr_storage sa = {0};
+	socklen_t len = sizeof sa;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) == -1)
+		return 0;
+	switch (sa.ss_family) {
+	case AF_INET:
+		return ntohs(((struct sockaddr_in *)(void *)&sa)->sin_port);
+	case AF_INET6:
+		return ntohs(((struct sockaddr_in6 *)(void *)&sa)->sin6_port);
+	default:
+		return 0;
+	}
+}
+
+int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, mode_t mode,
+		    int backlog)
+{
+	int r;
+
+	memset(s, 0, sizeof *s);
+	ipc_own_init(&s->own);
+	r = a->kind == IPC_ADDRESS_TCP ? listen_tcp(s, a, base, backlog) : listen_unix(s, a, mode, backlog);
+	if (r == -1)
+		return -1;
+	ipc_address_of_socket(s->own.r.fd, s->address, sizeof s->address);
+	s->port = port_of(s->own.r.fd);
+	return 0;
+}
+
+void ipc_listen_close(struct ipc_listen *s)
+{
+	if (ipc_own_check(&s->own) == 0)
+		ipc_sockfile_remove(&s->file);
+	ipc_own_close(&s->own);
+}

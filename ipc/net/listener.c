@@ -1,0 +1,434 @@
+/*
+ * aiolistener: takes those who connect, within limits, and gives each as a connection to a callback. It keeps no account of
+ * them but how many there are and who has not yet spoken: the connections tell it, by a hook. How its
+ * socket is made is in listen.c.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <aioipc/end.h>
+#include <aioipc/listener.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/end.h"
+#include "ipc/end/log.h"
+#include "ipc/net/listen.h"
+#include "ipc/net/socket.h"
+#include "ipc/os/os.h"
+
+#define PEERS_DEFAULT 4096
+#define BACKLOG_DEFAULT 65535 /* the system has its own limit */
+#define MODE_DEFAULT 0600
+#define TURN_PEERS 64 /* a share of one turn */
+#define BACK_OFF_NS (INT64_C(100) * 1000 * 1000)
+#define PATIENCE_NS (INT64_C(1000) * 1000 * 1000) /* with who is silent, when others wait */
+
+/* Lists of peers: first come first; empty: both itself. */
+struct link {
+	struct link *next, *prev;
+};
+
+struct peer {
+	struct link link; /* the first member */
+	struct ipc_conn_hook hook;
+	struct aioconn *conn;
+	struct aiolistener *listener;
+	int64_t since;
+	bool spoke;
+};
+
+struct aiolistener {
+	struct ipc_listen socket;
+	struct ipc_own reserve; /* a descriptor to give up when there are no others */
+	struct event_base *base;
+	struct ipc_watch *watch; /* its timer ends a back-off */
+	aiolistener_cb *cb;
+	void *arg;
+	struct link silent, talking;
+	unsigned peers, silents, most_peers, most_silents;
+	uid_t *uids;
+	size_t n_uids;
+	unsigned holds;
+	bool paused, gone;
+	bool backing_off; /* there are no descriptors, or no memory: for some time */
+	bool crowded;     /* as many are silent as may be: for some time, or until one speaks */
+	bool said;        /* logged since it last went well */
+};
+
+static void link_in(struct link *list, struct link *at)
+{
+	at->next = list;
+	at->prev = list->prev;
+	at->prev->next = at;
+	at->next->prev = at;
+}
+
+static void link_out(struct link *at)
+{
+	at->prev->next = at->next;
+	at->next->prev = at->prev;
+}
+
+static void hold(struct aiolistener *l)
+{
+	l->holds++;
+}
+
+static void release(struct aiolistener *l)
+{
+	if (--l->holds)
+		return;
+	free(l->uids);
+	free(l);
+}
+
+/* What the loop should wait for now. */
+static void interest(struct aiolistener *l)
+{
+	bool more = !l->paused && !l->backing_off && !l->crowded && l->peers < l->most_peers;
+
+	if (l->watch)
+		ipc_watch_want(l->watch, more ? EV_READ : 0);
+}
+
+static struct peer *peer_of(struct ipc_conn_hook *h)
+{
+	return (struct peer *)(void *)((char *)h - offsetof(struct peer, hook));
+}
+
+static void mark_spoken(struct peer *p)
+{
+	if (p->spoke)
+		return;
+	p->spoke = true;
+	p->listener->silents--;
+	p->listener->crowded = false;
+	link_out(&p->link);
+	link_in(&p->listener->talking, &p->link);
+}
+
+static void on_spoke(struct ipc_conn_hook *h)
+{
+	struct peer *p = peer_of(h);
+
+	mark_spoken(p);
+	interest(p->listener);
+}
+
+static void on_gone(struct ipc_conn_hook *h)
+{
+	struct peer *p = peer_of(h);
+	struct aiolistener *l = p->listener;
+
+	mark_spoken(p);
+	link_out(&p->link);
+	free(p);
+	l->peers--;
+	l->backing_off = false;
+	interest(l);
+}
+
+/* Something that was not read yet; somebody who was not taken yet. */
+static bool is_readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return ipc_os_poll(&p, 1, 0) == 1;
+}
+
+/*
+ * May one more be silent? Who has been so longest makes room, if it had its time to speak: others are waiting. Until then
+ * they wait.
+ */
+static bool may_be_silent(struct aiolistener *l)
+{
+	struct peer *first = (struct peer *)(void *)l->silent.next;
+	int64_t left;
+
+	if (!l->most_silents || l->silents < l->most_silents)
+		return true;
+	left = first->since + PATIENCE_NS - ipc_os_now();
+	if (is_readable(aioconn_fd(first->conn))) {
+		mark_spoken(first);
+		return true;
+	}
+	if (left > 0) {
+		l->crowded = true;
+		ipc_watch_after(l->watch, left);
+		return false;
+	}
+	if (!is_readable(l->socket.own.r.fd))
+		return false;
+	mark_spoken(first);
+	ipc_conn_end(first->conn, AIOCONN_LOST, ECONNRESET, "closed here: it was silent, and others waited");
+	ipc_conn_soon(first->conn);
+	return true;
+}
+
+static bool is_welcome(const struct aiolistener *l, int fd)
+{
+	uid_t uid;
+
+	if (!l->n_uids)
+		return true;
+	if (ipc_os_peer_cred(fd, NULL, &uid, NULL) == -1)
+		return false;
+	for (size_t i = 0; i < l->n_uids; i++)
+		if (l->uids[i] == uid)
+			return true;
+	ipc_log("%s: closed a peer of user %ld, who is not allowed", l->socket.address, (long)uid);
+	return false;
+}
+
+/* An end becomes a connection that the listener knows of. */
+static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
+{
+	struct peer *p = malloc(sizeof *p);
+
+	if (!p)
+		return NULL;
+	*p = (struct peer){.hook = {on_spoke, on_gone}, .listener = l, .since = ipc_os_now()};
+	p->conn = aioend_open(end, l->base);
+	if (!p->conn) {
+		free(p);
+		return NULL;
+	}
+	p->conn->hook = &p->hook;
+	link_in(&l->silent, &p->link);
+	l->silents++;
+	l->peers++;
+	return p->conn;
+}
+
+/* What can't be taken for want of descriptors or memory waits, and so does the loop: some time, or until a connection closes. */
+static void back_off(struct aiolistener *l, int error)
+{
+	if (!l->said)
+		ipc_log("%s: can't take who connects: %s", l->socket.address, strerror(error));
+	l->said = true;
+	l->backing_off = true;
+	ipc_watch_after(l->watch, BACK_OFF_NS);
+}
+
+/* With the reserve for a descriptor, the first in line is told that it waits for nothing. */
+static void turn_away(struct aiolistener *l)
+{
+	struct ipc_own own;
+
+	ipc_own_init(&own);
+	ipc_own_close(&l->reserve);
+	ipc_net_accept(&own, l->socket.own.r.fd);
+	ipc_own_close(&own);
+	ipc_own_init(&l->reserve);
+	ipc_net_socket(&l->reserve, AF_UNIX);
+}
+
+/* One who waits, as an unopened end. NULL when there is none, or it can't be taken. */
+static struct aioend *take(struct aiolistener *l)
+{
+	struct aioend *end = ipc_end_new();
+	int error = ENOMEM;
+
+	if (end && ipc_net_accept(&end->own, l->socket.own.r.fd) == 0)
+		return end;
+	if (end)
+		error = errno;
+	aioend_free(end);
+	if (error == EMFILE || error == ENFILE)
+		turn_away(l);
+	if (error != EAGAIN)
+		back_off(l, error);
+	return NULL;
+}
+
+/* True when there may be more. */
+static bool serve_one(struct aiolistener *l)
+{
+	struct aioend *end = take(l);
+	struct aioconn *c;
+
+	if (!end)
+		return false;
+	if (!is_welcome(l, end->own.r.fd)) {
+		aioend_free(end);
+		return true;
+	}
+	c = admit(l, end);
+	if (!c) {
+		back_off(l, errno);
+		aioend_free(end);
+		return false;
+	}
+	l->said = false;
+	l->cb(l, c, l->arg);
+	return true;
+}
+
+static bool has_room(struct aiolistener *l)
+{
+	return !l->gone && !l->paused && l->peers < l->most_peers && may_be_silent(l);
+}
+
+static void on_ready(short what, void *arg)
+{
+	struct aiolistener *l = arg;
+	unsigned n;
+
+	if (what & EV_TIMEOUT)
+		l->backing_off = l->crowded = false;
+	hold(l);
+	for (n = 0; (what & EV_READ) && n < TURN_PEERS; n++)
+		if (!has_room(l) || !serve_one(l))
+			break;
+	interest(l);
+	release(l);
+}
+
+static int copy_options(struct aiolistener *l, const struct aiolistener_options *o)
+{
+	l->most_peers = o->peers ? o->peers : PEERS_DEFAULT;
+	l->most_silents = o->silent;
+	if (!o->n_uids)
+		return 0;
+	l->uids = calloc(o->n_uids, sizeof *l->uids);
+	if (!l->uids)
+		return -1;
+	memcpy(l->uids, o->uids, o->n_uids * sizeof *l->uids);
+	l->n_uids = o->n_uids;
+	return 0;
+}
+
+/* NULL, or what is wrong. */
+static const char *check_options(const struct aiolistener_options *o, enum ipc_address_kind kind)
+{
+	if (o->size != sizeof *o)
+		return "options of another size";
+	if (o->n_uids && (!o->uids || kind == IPC_ADDRESS_TCP))
+		return "users are known of unix sockets only";
+	if (o->mode && kind != IPC_ADDRESS_PATH)
+		return "only a socket in the file system has a mode";
+	return o->mode & ~(mode_t)0777 ? "no such mode" : NULL;
+}
+
+/* -1/EINVAL, and the reason to the log. */
+static int check(const char *address, struct event_base *base, const struct aiolistener_options *o,
+		 aiolistener_cb *cb, struct ipc_address *a)
+{
+	const char *why = NULL;
+
+	if (!base || !cb)
+		why = "no base or no callback";
+	else if (ipc_address_read(a, address, IPC_TO_LISTEN, &why) == 0)
+		why = check_options(o, a->kind);
+	if (!why)
+		return 0;
+	ipc_log("listen on %s: %s", address ? address : "", why);
+	errno = EINVAL;
+	return -1;
+}
+
+static struct aiolistener *make(struct event_base *base, aiolistener_cb *cb, void *arg)
+{
+	struct aiolistener *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return NULL;
+	l->base = base;
+	l->cb = cb;
+	l->arg = arg;
+	l->holds = 1;
+	l->silent.next = l->silent.prev = &l->silent;
+	l->talking.next = l->talking.prev = &l->talking;
+	ipc_own_init(&l->reserve);
+	return l;
+}
+
+struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
+				    const struct aiolistener_options *o, aiolistener_cb *cb, void *arg)
+{
+	static const struct aiolistener_options defaults = {.size = sizeof defaults};
+	struct ipc_address a;
+	struct aiolistener *l;
+	int error;
+
+	o = o ? o : &defaults;
+	if (check(address, base, o, cb, &a) == -1 || ipc_watch_base_ok(base) == -1)
+		return NULL;
+	l = make(base, cb, arg);
+	if (!l)
+		return NULL;
+	if (copy_options(l, o) == -1 ||
+	    ipc_listen_open(
+		    &l->socket, &a, base, o->mode ? o->mode : MODE_DEFAULT,
+		    (int)(o->backlog && o->backlog < BACKLOG_DEFAULT ? o->backlog : BACKLOG_DEFAULT)) == -1)
+		goto fail;
+	if (ipc_net_socket(&l->reserve, AF_UNIX) == -1)
+		goto fail_listening;
+	l->watch = ipc_watch_new(base, l->socket.own.r.fd, on_ready, l);
+	if (!l->watch || ipc_watch_want(l->watch, EV_READ) == -1)
+		goto fail_listening;
+	return l;
+
+fail_listening:
+	error = errno;
+	ipc_watch_free(l->watch);
+	ipc_own_close(&l->reserve);
+	ipc_listen_close(&l->socket);
+	errno = error;
+fail:
+	release(l);
+	return NULL;
+}
+
+const char *aiolistener_address(const struct aiolistener *l)
+{
+	return l->socket.address;
+}
+
+int aiolistener_port(const struct aiolistener *l)
+{
+	return l->socket.port;
+}
+
+void aiolistener_pause(struct aiolistener *l)
+{
+	l->paused = true;
+	interest(l);
+}
+
+void aiolistener_resume(struct aiolistener *l)
+{
+	l->paused = false;
+	interest(l);
+}
+
+/* Connections stay; nobody asks after them any more. */
+static void forget(struct link *list)
+{
+	while (list->next != list) {
+		struct peer *p = (struct peer *)(void *)list->next;
+
+		link_out(&p->link);
+		p->conn->hook = NULL;
+		free(p);
+	}
+}
+
+void aiolistener_free(struct aiolistener *l)
+{
+	int error = errno;
+
+	if (!l)
+		return;
+	l->gone = true;
+	forget(&l->silent);
+	forget(&l->talking);
+	ipc_watch_free(l->watch);
+	l->watch = NULL;
+	ipc_own_close(&l->reserve);
+	ipc_listen_close(&l->socket);
+	release(l);
+	errno = error;
+}

@@ -1,0 +1,13 @@
+/* Sockets of this floor, registered so that a fork closes them in the child from the moment they exist. */
+#ifndef IPC_NET_SOCKET_H
+#define IPC_NET_SOCKET_H
+
+#include "ipc/end/own.h"
+
+/* A new one that does not block; @own is initialised and empty, and stays so on failure. -1: as socket(2). */
+int ipc_net_socket(struct ipc_own *own, int family);
+
+/* The next peer of @listening. -1: as ipc_os_accept(). */
+int ipc_net_accept(struct ipc_own *own, int listening);
+
+#endif

@@ -1,0 +1,114 @@
+/* Stream sockets: see socket.h. */
+#include "ipc/os/socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "ipc/os/os.h"
+
+static int turn_on(int fd, int level, int option, int on)
+{
+	return setsockopt(fd, level, option, &on, sizeof on);
+}
+
+/* Messages leave in as few writes as can be: waiting for more to send would only delay them. Fails where it means nothing. */
+static void no_delay(int fd)
+{
+	int error = errno;
+
+	turn_on(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	errno = error;
+}
+
+int ipc_os_socket(int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd != -1 && family != AF_UNIX)
+		no_delay(fd);
+	return fd;
+}
+
+int ipc_os_reuse_address(int fd)
+{
+	return turn_on(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+}
+
+int ipc_os_both_families(int fd, bool both)
+{
+	return turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both);
+}
+
+/* What Linux says of the peer's network in place of "nobody". */
+static bool is_of_peer(int error)
+{
+	switch (error) {
+	case EINTR:
+	case EWOULDBLOCK:
+	case ECONNABORTED:
+	case EPERM:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int ipc_os_accept(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof peer;
+	int s = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
+
+	if (s == -1 && is_of_peer(errno))
+		errno = EAGAIN;
+	if (s != -1 && peer.ss_family != AF_UNIX)
+		no_delay(s);
+	return s;
+}
+
+int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	int r = connect(fd, sa, len);
+
+	if (r == -1 && errno == EINTR)
+		errno = EINPROGRESS;
+	return r;
+}
+
+/* Where nobody listens on a port that is free for outgoing connections, a socket may get that very port and meet itself. */
+static bool meets_itself(int fd)
+{
+	struct sockaddr_storage one = {0}, other = {0};
+	socklen_t n = sizeof one, m = sizeof other;
+
+	if (getsockname(fd, (struct sockaddr *)&one, &n) == -1 || one.ss_family == AF_UNIX)
+		return false;
+	return getpeername(fd, (struct sockaddr *)&other, &m) == 0 && n == m && memcmp(&one, &other, n) == 0;
+}
+
+int ipc_os_connected(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	int error;
+	socklen_t len = sizeof error;
+
+	if (ipc_os_poll(&p, 1, 0) < 1)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
+		return -1;
+	if (!error && meets_itself(fd))
+		error = ECONNREFUSED;
+	if (!error)
+		return 1;
+	errno = error;
+	return -1;
+}

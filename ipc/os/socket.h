@@ -1,0 +1,27 @@
+/*
+ * Stream sockets of TCP and of unix: made, accepted, connected. Close-on-exec, TCP without delay; keeps no state. Reading
+ * and writing is in os.h.
+ */
+#ifndef IPC_OS_SOCKET_H
+#define IPC_OS_SOCKET_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* One that does not block. */
+int ipc_os_socket(int family);
+
+/* For one that listens. An IPv6 one takes IPv4 too only where @both. */
+int ipc_os_reuse_address(int fd);
+int ipc_os_both_families(int fd, bool both);
+
+/* The next peer's, blocking as new ones are. -1: EAGAIN (nobody waits, or who did has left), else as accept(2). */
+int ipc_os_accept(int fd);
+
+/* 0; -1/EINPROGRESS: ask ipc_os_connected() once it is writable; EAGAIN: a unix peer's backlog is full, try again later. */
+int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len);
+
+/* 1, also for those that connect at once; 0 not yet; -1: why it failed. A socket that TCP has connected to itself is ECONNREFUSED. */
+int ipc_os_connected(int fd);
+
+#endif
