@@ -224,6 +224,8 @@ TEST(over_4_GiB)
 	must_fail(aiomsg_new("S(I#I#)#", "x", (size_t)1 << 33, (size_t)1 << 29, (size_t)1 << 29,
 			     (size_t)1 << 30),
 		  EMSGSIZE);
+	must_fail(aiomsg_new("A(S(I#)#c)", "x", (size_t)1, (size_t)8, (size_t)1 << 30, (size_t)1 << 30),
+		  EMSGSIZE);
 	must_fail(aiomsg_new_bytes("x", (size_t)UINT32_MAX + 1), EMSGSIZE);
 }
 

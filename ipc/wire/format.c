@@ -200,46 +200,51 @@ static uint64_t align_up(uint64_t at, size_t align)
 	return (at + align - 1) & ~(uint64_t)(align - 1);
 }
 
-static void layout_add(struct ipc_group *g, uint64_t size, size_t align, uint64_t wire, size_t n)
+/* @n members that each take so much. Each takes some of an image, and at most so many times that in memory: no overflow. */
+static int layout_add(struct ipc_group *g, uint64_t size, size_t align, uint64_t wire, size_t n)
 {
+	if (wire * n > UINT32_MAX - g->wire)
+		return fail(EMSGSIZE);
 	g->size = align_up(g->size, align) + size * n;
 	g->wire += wire * n;
 	if (align > g->align)
 		g->align = align;
+	return 0;
 }
 
 static int layout_nested(struct ipc_group *g, struct ipc_args *a, const char **p);
 
+static int layout_member(struct ipc_group *g, struct ipc_args *a, const char **p)
+{
+	char c = *(*p)++;
+	const struct ipc_letter *l = ipc_letter(c);
+	struct ipc_group nested;
+	size_t n;
+	int error;
+
+	if (c == 'S') {
+		error = layout_nested(&nested, a, p);
+		ipc_group_end(&nested);
+		g->strings |= !error && nested.strings;
+		return error ? -1 : layout_add(g, nested.size, nested.align, nested.wire, nested.count);
+	}
+	if (l->wire == 0)
+		return fail(EINVAL); /* B or A */
+	g->strings |= c == 's';
+	if (ipc_args_counts(a, p, &n) == -1)
+		return -1;
+	return layout_add(g, l->size, l->align, l->wire, n);
+}
+
 /* Sizes up the members from *@p to the ')', and takes their counts. */
 static int layout(struct ipc_group *g, struct ipc_args *a, const char **p)
 {
-	struct ipc_group nested;
-	size_t n;
-
 	g->size = g->wire = 0;
 	g->align = 1;
 	g->strings = false;
-	while (**p != ')') {
-		char c = *(*p)++;
-		const struct ipc_letter *l = ipc_letter(c);
-
-		if (c == 'S') {
-			int error = layout_nested(&nested, a, p);
-
-			ipc_group_end(&nested);
-			if (error)
-				return -1;
-			layout_add(g, nested.size, nested.align, nested.wire, nested.count);
-			g->strings |= nested.strings;
-			continue;
-		}
-		if (l->wire == 0)
-			return fail(EINVAL); /* B or A */
-		if (ipc_args_counts(a, p, &n) == -1)
+	while (**p != ')')
+		if (layout_member(g, a, p) == -1)
 			return -1;
-		layout_add(g, l->size, l->align, l->wire, n);
-		g->strings |= c == 's';
-	}
 	g->size = align_up(g->size, g->align);
 	return 0;
 }

@@ -46,14 +46,14 @@ struct ipc_format {
 /* Is @format one? -1/EINVAL if not. */
 int ipc_format_scan(const char *format, struct ipc_format *f);
 
-/* A piece of a format, as the writer and the reader are given it: items in full, and maybe an "A(" at its end. */
+/* A piece of a format, as the writer and the reader are given it: whole items, and maybe an "A(" at its end. */
 struct ipc_stretch {
 	const char *end; /* of the items */
 	size_t hashes;   /* in them */
 	bool opens;      /* an "A(" follows */
 };
 
-/* Does @piece fit the valid format at @p? It is not empty then. -1/EINVAL if not. */
+/* Does the piece @text fit the valid format at @p? -1/EINVAL if not, or if it is empty. */
 int ipc_stretch_fit(struct ipc_stretch *s, const char *text, const char *p);
 
 /* From anywhere in the body of an A(), but not inside brackets of that, to behind its ')'; adds to *@hashes what is passed. */
@@ -82,15 +82,15 @@ struct ipc_group {
 	size_t count;          /* how many structs; of an A() to be read, the room */
 	const char *members;   /* behind the '(' */
 	struct ipc_args inner; /* the arguments at that place */
-	uint64_t size,
-		wire; /* of one struct in memory and in an image; there each string by its length alone */
+	uint64_t size;         /* of one struct in memory, */
+	uint64_t wire;         /* and in an image; strings by their lengths alone */
 	size_t align;
 	bool strings;
 };
 
 /*
  * Takes the arguments of the S(..) or A(..) at whose '(' *@p is, @to_read those of pointers to read an A() into, and
- * moves *@p behind the ')' and its '#'. -1: EINVAL (a size that does not fit, no pointer, nested arrays), @differs.
+ * moves *@p behind the ')' and its '#'. -1: EINVAL (a size that does not fit, no pointer, nested arrays), EMSGSIZE (over 4 GiB), @differs.
  * Success or not, ipc_group_end() must follow.
  */
 int ipc_group_struct(struct ipc_group *g, struct ipc_args *a, const char **p);

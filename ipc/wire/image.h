@@ -18,8 +18,7 @@
  */
 #define IPC_IMAGE_FORMAT 8        /* where the format starts */
 #define IPC_IMAGE_BIG_ENDIAN 0x01 /* flag: the writer was */
-#define IPC_IMAGE_STRINGS                                                                                    \
-	0x02 /* flag: strings count from 1, 0 is NULL; set exactly when the format has an 's' */
+#define IPC_IMAGE_STRINGS 0x02    /* flag: it has an 's'; strings count from 1, 0 is NULL */
 
 /* NULL when @data is a complete, well-formed tpl image that any tpl may unpack; otherwise what is wrong with it, in words. */
 const char *ipc_image_check(const unsigned char *data, size_t len);
@@ -46,8 +45,7 @@ void ipc_image_write_part(unsigned char *to, const char *part, const char *end, 
 struct ipc_place {
 	const unsigned char *at;
 	bool swap;
-	const char *
-		text; /* the next string of ipc_image_strings(); NULL when the only string is the image's last value */
+	const char *text; /* the next of ipc_image_strings(); NULL if the only one is the last value */
 };
 
 /* An image to be read from its front. */
