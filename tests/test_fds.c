@@ -379,6 +379,27 @@ TEST(descriptors_on_a_goodbye_or_a_skipped_frame_are_not_leaked)
 	}
 }
 
+/* A stream has no frames that could claim any. */
+TEST(a_stream_that_brings_descriptors_ends_behind_its_lines)
+{
+	struct event_base *base = new_base();
+	struct seen s = {.msgs = 0};
+	const int fds[9] = {0};
+	struct aioconn *c;
+	int fd = raw_peer(PAIR, base, &c);
+
+	must(aioconn_set_framing(c, AIOCONN_LINES, NULL));
+	must(aioconn_allow_fds(c, 2));
+	see(c, &s);
+	put(fd, "one\n", 4);
+	put_fds(fd, "two\nhalf", 8, fds, 9);
+	run_until(base, &s.closes, 1);
+	ck_assert_int_eq(s.cause, AIOCONN_BAD);
+	ck_assert_str_eq(s.text, "one two ");
+	close(fd);
+	event_base_free(base);
+}
+
 TEST(what_nobody_received_is_closed)
 {
 	struct event_base *base = new_base();

@@ -195,10 +195,12 @@ static bool answered(struct aioconn *c)
 	return c->out.count == 0;
 }
 
-/* Bytes of a stream that on_msg is still to see. Behind a line over the limit it sees none. */
-static bool undelivered_stream(const struct aioconn *c)
+/* Bytes of a stream that on_msg is still to see: not those behind a line over the limit, nor half a line before a breach. */
+static bool undelivered_stream(struct aioconn *c)
 {
-	return c->in.framing != AIOCONN_MESSAGES && !c->in.error && ipc_in_raw(&c->in);
+	if (c->in.framing == AIOCONN_MESSAGES || c->in.error)
+		return false;
+	return c->cause == AIOCONN_BAD ? ipc_in_line(&c->in) > 0 : ipc_in_raw(&c->in) > 0;
 }
 
 static void tell_end(struct aioconn *c)
