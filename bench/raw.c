@@ -149,12 +149,14 @@ static void trips_epoll(struct bench *b, struct ends end, bool child)
 	must(epoll_ctl(epoll, EPOLL_CTL_ADD, end.r, &event), "epoll_ctl");
 	if (!child)
 		write_all(end.w, message, SMALL);
-	while (child || bench_more(b)) {
+	for (;;) {
 		must(epoll_wait(epoll, &event, 1, -1), "epoll_wait");
 		if (read(end.r, message, SMALL) <= 0)
 			break;
-		write_all(end.w, message, SMALL);
 		bench_add(b, 1);
+		if (!child && !bench_more(b))
+			break;
+		write_all(end.w, message, SMALL);
 	}
 	if (!child)
 		bench_end(b);
