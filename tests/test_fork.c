@@ -34,15 +34,21 @@ static void set_errno_0(void)
 	errno = 0;
 }
 
+static void take_a_nap(void)
+{
+	usleep(50000);
+}
+
 static void set_errno_eagain(void)
 {
 	errno = EAGAIN;
 }
 
-/* Twice, for the pipe that tells is used up by the first. */
+/* Twice, and then one that works: the pipe that tells is used up by each. */
 static void failing_forks_leave_it_detached(void)
 {
 	struct aioend *a, *b;
+	pid_t pid;
 
 	must(aiosockpair(&a, &b));
 	must(aioend_detach(a));
@@ -53,7 +59,11 @@ static void failing_forks_leave_it_detached(void)
 		must_fail(aioproc_start(NULL, NULL), EAGAIN);
 	}
 	forks_fail(false);
-	must(aioend_reclaim(a));
+	pid = must(fork());
+	if (pid == 0)
+		_exit(is_open(a->own.r.fd));
+	must_fail(aioend_reclaim(a), EBADF);
+	ck_assert_int_eq(WEXITSTATUS(status_of(pid)), 1);
 	aioend_free(a);
 	aioend_free(b);
 }
@@ -74,7 +84,7 @@ TEST(made_child_is_known_though_a_handler_sets_errno)
 	struct aioend *a, *b;
 	pid_t pid;
 
-	pthread_atfork(NULL, set_errno_eagain, NULL);
+	pthread_atfork(NULL, set_errno_eagain, take_a_nap);
 	must(aiosockpair(&a, &b));
 	must(aioend_detach(a));
 	pid = must(fork());
@@ -287,6 +297,24 @@ TEST(fork_without_handlers)
 	must(aioend_reclaim(b));
 	aioend_free(a);
 	aioend_free(b);
+}
+
+/* Another thread may have been anywhere. */
+TEST(fork_without_handlers_while_the_registry_is_held)
+{
+	struct aioend *a, *b;
+	pid_t pid;
+
+	must(ipc_own_hold());
+	pid = must(ipc_os_raw_fork());
+	if (pid == 0) {
+		must(aiopipe(&a, &b));
+		aioend_free(a);
+		aioend_free(b);
+		_exit(0);
+	}
+	ipc_own_let_go();
+	ck_assert_int_eq(status_of(pid), 0);
 }
 
 static struct aioend *in_handler;

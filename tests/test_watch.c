@@ -322,6 +322,29 @@ TEST(child_that_frees_all_does_no_harm)
 	free_all(&s);
 }
 
+/* The base was made anew, but not by us: what was due in the parent stays silent. */
+TEST(dead_watches_are_silent)
+{
+	struct scene s;
+	pid_t pid;
+
+	set(&s, "epoll");
+	pid = must(fork());
+	if (pid == 0) {
+		must(event_reinit(s.base));
+		turn(s.base);
+		turn(s.base);
+		ck_assert_int_eq(s.on_a.calls + s.on_c.calls + s.on_none.calls, 0);
+		_exit(0);
+	}
+	ck_assert_int_eq(status_of(pid), 0);
+	turn(s.base);
+	turn(s.base);
+	ck_assert_int_eq(s.on_c.calls, 1);
+	ck_assert_int_eq(s.on_none.calls, 1);
+	free_all(&s);
+}
+
 /* The child's first watch makes the base the child's; nothing of it gets into the parent's epoll. */
 TEST(opening_on_an_inherited_base)
 {

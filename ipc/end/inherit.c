@@ -59,13 +59,13 @@ static void read_environment(void)
 	}
 }
 
-/* Not taken yet, and not the one of the process that forked this one. */
+/* Not one of the process that forked this one. */
 static struct slot *find(const char *name)
 {
 	struct slot *s;
 
 	for (s = slots; s < slots + nslots; s++)
-		if (strcmp(s->name, name) == 0 && !s->taken && ipc_own_check(&s->own) == 0)
+		if (strcmp(s->name, name) == 0 && ipc_own_check(&s->own) == 0)
 			return s;
 	errno = ENOENT;
 	return NULL;
