@@ -77,6 +77,17 @@ TEST(body_s_value_is_the_status)
 	aioproc_free(NULL);
 }
 
+TEST(a_zombie_is_not_killed)
+{
+	struct aioproc *p = must(aioproc_start(return_arg, (void *)1));
+	siginfo_t info;
+
+	must(waitid(P_PID, (id_t)aioproc_pid(p), &info, WEXITED | WNOWAIT));
+	must_fail(aioproc_kill(p, SIGTERM), ESRCH);
+	ck_assert_int_eq(WEXITSTATUS(join_status(p)), 1);
+	aioproc_free(p);
+}
+
 struct two {
 	struct aioend *mine, *theirs;
 };

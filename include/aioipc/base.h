@@ -49,7 +49,7 @@ AIOIPC_API void aioipc_set_log(aioipc_log_cb *cb, void *arg);
  * In a forked child: makes an event base that was made before the fork the child's own. Does what
  * event_reinit() needs, in the right order, and drops the watches of the parent's connections.
  * Call it on every inherited base before threads start and before event_base_free(). On a base
- * of this process it does nothing. Errno: as event_reinit(), EIO when that does not say. Since 0.1.
+ * of this process it does no harm. Errno: as event_reinit(), EIO when that does not say. Since 0.1.
  */
 AIOIPC_API int aioipc_base_reinit(struct event_base *base);
 

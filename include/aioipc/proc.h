@@ -32,7 +32,7 @@ AIOIPC_API struct aioproc *aioproc_start(int (*body)(void *arg), void *arg);
 AIOIPC_API struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends,
 					      size_t n);
 
-/* How aioproc_exec() starts a program. All zeroes, or NULL, mean: as the parent. */
+/* How aioproc_exec() starts a program. NULL, or zeroes but for the size, mean: as the parent. */
 struct aioproc_options {
 	size_t size;     /* sizeof(struct aioproc_options) */
 	const char *cwd; /* change to this folder first */
@@ -48,7 +48,7 @@ struct aioproc_options {
  * no other descriptor. @envp NULL means this process's environment. The ends are found by name or are
  * standard descriptors: aioend_set_name(), aioend_set_stdio(). Works in a threaded program.
  * Errno: as fork(2), chdir(2), setuid(2), execve(2); EINVAL (a detached end has neither name nor
- * place, two share one, or o->size is unknown). Since 0.1.
+ * place, two share one, more than 64 have names, or o->size is unknown). Since 0.1.
  */
 AIOIPC_API struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const envp[],
 					const struct aioproc_options *o);
@@ -62,18 +62,20 @@ AIOIPC_API int aioproc_kill(struct aioproc *p, int sig);
 /*
  * Waits until it ends; *@status (may be NULL) is as from waitpid(2), and is given again by later
  * calls. @p stays the caller's. Errno: ETIMEDOUT, EINTR (a signal handler ran), EINVAL (deadline), EDEADLK
- * (FOREVER in a callback), ECHILD (someone else has waited for it). Since 0.1.
+ * (FOREVER in a callback of on_exit's base), EMFILE (to wait takes a descriptor), ECHILD (someone else has
+ * waited for it). Since 0.1.
  */
 AIOIPC_API int aioproc_join(struct aioproc *p, int *status, int64_t deadline);
 
 /*
- * Calls @cb once from @base's loop when it ends; @status as above. @p stays the caller's, who may
- * free it in the callback. NULL takes the callback back. Errno: EBUSY (it has one on another base). Since 0.1.
+ * Calls @cb once from @base's loop when it ends; @status as above, or -1 when someone else has waited for it. @p
+ * stays the caller's, who may free it in the callback. NULL takes the callback back. Errno: EBUSY (it has
+ * one on another base), EMFILE. Since 0.1.
  */
 typedef void aioproc_exit_cb(struct aioproc *p, int status, void *arg);
 AIOIPC_API int aioproc_on_exit(struct aioproc *p, struct event_base *base, aioproc_exit_cb *cb, void *arg);
 
-/* Frees the handle; a child that still runs runs on, and is reaped when it ends. NULL is fine. Since 0.1. */
+/* Frees the handle; a child that still runs runs on, and is reaped by a thread when it ends. NULL is fine. Since 0.1. */
 AIOIPC_API void aioproc_free(struct aioproc *p);
 
 #ifdef __cplusplus
