@@ -1,12 +1,13 @@
 /*
- * aioqueue: a bounded first-in, first-out queue of messages. Any thread may make any call at any time,
- * but for aioqueue_watch().
+ * aioqueue: a bounded first-in, first-out queue of messages between threads, tasks and callbacks in any mix. Any
+ * thread may make any call at any time, but for aioqueue_watch().
  *
  * Who has to wait stands in line, each direction its own: first come, first served, each woken once, for what
- * it can use. A thread that waits in a callback stops its whole loop: use AIOIPC_NOW there, and aioqueue_watch().
+ * it can use. A thread that waits sleeps; inside a task only the task does. In a callback that would stop the whole loop:
+ * use AIOIPC_NOW there, and aioqueue_watch().
  *
- * Calls that wait: EINVAL (not a deadline), ETIMEDOUT (nothing lost). ECHILD as in <aioipc/base.h>: a
- * queue does not cross a fork, freeing it there is safe.
+ * Calls that wait: EINVAL (not a deadline), ETIMEDOUT and, in a task, ECANCELED (nothing lost), EMFILE, ENFILE (no
+ * descriptor to wake the task by). ECHILD as in <aioipc/base.h>: a queue does not cross a fork, freeing it there is safe.
  */
 #ifndef AIOIPC_QUEUE_H
 #define AIOIPC_QUEUE_H
@@ -39,7 +40,7 @@ AIOIPC_API int aioqueue_put(struct aioqueue *q, struct aiomsg *m, int64_t deadli
 
 /*
  * Puts @n messages, in order, waiting for room as often as it takes. Returns how many were put: fewer only when the deadline
- * passed or the queue was closed on the way. -1, and errno as aioqueue_put(), when none was. Since 0.1.
+ * passed, the queue was closed or the task cancelled on the way. -1, and errno as aioqueue_put(), when none was. Since 0.1.
  */
 AIOIPC_API ssize_t aioqueue_put_all(struct aioqueue *q, struct aiomsg *const *m, size_t n, int64_t deadline);
 

@@ -1,4 +1,4 @@
-/* Those who wait, and their line: see place.h. */
+/* Standing in line, waiting, being woken: see line.h. */
 #include "ipc/flow/line.h"
 
 #include <errno.h>
@@ -6,8 +6,16 @@
 
 #include "ipc/end/wait.h"
 #include "ipc/os/sleep.h"
+#include "ipc/task/task.h"
 
 enum state { AWAKE, ASLEEP, WOKEN };
+
+int ipc_place_init(struct ipc_place *p)
+{
+	p->task = aiotask_self();
+	p->thread = pthread_self();
+	return p->task ? ipc_task_share() : 0;
+}
 
 void ipc_line_join(struct ipc_line *l, struct ipc_place *p)
 {
@@ -34,12 +42,51 @@ void ipc_line_leave(struct ipc_line *l, struct ipc_place *p)
 	p->in_line = false;
 }
 
-int ipc_place_wait(struct ipc_place *p, int64_t deadline)
+/* Once its state says so, nobody else touches the place or its task. */
+static void wake_task(struct ipc_place *p)
+{
+	if (pthread_equal(p->thread, pthread_self()))
+		ipc_task_wake(p->task);
+	else
+		ipc_task_wake_shared(p->task);
+	atomic_store_explicit(&p->state, WOKEN, memory_order_release);
+}
+
+void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken)
+{
+	struct ipc_place *p = l->first;
+
+	ipc_line_leave(l, p);
+	if (p->task) {
+		wake_task(p);
+	} else {
+		ipc_line_join(woken, p);
+		p->in_line = false;
+	}
+}
+
+void ipc_line_wake(struct ipc_line *woken)
+{
+	struct ipc_place *p = woken->first, *next;
+
+	for (; p; p = next) {
+		next = p->next;
+		if (atomic_exchange(&p->state, WOKEN) == ASLEEP)
+			ipc_os_wake(&p->state);
+	}
+}
+
+static bool is_woken(const struct ipc_place *p)
+{
+	return atomic_load_explicit(&p->state, memory_order_acquire) == WOKEN;
+}
+
+static int sleep_at(struct ipc_place *p, int64_t deadline)
 {
 	unsigned state = AWAKE;
 
 	atomic_compare_exchange_strong(&p->state, &state, ASLEEP);
-	while (atomic_load_explicit(&p->state, memory_order_acquire) != WOKEN) {
+	while (!is_woken(p)) {
 		int64_t left = ipc_deadline_left(deadline);
 
 		if (left == 0)
@@ -50,13 +97,21 @@ int ipc_place_wait(struct ipc_place *p, int64_t deadline)
 	return 0;
 }
 
-void ipc_line_wake(struct ipc_line *l)
+/* A task that runs before its waker is through waits for that one's lock. */
+static int park_at(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 {
-	struct ipc_place *p = l->first, *next;
-
-	for (; p; p = next) {
-		next = p->next;
-		if (atomic_exchange(&p->state, WOKEN) == ASLEEP)
-			ipc_os_wake(&p->state);
+	while (!is_woken(p)) {
+		if (ipc_task_park(deadline) == -1)
+			return -1;
+		if (is_woken(p))
+			break;
+		pthread_mutex_lock(lock);
+		pthread_mutex_unlock(lock);
 	}
+	return 0;
+}
+
+int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
+{
+	return p->task ? park_at(p, lock, deadline) : sleep_at(p, deadline);
 }

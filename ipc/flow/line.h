@@ -1,18 +1,22 @@
 /*
- * A line of those who wait, each at its place, which lies on the stack of its call. A lock guards the line; whoever takes a
- * place out of it decides what its call gets, collects it, and wakes it once the lock is free. The place is then its
+ * A line of those who wait, each at its place, which lies on the stack of its call. A lock guards the line; whoever calls a place
+ * out of it has decided what its call gets. Tasks are woken at once, threads once the lock is free. The place is then its
  * call's again, and may be gone. What is waited for is none of this file's business.
  */
 #ifndef IPC_FLOW_LINE_H
 #define IPC_FLOW_LINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A thread that sleeps, or will soon. */
+struct aiotask;
+
 struct ipc_place {
 	struct ipc_place *next, *prev;
+	struct aiotask *task; /* that is parked; NULL: a thread that sleeps, or will soon */
+	pthread_t thread;
 	bool in_line;
 	atomic_uint state;
 };
@@ -22,13 +26,19 @@ struct ipc_line {
 	struct ipc_place *first, *last;
 };
 
+/* Who calls will wait at @p: a thread or a task. 0, or -1 when the task could not be woken: EMFILE, ENFILE. */
+int ipc_place_init(struct ipc_place *p);
+
 void ipc_line_join(struct ipc_line *l, struct ipc_place *p);
 void ipc_line_leave(struct ipc_line *l, struct ipc_place *p);
 
-/* Waits until woken: 0. Else -1, ETIMEDOUT or EINTR, and it is still in line, or being woken just now. */
-int ipc_place_wait(struct ipc_place *p, int64_t deadline);
+/* Takes the first out of the line and wakes it, if it is a task; else it joins @woken, to be woken by ipc_line_wake(). */
+void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken);
 
-/* Wakes each of a line that nobody else can reach any more. */
-void ipc_line_wake(struct ipc_line *l);
+/* Wakes all threads of a line that nobody else can reach any more. */
+void ipc_line_wake(struct ipc_line *woken);
+
+/* Waits until woken: 0. Else -1, ETIMEDOUT, EINTR or ECANCELED, and it is still in line, or being woken just now. */
+int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline);
 
 #endif

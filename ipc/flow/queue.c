@@ -11,6 +11,7 @@
 
 #include <aioipc/msg.h>
 #include <aioipc/queue.h>
+#include <aioipc/task.h>
 
 #include "ipc/end/own.h"
 #include "ipc/end/wait.h"
@@ -167,11 +168,8 @@ static void serve_line(struct aioqueue *q, struct ipc_line *l, struct ipc_line *
 {
 	struct call *c;
 
-	while ((c = first_of(l)) && serve(q, l, c)) {
-		ipc_line_leave(l, &c->place);
-		ipc_line_join(woken, &c->place);
-		c->place.in_line = false;
-	}
+	while ((c = first_of(l)) && serve(q, l, c))
+		ipc_line_call_first(l, woken);
 }
 
 /* Serves all who can be served now, in order. Who is through has to be woken, once the lock is free. */
@@ -211,8 +209,8 @@ static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
 	return ipc_queue_is_closed(q);
 }
 
-/* Until something has moved, or the time is up in which sleeping would cost more. False when that is no use. */
-static bool spin(const struct aioqueue *q, size_t count, int64_t deadline)
+/* Until something has moved, or the time is up in which sleeping would cost more. A task has others to let run. */
+static void spin(const struct aioqueue *q, size_t count)
 {
 	static atomic_int processors;
 	int n = atomic_load_explicit(&processors, memory_order_relaxed);
@@ -222,19 +220,16 @@ static bool spin(const struct aioqueue *q, size_t count, int64_t deadline)
 		n = (int)sysconf(_SC_NPROCESSORS_ONLN);
 		atomic_store_explicit(&processors, n, memory_order_relaxed);
 	}
-	if (n == 1 || deadline == AIOIPC_NOW)
-		return false;
+	if (n == 1)
+		return;
 	until = ipc_os_now() + SPIN_NS;
 	do {
 		for (int i = 0; i < 100; i++)
 			ipc_os_relax();
-		if (count_of(q) != count || ipc_queue_is_closed(q))
-			return true;
-	} while (ipc_os_now() < until);
-	return false;
+	} while (count_of(q) == count && !ipc_queue_is_closed(q) && ipc_os_now() < until);
 }
 
-/* It gave up waiting, or a signal wants it to. If it was served meanwhile, it has been. */
+/* It gave up waiting, or a signal or a cancel wants it to. If it was served meanwhile, it has been. */
 static void give_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int error)
 {
 	ipc_queue_lock(q);
@@ -245,13 +240,15 @@ static void give_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int 
 		return;
 	}
 	ipc_queue_unlock(q);
-	while (ipc_place_wait(&c->place, AIOIPC_FOREVER) == -1)
+	while (ipc_place_wait(&c->place, &q->lock, AIOIPC_FOREVER) == -1)
 		;
+	if (error == ECANCELED)
+		c->error = error;
 }
 
 static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
-	while (ipc_place_wait(&c->place, deadline) == -1) {
+	while (ipc_place_wait(&c->place, &q->lock, deadline) == -1) {
 		if (errno == EINTR && l == &q->putters)
 			continue;
 		give_up(q, l, c, errno);
@@ -259,33 +256,37 @@ static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c,
 	}
 }
 
-/* What every call that puts or gets does: try, look again for a moment, stand in line. */
+/* Under the lock: it has to wait. Does it stand in line now, or may it not? */
+static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	if (deadline != AIOIPC_NOW && ipc_place_init(&c->place) == 0) {
+		ipc_line_join(l, &c->place);
+		return true;
+	}
+	c->error = deadline == AIOIPC_NOW ? ETIMEDOUT : errno;
+	if (l == &q->putters)
+		ipc_flow_watches_refused(q, charge(c->put[c->done]));
+	return false;
+}
+
+/* What every call that puts or gets does: try, look again when something has moved, stand in line. */
 static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
-	bool again = false, through;
+	bool through, in_line;
+	size_t count;
 
-	for (;;) {
-		size_t count;
-
-		ipc_queue_lock(q);
-		through = attempt(q, l, c);
-		if (through || again)
-			break;
-		again = true;
+	ipc_queue_lock(q);
+	through = attempt(q, l, c);
+	if (!through && deadline != AIOIPC_NOW && !aiotask_self()) {
 		count = count_of(q);
 		settle_and_unlock(q);
-		spin(q, count, deadline);
+		spin(q, count);
+		ipc_queue_lock(q);
+		through = attempt(q, l, c);
 	}
-	if (!through && deadline != AIOIPC_NOW)
-		ipc_line_join(l, &c->place);
-	else if (!through && l == &q->putters)
-		ipc_flow_watches_refused(q, charge(c->put[c->done]));
+	in_line = !through && line_up(q, l, c, deadline);
 	settle_and_unlock(q);
-	if (through)
-		return;
-	if (deadline == AIOIPC_NOW)
-		c->error = ETIMEDOUT;
-	else
+	if (in_line)
 		wait_in_line(q, l, c, deadline);
 }
 
@@ -295,6 +296,9 @@ static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64
 		return -1;
 	if (c->n > 0)
 		carry_out(q, l, c, deadline);
+	/* a cancel that comes with messages is told by the next wait */
+	if (c->done > 0 && c->error == ECANCELED)
+		aiotask_cancel(c->place.task);
 	if (c->done > 0 || !c->error)
 		return (ssize_t)c->done;
 	errno = c->error;
@@ -359,10 +363,8 @@ static void dismiss(struct ipc_line *l, int error, struct ipc_line *woken)
 	struct call *c;
 
 	while ((c = first_of(l))) {
-		ipc_line_leave(l, &c->place);
-		ipc_line_join(woken, &c->place);
-		c->place.in_line = false;
 		c->error = error;
+		ipc_line_call_first(l, woken);
 	}
 }
 
