@@ -8,12 +8,13 @@
 #define AIOIPC_H
 
 #include <aioipc/base.h>
+#include <aioipc/chan.h>
 #include <aioipc/conn.h>
 #include <aioipc/end.h>
 #include <aioipc/listener.h>
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
-#include <aioipc/task.h>
 #include <aioipc/queue.h>
+#include <aioipc/task.h>
 
 #endif

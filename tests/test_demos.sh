@@ -102,6 +102,40 @@ check "proxy" succeeds demos/proxy
 check "everything passes the proxy" all_passed
 check "which keeps little of it" little_kept
 
+check "stream" succeeds demos/stream
+check "a producer and its helper" says <<'END'
+One
+Two
+Three
+END
+
+check "letters" succeeds demos/letters
+check "both directions of a channel" says <<'END'
+A
+0
+B
+1
+END
+
+check "pairs" succeeds demos/pairs
+check "a pipeline that joins two and two" says <<'END'
+The quick
+brown fox
+jumps
+END
+
+check "split" succeeds demos/split
+check "one routine feeds two channels" says <<'END'
+even 0
+odd 1
+even 2
+odd 3
+even 4
+odd 5
+even ended
+odd ended
+END
+
 check "the program of aioipc(7)" succeeds tests/example_man
 check "says what the page says" says <<'END'
 1 squared is 1
