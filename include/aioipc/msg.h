@@ -95,7 +95,8 @@ AIOIPC_API void aiomsg_free(struct aiomsg *m);
  *	put(w, "iA(", id)       inside it each piece goes on with the element, or begins the next one behind a whole one;
  *	put(w, ")")             one ')' in front of a piece closes the innermost array, between two elements; items may follow.
  *
- * "A(i)" in a piece is a closed array with its values, as in aiomsg_new(). In arrays a # must have the same count in every element.
+ * "A(i)" in a piece is a closed array with its values, as in aiomsg_new(). In arrays a # must have the same count
+ * in every element; one that no element has told is 1.
  * The first error sticks, is told by every later put and by finish. A NULL writer gives EINVAL.
  * Errno: EINVAL (not a format; out of step with it; values as in aiomsg_new()), EMSGSIZE (over 4 GiB; arrays nested deeper than 16). Since 0.1.
  */
