@@ -376,7 +376,7 @@ TEST(who_gives_up_makes_way)
 	struct aioqueue *q = must(aioqueue_new(0, 300));
 	char data[1000] = "";
 	struct caller large = {.m = must(aiomsg_new_bytes(data, sizeof data)),
-			       .deadline = aioipc_after(10 * SHORT)};
+			       .deadline = aioipc_after(50 * SHORT)};
 	struct caller small = {.m = number(2)};
 
 	must(put_number(q, 1, AIOIPC_NOW));
