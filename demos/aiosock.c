@@ -1,6 +1,6 @@
 /*
  * Two processes and a socket pair. The io process runs an event loop: a callback sees each message as it
- * comes and keeps it, so that the reading half gets it too; three seconds later it writes. The main
+ * comes and keeps it, so that the reading half, a task, gets it too; three seconds later it writes. The main
  * process writes first, then waits for the answer.
  */
 #include <event2/event.h>
@@ -13,7 +13,6 @@ struct io {
 	struct event_base *base;
 	struct aioconn *sock;
 	struct event *later; /* time to write */
-	struct event *read;  /* there is something for the reading half */
 };
 
 static void print_text(const char *prefix, const struct aiomsg *m)
@@ -36,25 +35,26 @@ static void send_text(struct aioconn *sock, const char *who)
 
 static void on_msg(struct aioconn *sock, struct aiomsg *m, void *arg)
 {
-	struct io *io = arg;
-
+	(void)arg;
 	print_text("", m);
 	printf("[io on_read] PID: %d\n", (int)getpid());
 	aioconn_keep(sock);
-	event_active(io->read, EV_READ, 0);
 }
 
-static void on_read(evutil_socket_t fd, short what, void *arg)
+/* The other side closes in the end: then there is nothing left to wait for. */
+static void read_all(void *arg)
 {
 	struct io *io = arg;
 	struct aiomsg *m;
+	int got;
 
-	(void)fd, (void)what;
-	if (aioconn_recv(io->sock, &m, AIOIPC_NOW) != 1)
+	while ((got = aioconn_recv(io->sock, &m, AIOIPC_FOREVER)) == 1) {
+		print_text("[io await read]", m);
+		printf("[io await read] PID: %d\n", (int)getpid());
+		aiomsg_free(m);
+	}
+	if (got == -1)
 		die("recv");
-	print_text("[io await read]", m);
-	printf("[io await read] PID: %d\n", (int)getpid());
-	aiomsg_free(m);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -65,17 +65,6 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	send_text(io->sock, "sock2");
 }
 
-/* The other side closed: with nothing left to wait for, the loop ends. */
-static void on_close(struct aioconn *sock, enum aioconn_cause cause, void *arg)
-{
-	struct io *io = arg;
-
-	(void)cause;
-	aioconn_abort(sock);
-	event_free(io->later);
-	event_free(io->read);
-}
-
 static int io_process(void *arg)
 {
 	struct timeval three_seconds = {.tv_sec = 3};
@@ -84,12 +73,14 @@ static int io_process(void *arg)
 	printf("IO Process PID: %d\n", (int)getpid());
 	if (!io.base || !(io.sock = aioend_open(arg, io.base)))
 		die("open");
-	aioconn_set_callbacks(io.sock, on_msg, NULL, on_close, &io);
+	aioconn_set_callbacks(io.sock, on_msg, NULL, NULL, &io);
 	io.later = evtimer_new(io.base, on_later, &io);
-	io.read = event_new(io.base, -1, 0, on_read, &io);
-	if (!io.later || !io.read || evtimer_add(io.later, &three_seconds) == -1)
+	if (!io.later || evtimer_add(io.later, &three_seconds) == -1)
 		die("event");
-	event_base_dispatch(io.base);
+	if (aiotask_run(io.base, read_all, &io) == -1)
+		die("run");
+	aioconn_close(io.sock, AIOIPC_NOW);
+	event_free(io.later);
 	event_base_free(io.base);
 	return 0;
 }

@@ -48,6 +48,17 @@ some_killed() {
 	[ "$(figure 'workers died')" -ge 5 ] && [ "$(grep -c 'died of signal 9$' "$tmp/said")" = "$(figure 'workers died')" ]
 }
 
+# fewer where it takes long
+thousand() {
+	demos/thousand ${CK_TIMEOUT_MULTIPLIER:+50}
+}
+
+all_answered() {
+	cat "$tmp/said"
+	children=$(figure children)
+	[ "$children" -ge 50 ] && [ "$(figure 'right answers')" = $((children * 10)) ] && [ "$(figure 'ended well')" = "$children" ]
+}
+
 all_passed() {
 	cat "$tmp/said"
 	[ "$(figure 'MiB sent')" = 64 ] && [ "$(figure 'MiB received')" = 64 ]
@@ -135,6 +146,9 @@ odd 5
 even ended
 odd ended
 END
+
+check "thousand" succeeds thousand
+check "a task for each child has its answers" all_answered
 
 check "the program of aioipc(7)" succeeds tests/example_man
 check "says what the page says" says <<'END'
