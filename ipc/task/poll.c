@@ -54,7 +54,7 @@ int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline)
 		return -1;
 	}
 	for (i = 0; i < n; i++)
-		if (fds[i].fd >= 0 && !(w[i] = watch(aiotask_self(), &fds[i])))
+		if (fds[i].fd >= 0 && !(w[i] = watch(ipc_task_self(), &fds[i])))
 			goto out;
 	r = ipc_task_park(deadline);
 	if (r == 0 && look(fds, n) == -1)

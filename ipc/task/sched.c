@@ -11,25 +11,25 @@
 #define FAR (INT64_C(1000) * 86400 * 1000000000)
 
 static struct ipc_sched *scheds; /* under the registry's mutex */
-static _Thread_local struct aiotask *current;
+_Thread_local struct aiotask *ipc_task_current;
 
 struct aiotask *aiotask_self(void)
 {
-	struct aiotask *t = current;
-
-	return t && t->epoch == ipc_epoch() ? t : NULL;
+	return ipc_task_self();
 }
 
 bool ipc_task_on(struct event_base *base)
 {
-	struct aiotask *t = aiotask_self();
+	struct aiotask *t = ipc_task_self();
 
 	return t && (!base || t->sched->base == base);
 }
 
-/* The queue. */
+/*
+ * The queue. What leads to a switch is inline: the processor guesses wrong where each function returns to behind one.
+ */
 
-static void push(struct ipc_sched *s, struct aiotask *t)
+static inline void push(struct ipc_sched *s, struct aiotask *t)
 {
 	if (!s->first && !s->turning)
 		ipc_watch_soon(s->turn);
@@ -39,7 +39,7 @@ static void push(struct ipc_sched *s, struct aiotask *t)
 	s->last = &t->next;
 }
 
-static struct aiotask *pop(struct ipc_sched *s)
+static inline struct aiotask *pop(struct ipc_sched *s)
 {
 	struct aiotask *t = s->first;
 
@@ -61,7 +61,7 @@ void ipc_sched_ready(struct aiotask *t, int outcome)
 /* Beginning, switching, ending. */
 
 /* What could not be done on the stack of a task that ended. */
-static void bury(struct ipc_sched *s)
+static inline void bury(struct ipc_sched *s)
 {
 	struct aiotask *t = s->corpse;
 
@@ -118,7 +118,7 @@ __attribute__((noreturn)) static void end(struct aiotask *t)
 	}
 	if (!next)
 		ipc_switch_last(&t->context, &s->loop);
-	current = next;
+	ipc_task_current = next;
 	next->state = IPC_TASK_RUNS;
 	if (next->begun)
 		ipc_switch_last(&t->context, &next->context);
@@ -135,11 +135,11 @@ static void run_to_the_end(void *arg)
 	end(t);
 }
 
-static void switch_to(struct ipc_context *from, struct aiotask *t)
+static inline void switch_to(struct ipc_context *from, struct aiotask *t)
 {
 	struct ipc_sched *s = t->sched;
 
-	current = t;
+	ipc_task_current = t;
 	t->state = IPC_TASK_RUNS;
 	if (t->begun) {
 		ipc_switch(from, &t->context);
@@ -151,7 +151,7 @@ static void switch_to(struct ipc_context *from, struct aiotask *t)
 }
 
 /* The running task, which waits for something or is in the queue, gives way. */
-static void give_way(struct aiotask *t)
+static inline void give_way(struct aiotask *t)
 {
 	struct ipc_sched *s = t->sched;
 	struct aiotask *next = pop(s);
@@ -169,7 +169,7 @@ static void give_way(struct aiotask *t)
 static void on_turn(short what, void *arg)
 {
 	struct ipc_sched *s = arg;
-	struct aiotask *outer = current, *t;
+	struct aiotask *outer = ipc_task_current, *t;
 
 	(void)what;
 	if (ipc_watch_base_freed(s->turn)) /* no: it was the timer that fired */
@@ -180,7 +180,7 @@ static void on_turn(short what, void *arg)
 	t = pop(s);
 	if (t)
 		switch_to(&s->loop, t);
-	current = outer;
+	ipc_task_current = outer;
 	if (s->epoch != ipc_epoch()) {
 		if (s->errand)
 			ipc_task_leave(s->errand, s->errand_arg);
@@ -196,7 +196,7 @@ static void on_turn(short what, void *arg)
 
 void ipc_task_leave(void (*fn)(void *), void *arg)
 {
-	struct aiotask *t = current;
+	struct aiotask *t = ipc_task_current;
 
 	if (t) {
 		ipc_switch_forked();
@@ -239,7 +239,7 @@ static int set_timer(struct aiotask *t, int64_t left)
 	return 0;
 }
 
-static int outcome(struct aiotask *t)
+static inline int outcome(struct aiotask *t)
 {
 	if (t->outcome == 0)
 		return 0;
@@ -248,7 +248,7 @@ static int outcome(struct aiotask *t)
 }
 
 /* A cancel that came before the wait is told by it. */
-static bool is_cancelled(struct aiotask *t)
+static inline bool is_cancelled(struct aiotask *t)
 {
 	if (!t->cancelled)
 		return false;
@@ -259,7 +259,7 @@ static bool is_cancelled(struct aiotask *t)
 
 int ipc_sched_park(enum ipc_task_state how, int64_t deadline)
 {
-	struct aiotask *t = current;
+	struct aiotask *t = ipc_task_current;
 	int64_t left = ipc_deadline_left(deadline);
 
 	if (is_cancelled(t))
@@ -278,7 +278,7 @@ int ipc_sched_park(enum ipc_task_state how, int64_t deadline)
 
 int ipc_sched_yield(void)
 {
-	struct aiotask *t = current;
+	struct aiotask *t = ipc_task_current;
 
 	ipc_sched_ready(t, 0);
 	give_way(t);
@@ -307,7 +307,7 @@ static void unlink_waiter(struct ipc_waiter *w)
 
 int ipc_task_wait(struct ipc_waiter *list, int64_t deadline)
 {
-	struct ipc_waiter w = {.next = list, .prev = list->prev, .task = current};
+	struct ipc_waiter w = {.next = list, .prev = list->prev, .task = ipc_task_current};
 	int r;
 
 	w.prev->next = w.next->prev = &w;

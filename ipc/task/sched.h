@@ -73,6 +73,16 @@ struct ipc_sched {
 	struct ipc_door *door; /* where other threads knock; NULL */
 };
 
+/* The task that runs in this thread, or that forked this process. */
+extern _Thread_local struct aiotask *ipc_task_current;
+
+static inline struct aiotask *ipc_task_self(void)
+{
+	struct aiotask *t = ipc_task_current;
+
+	return t && t->epoch == ipc_epoch() ? t : NULL;
+}
+
 /* Makes the scheduler if the base has none. NULL: as ipc_watch_new(), EBUSY. */
 struct ipc_sched *ipc_sched_of(struct event_base *base);
 void ipc_sched_release(struct ipc_sched *s); /* when no task is left */

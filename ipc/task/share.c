@@ -84,7 +84,7 @@ fail:
 
 int ipc_task_share(void)
 {
-	struct ipc_sched *s = aiotask_self()->sched;
+	struct ipc_sched *s = ipc_task_self()->sched;
 
 	if (!s->door)
 		s->door = new_door(s->base);

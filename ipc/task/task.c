@@ -73,7 +73,7 @@ static bool waits_for(const struct aiotask *t, const struct aiotask *who)
 
 static int join_in_task(struct aiotask *t, int64_t deadline)
 {
-	struct aiotask *self = aiotask_self();
+	struct aiotask *self = ipc_task_self();
 	int r = 0;
 
 	if (ipc_in_callback(t->sched->base))
@@ -133,7 +133,7 @@ static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
 {
 	int r;
 
-	if (t->state == IPC_TASK_DEAD || (aiotask_self() && waits_for(t, aiotask_self())))
+	if (t->state == IPC_TASK_DEAD || (ipc_task_self() && waits_for(t, ipc_task_self())))
 		return fail(EDEADLK);
 	if (t->joined)
 		return fail(EBUSY);
@@ -150,7 +150,7 @@ static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
 int aiotask_join(struct aiotask *t, int64_t deadline)
 {
 	if (ipc_deadline_check(deadline) == -1 || ipc_task_check(t) == -1 ||
-	    wait_for_end(t, deadline, aiotask_self()) == -1)
+	    wait_for_end(t, deadline, ipc_task_self()) == -1)
 		return -1;
 	ipc_task_unhandle(t);
 	return 0;
@@ -210,7 +210,7 @@ int aiotask_wake(struct aiotask *t)
 
 int aiotask_park(int64_t deadline)
 {
-	struct aiotask *t = aiotask_self();
+	struct aiotask *t = ipc_task_self();
 
 	if (!t)
 		return fail(EPERM);
@@ -235,7 +235,7 @@ static int sleep_in_task(struct aiotask *t, int64_t deadline)
 
 int aiotask_sleep(int64_t deadline)
 {
-	struct aiotask *t = aiotask_self();
+	struct aiotask *t = ipc_task_self();
 
 	if (ipc_deadline_check(deadline) == -1)
 		return -1;
