@@ -141,7 +141,9 @@ static int measure(struct bench *b, const struct bench_case *c)
 
 int bench_main(int argc, char **argv, const struct bench_case *cases)
 {
-	struct bench b = {.pin = sysconf(_SC_NPROCESSORS_ONLN) > 1, .span = 150 * INT64_C(1000000)};
+	struct bench b = {.pin = sysconf(_SC_NPROCESSORS_ONLN) > 1,
+			  .span = 150 * INT64_C(1000000),
+			  .spare = LOOK_EVERY};
 	const char *name = NULL;
 
 	for (int i = 1; i < argc; i++) {
