@@ -317,30 +317,71 @@ TEST(fork_without_handlers_while_the_registry_is_held)
 	ck_assert_int_eq(status_of(pid), 0);
 }
 
-static struct aioend *in_handler;
+static struct aioend *in_handler, *to_free, *to_release;
 
 static void call_from_handler(void)
 {
+	int r, w;
+
 	must_fail(aioend_detach(in_handler), EBUSY);
 	must_fail(aioend_reclaim(in_handler), EBUSY);
 	must_fail(aioend_from_fds(0, -1), EBUSY);
+	must_fail(aioproc_start(NULL, NULL), EBUSY);
+	aioend_free(to_free);
+	to_free = NULL;
+	if (to_release) {
+		must(aioend_release(to_release, &r, &w));
+		close(w);
+		to_release = NULL;
+	}
 }
 
-/* Of handlers that are registered later, prepare runs before ours and the others run after. */
-TEST(calls_from_other_handlers)
+/*
+ * Of handlers that are registered earlier than ours, prepare runs after it, and parent and child before: it has the
+ * mutex then. What can't fail is done all the same.
+ */
+static void calls_from_handlers(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
 	struct aioend *other;
 	pid_t pid;
 
-	pthread_atfork(call_from_handler, call_from_handler, NULL);
+	pthread_atfork(prepare, parent, child);
+	must(aiopipe(&to_release, &to_free));
+	aioend_free(to_release);
+	must(aiopipe(&other, &to_release));
+	aioend_free(other);
+	must(aioend_detach(to_free));
 	must(aiopipe(&in_handler, &other));
+	must(aioend_detach(other));
 	pid = must(fork());
-	if (pid == 0)
-		_exit(0);
+	if (pid == 0) {
+		must_fail(aioend_detach(in_handler), ECHILD);
+		must(aioend_detach(other));
+		_exit(is_open(other->own.w.fd) && !is_open(in_handler->own.r.fd) ? 0 : 1);
+	}
+	must_fail(aioend_detach(other), EBADF);
 	ck_assert_int_eq(status_of(pid), 0);
+	ck_assert_int_eq(must(read(in_handler->own.r.fd, &(char){0}, 1)), 0);
 	must(aioend_detach(in_handler));
 	aioend_free(in_handler);
 	aioend_free(other);
+	aioend_free(to_free);
+	aioend_free(to_release);
+}
+
+TEST(calls_from_prepare_handlers)
+{
+	calls_from_handlers(call_from_handler, NULL, NULL);
+}
+
+TEST(calls_from_parent_handlers)
+{
+	calls_from_handlers(NULL, call_from_handler, NULL);
+}
+
+TEST(calls_from_child_handlers)
+{
+	calls_from_handlers(NULL, NULL, call_from_handler);
 }
 
 TEST(children_of_children)

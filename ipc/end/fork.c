@@ -19,8 +19,9 @@ static uint32_t last_epoch = 1;
 /* Who knows which ends move, and whether fork failed? */
 static _Thread_local enum { BY_HANDLER, BY_CALLER, BY_LIST } plan;
 
-/* From the prepare handler to the next one; under the mutex. */
-static struct ipc_own *shaker;
+/* From the prepare handler to the next one, under the mutex: does anything move, and the pipe by which the child says so. */
+static bool moving;
+static int shake[2] = {-1, -1};
 static int errno_before;
 
 static void map_word(void)
@@ -50,6 +51,8 @@ uint32_t ipc_epoch_new(void)
 	_Atomic(uint32_t) *word = atomic_load(&ipc_epoch_word);
 	uint32_t epoch = 0;
 
+	if (ipc_own_locked_by_fork()) /* another child handler asks, and ours has not run yet */
+		return last_epoch;
 	if (atomic_compare_exchange_strong(word, &epoch, 1)) {
 		if (last_epoch == 1)
 			map_word();
@@ -73,20 +76,34 @@ static bool moves(const struct ipc_own *own)
 	return (plan == BY_LIST ? own->mover : own->detacher) == ipc_thread_serial();
 }
 
+static void swap_pipes(int a[2], int b[2])
+{
+	const int was[2] = {a[0], a[1]};
+
+	a[0] = b[0];
+	a[1] = b[1];
+	b[0] = was[0];
+	b[1] = was[1];
+}
+
 static void before_fork(void)
 {
 	struct ipc_own *own;
 
 	ipc_epoch();
 	ipc_own_lock();
-	shaker = NULL;
+	moving = false;
 	if (plan != BY_HANDLER)
 		return;
-	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next)
-		if (moves(own) && (!shaker || shaker->spare[0] == -1))
-			shaker = own;
+	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
+		if (!moves(own))
+			continue;
+		moving = true;
+		if (shake[0] == -1)
+			swap_pipes(shake, own->spare);
+	}
 	errno_before = errno;
-	if (shaker)
+	if (moving)
 		errno = 0;
 }
 
@@ -95,16 +112,16 @@ static void before_fork(void)
  * none, the pipe ends. While someone unknown holds the pipe (a fork without handlers in another
  * thread), errno decides: another handler may have set it, so not before a child had time.
  */
-static bool child_was_made(struct ipc_own *own, int error)
+static bool child_was_made(int error)
 {
-	struct pollfd fd = {.fd = own->spare[0], .events = POLLIN};
+	struct pollfd fd = {.fd = shake[0], .events = POLLIN};
 	char c;
 	int ready;
 
-	if (own->spare[0] == -1)
+	if (shake[0] == -1)
 		return error == 0;
-	close(own->spare[1]);
-	own->spare[1] = -1;
+	close(shake[1]);
+	shake[1] = -1;
 	do
 		ready = ipc_os_poll(&fd, 1, error ? 1000000000 : -1);
 	while (ready == -1 && errno == EINTR);
@@ -128,17 +145,31 @@ static void close_moved(void)
 	}
 }
 
+/* For the next fork, in the place of the pipe that this one used up. */
+static void renew_spare(void)
+{
+	struct ipc_own *own;
+
+	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
+		if (!moves(own) || own->spare[0] != -1)
+			continue;
+		if (ipc_os_pipe(own->spare) == -1)
+			own->spare[0] = own->spare[1] = -1;
+		return;
+	}
+}
+
 static void after_fork_in_parent(void)
 {
 	int error = errno;
+	bool made = moving && child_was_made(error);
 
-	if (shaker && child_was_made(shaker, error)) {
+	ipc_own_close_pipe(shake);
+	if (made) {
 		close_moved();
 		error = errno_before;
-	} else if (shaker) {
-		ipc_own_close_spare(shaker);
-		if (ipc_os_pipe(shaker->spare) == -1)
-			shaker->spare[0] = shaker->spare[1] = -1;
+	} else if (moving) {
+		renew_spare();
 	}
 	ipc_own_unlock();
 	errno = error;
@@ -149,7 +180,7 @@ static void take_over(struct ipc_own *own)
 {
 	bool ours = moves(own);
 
-	ipc_own_close_spare(own);
+	ipc_own_close_pipe(own->spare);
 	own->detacher = own->mover = 0;
 	if (ours) {
 		own->epoch = last_epoch;
@@ -166,9 +197,9 @@ static void after_fork_in_child(void)
 {
 	struct ipc_own *own, *next;
 
-	if (shaker && shaker->spare[1] != -1)
-		while (write(shaker->spare[1], "", 1) == -1 && errno == EINTR)
-			;
+	while (shake[1] != -1 && write(shake[1], "", 1) == -1 && errno == EINTR)
+		;
+	ipc_own_close_pipe(shake);
 	last_epoch++;
 	ipc_watch_forked(true);
 	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {

@@ -27,7 +27,8 @@ extern struct ipc_own ipc_own_list;
 void ipc_own_lock(void);
 void ipc_own_unlock(void);
 void ipc_own_lock_anew(void);
-void ipc_own_close_spare(struct ipc_own *own);
+bool ipc_own_locked_by_fork(void); /* in this thread */
+void ipc_own_close_pipe(int fd[2]);
 bool ipc_fd_is_ours(const struct ipc_fd *f);
 
 #endif

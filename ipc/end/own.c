@@ -43,6 +43,11 @@ void ipc_own_lock_anew(void)
 	pthread_mutex_init(&lock, NULL);
 }
 
+bool ipc_own_locked_by_fork(void)
+{
+	return locked_by_fork;
+}
+
 int ipc_own_hold(void)
 {
 	ipc_epoch();
@@ -60,6 +65,16 @@ int ipc_own_hold(void)
 void ipc_own_let_go(void)
 {
 	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * For what can't fail: another atfork handler may close too, its thread has the mutex then. True when it was taken
+ * here, and is to be let go.
+ */
+static bool hold_anyway(void)
+{
+	ipc_epoch();
+	return !locked_by_fork && pthread_mutex_lock(&lock) == 0;
 }
 
 void ipc_own_init(struct ipc_own *own)
@@ -154,23 +169,29 @@ int ipc_own_transfer(struct ipc_own *to, struct ipc_own *from)
 	return 0;
 }
 
-void ipc_own_close_spare(struct ipc_own *own)
+void ipc_own_close_pipe(int fd[2])
 {
 	for (int i = 0; i < 2; i++)
-		if (own->spare[i] != -1)
-			close(own->spare[i]);
-	own->spare[0] = own->spare[1] = -1;
+		if (fd[i] != -1)
+			close(fd[i]);
+	fd[0] = fd[1] = -1;
+}
+
+static void undetach(struct ipc_own *own)
+{
+	if (own->epoch == ipc_epoch())
+		ipc_own_close_pipe(own->spare);
+	own->detacher = 0;
 }
 
 void ipc_own_remove(struct ipc_own *own)
 {
-	if (ipc_own_hold() == -1)
-		return;
-	if (own->epoch == ipc_epoch())
-		ipc_own_close_spare(own);
+	bool held = hold_anyway();
+
+	undetach(own);
 	ipc_own_unlink(own);
-	own->detacher = 0;
-	ipc_own_let_go();
+	if (held)
+		ipc_own_let_go();
 }
 
 static int turn_nonblock_on(struct ipc_fd *f)
@@ -231,34 +252,39 @@ void ipc_own_close_held(struct ipc_own *own)
 {
 	close_fd(own, &own->r);
 	close_fd(own, &own->w);
-	if (own->epoch == ipc_epoch())
-		ipc_own_close_spare(own);
+	undetach(own);
 	ipc_own_unlink(own);
-	own->detacher = 0;
+}
+
+static void close_one(struct ipc_own *own, struct ipc_fd *f)
+{
+	bool held;
+
+	if (f->fd == -1)
+		return;
+	held = hold_anyway();
+	close_fd(own, f);
+	if (held)
+		ipc_own_let_go();
 }
 
 void ipc_own_close_read(struct ipc_own *own)
 {
-	if (own->r.fd == -1 || ipc_own_hold() == -1)
-		return;
-	close_fd(own, &own->r);
-	ipc_own_let_go();
+	close_one(own, &own->r);
 }
 
 void ipc_own_close_write(struct ipc_own *own)
 {
-	if (own->w.fd == -1 || ipc_own_hold() == -1)
-		return;
-	close_fd(own, &own->w);
-	ipc_own_let_go();
+	close_one(own, &own->w);
 }
 
 void ipc_own_close(struct ipc_own *own)
 {
-	if (ipc_own_hold() == -1)
-		return;
+	bool held = hold_anyway();
+
 	ipc_own_close_held(own);
-	ipc_own_let_go();
+	if (held)
+		ipc_own_let_go();
 }
 
 int ipc_own_detach(struct ipc_own *own)
@@ -289,8 +315,7 @@ int ipc_own_reclaim(struct ipc_own *own)
 	if (own->moved || !own->detacher)
 		errno = own->moved ? EBADF : EINVAL;
 	else {
-		own->detacher = 0;
-		ipc_own_close_spare(own);
+		undetach(own);
 		rc = 0;
 	}
 	ipc_own_let_go();

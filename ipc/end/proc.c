@@ -190,6 +190,8 @@ static int open_notice(struct aioproc *p)
 	if (!ipc_proc_no_pidfd) {
 		if (open_pidfd(p) == 0)
 			return 0;
+		if (errno == ESRCH)
+			errno = ECHILD; /* it ended, and nobody has to wait for it: SIGCHLD is ignored */
 		if (errno != ENOSYS && errno != EPERM && errno != EINVAL)
 			return -1;
 	}
