@@ -50,29 +50,30 @@ static int listen_inet(struct ipc_listen *s, const struct addrinfo *ai, bool any
 	return -1;
 }
 
-/* Of these, the first of that family. */
-static int listen_family(struct ipc_listen *s, const struct addrinfo *ai, int family, bool any, int backlog)
+static const struct addrinfo *first_of(const struct addrinfo *ai, int family)
 {
 	while (ai && ai->ai_family != family)
 		ai = ai->ai_next;
-	if (ai)
-		return listen_inet(s, ai, any, backlog);
-	errno = EAFNOSUPPORT;
-	return -1;
+	return ai;
 }
 
 /* One socket: all of this machine's addresses are IPv6's, which takes IPv4 too; of a name's, clients try each. */
 static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, int backlog)
 {
 	bool any = strcmp(a->host, "*") == 0;
+	const struct addrinfo *four, *six;
 	struct addrinfo *found;
-	int r, error;
+	int r = -1, error;
 
 	if (look_up(a, base, &found) == -1)
 		return -1;
-	r = listen_family(s, found, any ? AF_INET6 : AF_INET, any, backlog);
-	if (r == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
-		r = listen_family(s, found, any ? AF_INET : AF_INET6, any, backlog);
+	four = first_of(found, AF_INET);
+	six = first_of(found, AF_INET6);
+	errno = EAFNOSUPPORT;
+	if (six && (any || !four))
+		r = listen_inet(s, six, any, backlog);
+	if (four && (!any || (r == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))))
+		r = listen_inet(s, four, any, backlog);
 	error = errno;
 	freeaddrinfo(found);
 	errno = error;
