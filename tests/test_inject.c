@@ -508,6 +508,7 @@ static enum outcome fork_with_a_base(void)
 	struct event_base *base = quiet_base();
 	struct aioend *mine = NULL, *theirs = NULL;
 	struct aioconn *a, *b, *c = NULL;
+	struct seen s = {.stay = true};
 	bool done = make_pair(PAIR, base, &a, &b) && aioduplex(&mine, &theirs) == 0;
 	pid_t pid = -1;
 
@@ -532,8 +533,6 @@ static enum outcome fork_with_a_base(void)
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 	if (done) {
-		struct seen s = {.msgs = 0, .stay = true};
-
 		see(b, &s);
 		done = send_filled(a, 10, 1) && aioconn_write_eof(a) == 0 && run_to_end(base, &s) &&
 		       s.msgs == 1;
