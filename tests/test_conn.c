@@ -10,7 +10,12 @@
 static const size_t sizes[] = {0,      1,      2,       4095,    4096,       32766,
 			       32767,  32768,  65534,   98301,   (64 << 10), (64 << 10) + 1,
 			       327670, 500000, 1 << 20, 3 << 20, 16 << 20};
-#define N_SIZES (sizeof sizes / sizeof *sizes)
+
+/* Under valgrind, 16 MiB a dozen times take minutes. */
+static unsigned n_sizes(void)
+{
+	return sizeof sizes / sizeof *sizes - (harness_slowness() > 10);
+}
 
 TEST(three_writes_then_reads_give_all_three)
 {
@@ -56,7 +61,7 @@ static void send_sizes(struct aioend *end, void *arg)
 	struct aioconn *c = open_end(end, NULL);
 
 	(void)arg;
-	for (unsigned i = 0; i < N_SIZES; i++)
+	for (unsigned i = 0; i < n_sizes(); i++)
 		send_fill(c, sizes[i], i);
 	must(aioconn_close(c, soon()));
 }
@@ -71,7 +76,7 @@ TEST_WITHIN(every_size_arrives_blocking, 20)
 		make_ends(t, &theirs, &mine);
 		pid = start_child(send_sizes, theirs, NULL);
 		c = open_end(mine, NULL);
-		for (unsigned i = 0; i < N_SIZES; i++)
+		for (unsigned i = 0; i < n_sizes(); i++)
 			expect_fill(c, sizes[i], i);
 		expect_end(c, 0);
 		aioconn_close(c, AIOIPC_NOW);
@@ -93,7 +98,7 @@ static void check_and_send_next(struct aioconn *c, struct aiomsg *m, void *arg)
 	(void)c;
 	ck_assert_uint_eq(len, sizes[s->n]);
 	ck_assert(is_filled(data, len, s->n));
-	if (++s->n == N_SIZES)
+	if (++s->n == n_sizes())
 		s->done = 1;
 	else
 		send_fill(s->to, sizes[s->n], s->n);
@@ -528,7 +533,7 @@ TEST(send_goes_on_after_signals)
 		pthread_sigmask(SIG_BLOCK, &alarm, NULL);
 		ck_assert_int_eq(pthread_create(&reader, NULL, read_after_ticks, b), 0);
 		pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
-		tick_every(2000, 0);
+		tick_every((long)(2000 * harness_slowness()), 0);
 		send_fill(a, 4 << 20, 5);
 		tick_no_more();
 		pthread_join(reader, NULL);

@@ -284,7 +284,7 @@ static void answer(struct aioconn *c, struct aiomsg *m, void *arg)
 
 	(void)arg;
 	must(aiomsg_unpack(m, "i", &i));
-	must(aioconn_send(c, "iB", i, (const void *)data, (size_t)(i % 2000)));
+	must(aioconn_send(c, "iB", i, (const void *)data, (size_t)(1000 + i * 10)));
 }
 
 static void server_end(struct aioconn *c, enum aioconn_cause cause, void *arg)
