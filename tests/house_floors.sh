@@ -2,21 +2,30 @@
 # Floors stand on those below; only the lowest knows operating systems; nobody ends the process or talks to its user.
 . "$srcdir/tests/tap.sh"
 
-floors="os wire end task conn flow net service"
 all=.libs/libaioipc_all.a
 
-# Includes of a floor above: "ipc/wire/x.h: conn".
+# Tasks stand where ends stand: what waits in there parks the task, and a parked task waits by what is in there.
+rank() {
+	case $1 in
+	os) echo 1 ;;
+	wire) echo 2 ;;
+	end | task) echo 3 ;;
+	conn) echo 4 ;;
+	flow) echo 5 ;;
+	net) echo 6 ;;
+	service) echo 7 ;;
+	*) echo "no floor is called $1" ;;
+	esac
+}
+
+# Includes of a floor above, as "file:line:#include ...".
 upward() {
-	above=$floors
-	for floor in $floors; do
-		above=${above#"$floor"}
-		above=${above# }
-		[ -d "$srcdir/ipc/$floor" ] || continue
-		for other in $above; do
-			[ "$floor $other" = "end task" ] && continue # they share a floor
-			grep -n "^ *# *include \"ipc/$other/" "$srcdir/ipc/$floor"/*.[ch]
+	for folder in "$srcdir"/ipc/*/; do
+		floor=$(basename "$folder")
+		for other in os wire end task conn flow net service; do
+			[ "$(rank "$floor")" -ge "$(rank $other)" ] || grep -n "^ *# *include \"ipc/$other/" "$folder"*.[ch]
 		done
-	done
+	done 2>&1
 }
 
 # Every private header is included by its path from the root.

@@ -24,7 +24,7 @@ static void expect_line(struct aioconn *c, const char *line)
 	const char *got;
 	ssize_t n = must(aioconn_read_line(c, &got, soon()));
 
-	if ((size_t)n != strlen(line) || memcmp(got, line, (size_t)n))
+	if ((size_t)n != strlen(line) || (n > 0 && memcmp(got, line, (size_t)n)))
 		ck_abort_msg("got \"%.*s\", \"%s\" was due", (int)n, got, line);
 }
 
