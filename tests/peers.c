@@ -18,7 +18,8 @@ int64_t soon(void)
 
 struct event_base *new_base(void)
 {
-	static struct event_base *reachable[64]; /* in a forked child that ends without freeing its copy */
+	static struct event_base
+		*volatile reachable[64]; /* in a forked child that ends without freeing its copy */
 	static unsigned n;
 
 	return reachable[n++ % 64] = must(event_base_new());

@@ -123,7 +123,9 @@ static void tick(int sig)
 static void storm(int flags)
 {
 	struct sigaction sa = {.sa_handler = tick, .sa_flags = flags};
-	struct itimerval it = {{0, 100}, {0, 100}};
+	long us =
+		(long)(100 * harness_slowness() * harness_slowness()); /* time enough between two to get on */
+	struct itimerval it = {{0, us}, {0, us}};
 
 	must(sigaction(SIGALRM, &sa, NULL));
 	must(setitimer(ITIMER_REAL, &it, NULL));
