@@ -1,6 +1,9 @@
 /* The library under measurement, as its users would use it: callback to callback, blocking, typed. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -358,6 +361,50 @@ static void children(struct bench *b)
 	bench_end(b);
 }
 
+/* Peers of a listener that have each said something, got it back, and are silent now. Their other ends are sockets by hand. */
+
+static void on_idle_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	struct bench *b = arg;
+
+	(void)l;
+	b->count++;
+	must(aioconn_set_callbacks(c, on_echo, NULL, NULL, NULL), "aioconn_set_callbacks");
+}
+
+static int say_hello(const char *name)
+{
+	static const char hello[8 + 8 + SMALL] = "AIPC\1\0\0\0\100\0\0\0\2\0\0"; /* preface, header, bytes */
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = must(socket(AF_UNIX, SOCK_STREAM, 0), "socket");
+
+	memcpy(un.sun_path + 1, name, strlen(name));
+	must(connect(fd, (struct sockaddr *)&un,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))),
+	     "connect");
+	must((int)write(fd, hello, sizeof hello), "write");
+	return fd;
+}
+
+static void idle(struct bench *b)
+{
+	struct event_base *base = must_have(event_base_new(), "event_base_new");
+	char address[64], back[256];
+	int64_t before;
+	int fd[IDLE];
+
+	bench_need_fds();
+	snprintf(address, sizeof address, "unix:@aioipc-bench-%ld", (long)getpid());
+	must_have(aiolistener_new(address, base, NULL, on_idle_peer, b), "aiolistener_new");
+	before = bench_heap();
+	for (int i = 0; i < IDLE; i++) {
+		fd[i] = say_hello(strchr(address, '@') + 1);
+		while (b->count <= (uint64_t)i || recv(fd[i], back, sizeof back, MSG_DONTWAIT) <= 0)
+			event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	}
+	bench_took(b, IDLE, bench_heap() - before);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
@@ -378,6 +425,7 @@ int main(int argc, char **argv)
 		{"trip-base-pair", trip_base_pair},
 		{"trip-base-pipes", trip_base_pipes},
 		{"children", children},
+		{"idle", idle},
 		{NULL, NULL},
 	};
 

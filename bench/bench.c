@@ -1,9 +1,11 @@
 /* Two processes, a clock, and the figure: see bench.h. Every measuring program is linked with it. */
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +95,29 @@ void bench_end(struct bench *b)
 {
 	b->figure->ns = bench_now() - b->start;
 	b->figure->count = b->count;
+}
+
+void bench_need_fds(void)
+{
+	struct rlimit r;
+
+	must(getrlimit(RLIMIT_NOFILE, &r), "getrlimit");
+	if (r.rlim_cur < 2 * IDLE + 64)
+		r.rlim_cur = 2 * IDLE + 64;
+	must(setrlimit(RLIMIT_NOFILE, &r), "setrlimit");
+}
+
+int64_t bench_heap(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return (int64_t)(m.uordblks + m.hblkhd);
+}
+
+void bench_took(struct bench *b, uint64_t n, int64_t bytes)
+{
+	b->figure->count = n;
+	b->figure->ns = bytes;
 }
 
 bool bench_got(struct bench *b, const void *data, uint64_t n)

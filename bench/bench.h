@@ -13,6 +13,7 @@
 #define SMALL 64
 #define BULK 65536
 #define CHILDREN 1000
+#define IDLE 1000
 
 /* One measurement. Each of the two processes has a copy of its own; only the figure is shared. */
 struct bench {
@@ -47,6 +48,11 @@ void bench_add(struct bench *b, uint64_t n);
 
 /* The clock stops, and the figure is what this process counted. */
 void bench_end(struct bench *b);
+
+/* Room for IDLE connections with both their ends; bytes in use by malloc; and what @n take, for a figure that is no time. */
+void bench_need_fds(void);
+int64_t bench_heap(void);
+void bench_took(struct bench *b, uint64_t n, int64_t bytes);
 
 /* What a reader does with a message: counts it. True when it is the last, which the first byte tells. */
 bool bench_got(struct bench *b, const void *data, uint64_t n);

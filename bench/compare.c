@@ -30,6 +30,8 @@ static double figure(enum unit unit, double count, double ns)
 		return count / ns * 1e3;
 	case GIGABYTES:
 		return count / ns;
+	case KIBIBYTES:
+		return ns / count / 1024;
 	default:
 		return ns / count / 1e3;
 	}

@@ -147,13 +147,33 @@ static void trips(struct bench *b)
 	close_end(&e);
 }
 
+/* What a connection costs that has said something, got it back, and is silent now. */
+static void idle(struct bench *b)
+{
+	static struct end e[IDLE];
+	struct event_base *base = must_have(event_base_new(), "event_base_new");
+	char message[sizeof(uint32_t) + SMALL] = {SMALL};
+	int64_t before = bench_heap();
+	int fd[2];
+
+	bench_need_fds();
+	for (int i = 0; i < IDLE; i++) {
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), "socketpair");
+		e[i] = (struct end){.bench = b, .on_message = echo, .base = base};
+		e[i].bev = must_have(bufferevent_socket_new(base, fd[0], 0), "bufferevent");
+		bufferevent_setcb(e[i].bev, on_read, NULL, on_event, &e[i]);
+		bufferevent_enable(e[i].bev, EV_READ | EV_WRITE);
+		must((int)write(fd[1], message, sizeof message), "write");
+		while (read(fd[1], message, sizeof message) <= 0)
+			event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	}
+	bench_took(b, IDLE, bench_heap() - before);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-		{"small", small},
-		{"bulk", bulk},
-		{"trip", trips},
-		{NULL, NULL},
+		{"small", small}, {"bulk", bulk}, {"idle", idle}, {"trip", trips}, {NULL, NULL},
 	};
 
 	return bench_main(argc, argv, cases);

@@ -3,7 +3,7 @@
 
 #include "bench/report.h"
 
-static const char *const units[] = {"M/s", "GB/s", "us"};
+static const char *const units[] = {"M/s", "GB/s", "us", "KiB"};
 static const char *const states[] = {"not run", "", "missing", "failed"};
 
 void report_head(void)

@@ -192,5 +192,11 @@ struct work bench_table[] = {
 		 {.who = "aiochan, next", .program = "flow", .measures = "chan-batch"},
 		 {.who = "aiochan, one by one", .program = "flow", .measures = "chan"},
 	 }},
+	{"memory per idle connection",
+	 KIBIBYTES,
+	 {
+		 {.who = "aioipc, of a listener", .program = "aioipc", .measures = "idle"},
+		 {.who = BUFFEREVENTS, .program = "libevent", .measures = "idle"},
+	 }},
 	{.name = NULL},
 };

@@ -11,6 +11,7 @@ enum unit {
 	MILLIONS,     /* messages a second; more is better */
 	GIGABYTES,    /* a second; more is better */
 	MICROSECONDS, /* each; less is better */
+	KIBIBYTES,    /* each; less is better */
 };
 
 struct contestant {
@@ -36,7 +37,7 @@ extern struct work bench_table[];
 
 static inline bool less_is_better(enum unit unit)
 {
-	return unit == MICROSECONDS;
+	return unit == MICROSECONDS || unit == KIBIBYTES;
 }
 
 static inline bool on_target(const struct work *w, const struct contestant *c)
