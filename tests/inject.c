@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -117,6 +118,7 @@ WRAP(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t
      (fd, level, name, value, len), -1, ENOBUFS, 0)
 WRAP(int, shutdown, (int fd, int how), (fd, how), -1, ENOTCONN, 0)
 WRAP(int, dup3, (int from, int to, int flags), (from, to, flags), -1, EBUSY, 0)
+WRAP(int, eventfd, (unsigned n, int flags), (n, flags), -1, EMFILE, 0)
 WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), -1, EMFILE, 0)
 WRAP(int, madvise, (void *at, size_t len, int advice), (at, len, advice), -1, EINVAL, 0)
 WRAP(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t offset),

@@ -607,3 +607,119 @@ TEST_WITHIN(adopting_and_releasing, 60)
 {
 	fail_each(adopt_and_release);
 }
+
+static void take_one(struct aioqueue *q, void *arg)
+{
+	struct aiomsg *m;
+
+	if (aioqueue_get(q, &m, AIOIPC_NOW) != 1)
+		return;
+	aiomsg_free(m);
+	++*(int *)arg;
+}
+
+static enum outcome watch_a_queue(void)
+{
+	struct event_base *base = quiet_base();
+	struct aioqueue *q = aioqueue_new(100, 0);
+	struct aiomsg *m = aiomsg_new("i", 1);
+	int put = 0, got = 0;
+	bool done = q && m && aioqueue_watch(q, base, take_one, NULL, &got) == 0;
+
+	for (int i = 0; i < 20 && done; i++) {
+		done = aioqueue_put(q, m, AIOIPC_NOW) == 0;
+		put += done;
+	}
+	for (int i = 0; i < 100 && got < put; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	ck_assert(!q || got == put);
+	aiomsg_free(m);
+	aioqueue_free(q);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	quiet_free(base);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(watching_a_queue, 60)
+{
+	fail_each(watch_a_queue);
+}
+
+/* A generator, whose client passes what it gets on to a task that reads a queue. */
+struct pipeline {
+	struct event_base *base;
+	struct aioqueue *q;
+	int sent, got;
+	bool done;
+};
+
+static int send_three(struct aiochan *ch, void *arg)
+{
+	struct pipeline *p = arg;
+
+	for (int i = 0; i < 3; i++)
+		if (aiochan_send(ch, &i, NULL, AIOIPC_FOREVER) != 1)
+			return errno;
+	p->sent = 3;
+	return 0;
+}
+
+static void read_queue(void *arg)
+{
+	struct pipeline *p = arg;
+	struct aiomsg *m;
+	int n;
+
+	while ((n = aioqueue_get(p->q, &m, AIOIPC_FOREVER)) == 1) {
+		aiomsg_free(m);
+		p->got++;
+	}
+	p->done = p->done && n == 0;
+	aioqueue_close(p->q);
+}
+
+static void pass_on(struct pipeline *p, struct aiochan *ch)
+{
+	struct aiomsg *m;
+
+	aiochan_each(ch, item)
+	{
+		m = aiomsg_new("i", *(int *)item);
+		if (!m || aioqueue_put(p->q, m, AIOIPC_FOREVER) == -1)
+			p->done = false;
+		aiomsg_free(m);
+	}
+}
+
+static void run_pipeline(void *arg)
+{
+	struct pipeline *p = arg;
+	struct aiotask *reader = aiotask_spawn(p->base, read_queue, p);
+	struct aiochan *ch = aiochan_produce(p->base, send_three, p);
+
+	p->done = reader && ch;
+	if (ch && reader)
+		pass_on(p, ch);
+	aiochan_free(ch);
+	aioqueue_close(p->q);
+	if (reader && aiotask_join(reader, AIOIPC_FOREVER) == -1)
+		p->done = false;
+}
+
+static enum outcome pass_items_from_task_to_task(void)
+{
+	struct pipeline p = {.base = quiet_base(), .q = aioqueue_new(1, 0)};
+	bool done = p.q && aiotask_run(p.base, run_pipeline, &p) == 0 && p.done;
+
+	event_base_loop(p.base, EVLOOP_NONBLOCK);
+	aioqueue_free(p.q);
+	quiet_free(p.base);
+	if (done)
+		return p.sent == 3 && p.got == 3 ? COMPLETE : SILENT;
+	return TOLD;
+}
+
+TEST_WITHIN(tasks_queues_and_channels, 60)
+{
+	fail_each(pass_items_from_task_to_task);
+}

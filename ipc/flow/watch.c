@@ -128,7 +128,8 @@ static void see_what_is_left(struct ipc_flow_watch *w)
 		w->items_wanted = true;
 	} else if (!w->rung) {
 		w->rung = true;
-		ipc_watch_after(w->watch, 0);
+		if (ipc_watch_after(w->watch, 0) == -1)
+			ipc_watch_soon(w->watch);
 	}
 }
 
