@@ -1,0 +1,211 @@
+/* When messages leave, and a loop that stays fair to its other events. Queues are in test_flow.c. */
+#include "tests/peers.h"
+
+#include <unistd.h>
+
+static void skip_preface(int fd)
+{
+	if (is_readable(fd))
+		get_preface(fd);
+}
+
+TEST(while_corked_nothing_leaves)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 6; k++) {
+		struct aioconn *c;
+		struct aiomsg *m;
+		int fd = raw_reader(PAIR, k & 1 ? base : NULL, &c);
+		bool greeted;
+
+		must(aioconn_cork(c, true));
+		run_now(base);
+		greeted = is_readable(fd);
+		skip_preface(fd);
+		for (int i = 0; i < 10; i++)
+			send_text(c, "tiny");
+		aioconn_resume(c); /* a turn for another reason */
+		run_now(base);
+		ck_assert(!is_readable(fd));
+		if (k < 2)
+			must(aioconn_cork(c, false));
+		else if (k < 4)
+			must(aioconn_flush(c, soon()));
+		else
+			must_fail(aioconn_recv(c, &m, AIOIPC_NOW), ETIMEDOUT);
+		if (!greeted)
+			get_preface(fd);
+		for (int i = 0; i < 10; i++)
+			expect_frame(fd, BYTES, "tiny");
+		aioconn_abort(c);
+		close(fd);
+	}
+	event_base_free(base);
+}
+
+TEST(close_uncorks)
+{
+	struct aioconn *c;
+	int fd = raw_reader(PAIR, NULL, &c);
+
+	must(aioconn_cork(c, true));
+	send_text(c, "tiny");
+	must(aioconn_close(c, soon()));
+	get_preface(fd);
+	expect_frame(fd, BYTES, "tiny");
+	expect_frame(fd, GOODBYE, "");
+	close(fd);
+}
+
+struct turn {
+	struct aioconn *c;
+	int fd;
+	unsigned done;
+};
+
+static void send_in_a_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct turn *t = arg;
+
+	(void)fd;
+	(void)what;
+	send_text(t->c, "at once");
+	ck_assert(is_readable(t->fd));
+	skip_preface(t->fd);
+	expect_frame(t->fd, BYTES, "at once");
+	send_text(t->c, "later");
+	send_text(t->c, "latest");
+	t->done++;
+}
+
+TEST(the_first_message_of_a_turn_leaves_at_once)
+{
+	struct event_base *base = new_base();
+	struct turn t = {.done = 0};
+
+	t.fd = raw_reader(PAIR, base, &t.c);
+	run_now(base);
+	must(event_base_once(base, -1, EV_TIMEOUT, send_in_a_turn, &t, NULL));
+	run_until(base, &t.done, 1);
+	run_now(base);
+	expect_frame(t.fd, BYTES, "later");
+	expect_frame(t.fd, BYTES, "latest");
+	aioconn_abort(t.c);
+	close(t.fd);
+	event_base_free(base);
+}
+
+static void flood(struct aioend *end, void *arg)
+{
+	struct aioconn *c = open_end(end, NULL);
+	char data[16] = {0};
+
+	(void)arg;
+	must(aioconn_cork(c, true));
+	while (aioconn_send_bytes(c, data, sizeof data) == 0)
+		continue;
+	aioconn_abort(c);
+}
+
+static void echo(struct aioend *end, void *arg)
+{
+	struct aioconn *c = open_end(end, NULL);
+	struct aiomsg *m;
+
+	(void)arg;
+	while (aioconn_recv(c, &m, soon()) == 1) {
+		must(aioconn_send_msg(c, m));
+		aiomsg_free(m);
+	}
+	aioconn_abort(c);
+}
+
+struct fairness {
+	unsigned flooded, trips, ticks, done;
+};
+
+static void count_flood(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct fairness *f = arg;
+
+	(void)c;
+	(void)m;
+	f->flooded++;
+}
+
+static void next_trip(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct fairness *f = arg;
+
+	if (++f->trips < 100)
+		must(aioconn_send_msg(c, m));
+	else
+		f->done++;
+}
+
+static void next_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct fairness *f = arg;
+
+	(void)fd;
+	(void)what;
+	if (++f->ticks == 100)
+		f->done++;
+}
+
+TEST_WITHIN(a_flood_starves_neither_timers_nor_other_connections, 20)
+{
+	struct event_base *base = new_base();
+	const struct timeval ms = {0, 1000};
+	struct aioend *mine, *theirs;
+	struct fairness f = {.done = 0};
+	struct aioconn *in, *c;
+	struct event *timer = must(event_new(base, -1, EV_PERSIST, next_tick, &f));
+	pid_t pids[2];
+
+	make_ends(PIPE, &theirs, &mine);
+	pids[0] = start_child(flood, theirs, NULL);
+	in = open_end(mine, base);
+	make_ends(DUPLEX, &mine, &theirs);
+	pids[1] = start_child(echo, theirs, NULL);
+	c = open_end(mine, base);
+	must(aioconn_set_callbacks(in, count_flood, NULL, NULL, &f));
+	must(aioconn_set_callbacks(c, next_trip, NULL, NULL, &f));
+	run_until(base, &f.flooded, 1000);
+	must(event_add(timer, &ms));
+	send_text(c, "ball");
+	run_until(base, &f.done, 2);
+	ck_assert_uint_gt(f.flooded, 1000);
+	event_free(timer);
+	aioconn_abort(in);
+	aioconn_abort(c);
+	expect_exit(pids[0], 0);
+	expect_exit(pids[1], 0);
+	event_base_free(base);
+}
+
+/* Messages that waited are due all at once: the loop gets its turn before all of them are delivered. */
+TEST(a_turn_handles_a_bounded_number_of_messages)
+{
+	struct event_base *base = new_base();
+	struct fairness f = {.done = 0};
+	struct aioconn *a, *b;
+
+	open_pair(PAIR, base, &a, &b);
+	for (int i = 0; i < 5000; i++) {
+		must(aioconn_send_bytes(a, "x", 1));
+		if (i % 100 == 0)
+			run_now(base);
+	}
+	run_now(base);
+	must(aioconn_set_callbacks(b, count_flood, NULL, NULL, &f));
+	while (f.flooded == 0)
+		must(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK));
+	ck_assert_uint_lt(f.flooded, 5000);
+	run_until(base, &f.flooded, 5000);
+	ck_assert_uint_eq(f.flooded, 5000);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}
