@@ -5,7 +5,8 @@
  * Every call: ECHILD (it belongs to another process), EBUSY (without a base: another thread is in a
  * call; with one: another caller waits for the same). Waiting calls: EINVAL (not a deadline),
  * ETIMEDOUT (nothing lost), EDEADLK (FOREVER in a callback of the same base, or on the connection that
- * called back), EPIPE (it was closed while the call waited).
+ * called back), EPIPE (it was closed while the call waited), ECANCELED (the task that waited was
+ * cancelled; nothing lost).
  */
 #ifndef AIOIPC_CONN_H
 #define AIOIPC_CONN_H
