@@ -1,6 +1,8 @@
 /* Watches of queues: what a loop is told, when, and how often. */
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -345,5 +347,33 @@ TEST(freed_in_another_thread_the_loop_takes_the_watch_down)
 	ck_assert_int_eq(event_base_dispatch(s.base), 1);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	ck_assert_int_eq(s.called, 0);
+	event_base_free(s.base);
+}
+
+TEST(a_forked_child_that_frees_all_leaves_the_parent_s_watch_alone)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 1};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	pid_t pid;
+	int status;
+
+	must(aioqueue_watch(q, s.base, take, NULL, &s));
+	turn(s.base);
+	put_some(q, 1);
+	pid = must(fork());
+	if (pid == 0) {
+		must_fail(aioqueue_watch(q, s.base, take, NULL, &s), ECHILD);
+		aioqueue_free(q);
+		must(aioipc_base_reinit(s.base));
+		turn(s.base);
+		event_base_free(s.base);
+		_exit(s.called);
+	}
+	ck_assert_int_eq(must(waitpid(pid, &status, 0)), pid);
+	ck_assert_int_eq(status, 0);
+	turn(s.base);
+	ck_assert_int_eq(s.got, 1);
+	must(aioqueue_watch(q, s.base, NULL, NULL, NULL));
+	aioqueue_free(q);
 	event_base_free(s.base);
 }
