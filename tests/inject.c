@@ -110,6 +110,14 @@ WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flag
 WRAP(int, pipe2, (int fd[2], int flags), (fd, flags), -1, EMFILE, 0)
 WRAP(int, socketpair, (int domain, int type, int protocol, int fd[2]), (domain, type, protocol, fd), -1,
      EMFILE, 0)
+WRAP(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1, EMFILE, 0)
+WRAP(int, bind, (int fd, const struct sockaddr *sa, socklen_t len), (fd, sa, len), -1, EACCES, 0)
+WRAP(int, listen, (int fd, int backlog), (fd, backlog), -1, EADDRINUSE, 0)
+WRAP(int, accept4, (int fd, struct sockaddr *sa, socklen_t *len, int flags), (fd, sa, len, flags), -1, EMFILE,
+     ECONNABORTED)
+WRAP(int, connect, (int fd, const struct sockaddr *sa, socklen_t len), (fd, sa, len), -1, ECONNREFUSED, 0)
+WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), -1, EPERM, 0)
+WRAP(int, flock, (int fd, int how), (fd, how), -1, ENOLCK, EWOULDBLOCK)
 WRAP(int, ppoll, (struct pollfd * p, nfds_t n, const struct timespec *t, const sigset_t *set), (p, n, t, set),
      -1, ENOMEM, EINTR)
 WRAP(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *len),

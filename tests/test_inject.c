@@ -723,3 +723,59 @@ TEST_WITHIN(tasks_queues_and_channels, 60)
 {
 	fail_each(pass_items_from_task_to_task);
 }
+
+/* Of a listener: its peer says something and goodbye. */
+static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	(void)l;
+	see(c, arg);
+}
+
+static enum outcome serve_a_peer(const char *address)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.msgs = 0}, client = {.msgs = 0};
+	struct aiolistener *l = aiolistener_new(address, base, NULL, on_peer, &s);
+	struct aioconn *c = l ? aioconn_connect(aiolistener_address(l), base, soon()) : NULL;
+	enum outcome outcome = TOLD;
+
+	if (c) {
+		see(c, &client);
+		if (!send_filled(c, 10, 1) || aioconn_write_eof(c) == -1)
+			aioconn_abort(c);
+		while (!client.closes && event_base_loop(base, EVLOOP_ONCE) == 0)
+			continue;
+		outcome = s.msgs == 1 && s.cause == AIOCONN_CLEAN && client.cause == AIOCONN_CLEAN ? COMPLETE
+												   : TOLD;
+		if (!client.closes)
+			outcome = SILENT;
+	}
+	aiolistener_free(l);
+	while (event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	quiet_free(base);
+	return outcome;
+}
+
+static enum outcome serve_over_tcp(void)
+{
+	return serve_a_peer("tcp://127.0.0.1:0");
+}
+
+TEST_WITHIN(a_peer_over_tcp, 60)
+{
+	fail_each(serve_over_tcp);
+}
+
+static enum outcome serve_at_a_path(void)
+{
+	char address[64];
+
+	snprintf(address, sizeof address, "unix:///tmp/aioipc-test-%ld", (long)getpid());
+	return serve_a_peer(address);
+}
+
+TEST_WITHIN(a_peer_at_a_path, 60)
+{
+	fail_each(serve_at_a_path);
+}

@@ -273,7 +273,7 @@ int __wrap_unlink(const char *at)
 {
 	const struct timespec nap = {0, 2000000};
 
-	if (!strstr(at, ".lock"))
+	if (!strstr(at, "-lock"))
 		nanosleep(&nap, NULL);
 	return __real_unlink(at);
 }

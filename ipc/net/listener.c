@@ -155,8 +155,7 @@ static bool may_be_silent(struct aiolistener *l)
 		return true;
 	}
 	if (left > 0) {
-		l->crowded = true;
-		ipc_watch_after(l->watch, left);
+		l->crowded = ipc_watch_after(l->watch, left) == 0;
 		return false;
 	}
 	if (!is_readable(l->socket.own.r.fd))
@@ -202,14 +201,13 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 	return p->conn;
 }
 
-/* What can't be taken for want of descriptors or memory waits, and so does the loop: some time, or until a connection closes. */
+/* Who can't be taken for want of descriptors or memory waits, and so does the loop: some time, or until a connection closes. */
 static void back_off(struct aiolistener *l, int error)
 {
 	if (!l->said)
 		ipc_log("%s: can't take who connects: %s", l->socket.address, strerror(error));
 	l->said = true;
-	l->backing_off = true;
-	ipc_watch_after(l->watch, BACK_OFF_NS);
+	l->backing_off = ipc_watch_after(l->watch, BACK_OFF_NS) == 0;
 }
 
 /* With the reserve for a descriptor, the first in line is told that it waits for nothing. */

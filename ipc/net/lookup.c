@@ -15,8 +15,7 @@
 
 /* Of the caller, and while it runs of the thread; who comes last frees it. */
 struct ipc_lookup {
-	struct ipc_own
-		bell; /* the caller's alone: the thread rings it while the lock says that it is there */
+	struct ipc_own bell; /* the caller's; the thread rings it unless given up, which the lock guards */
 	pthread_mutex_t lock;
 	bool over, given_up;
 	int status, error; /* of getaddrinfo */

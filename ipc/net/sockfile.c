@@ -14,13 +14,14 @@
 #include "ipc/os/os.h"
 #include "ipc/os/socket.h"
 
-#define LOCK_TRIES 200 /* a holder is through in less than a millisecond */
+#define LOCK_SUFFIX ".aioipc-lock" /* others may have their own idea of a ".lock" */
+#define LOCK_TRIES 200             /* a holder is through in less than a millisecond */
 
-#define LOCK_PATH_SIZE (sizeof(struct sockaddr_un) + sizeof ".lock")
+#define LOCK_PATH_SIZE (sizeof(struct sockaddr_un) + sizeof LOCK_SUFFIX)
 
 static void lock_path(char *to, const char *path)
 {
-	snprintf(to, LOCK_PATH_SIZE, "%s.lock", path);
+	snprintf(to, LOCK_PATH_SIZE, "%s" LOCK_SUFFIX, path);
 }
 
 /* The holder before may have removed what was opened here. */

@@ -1,6 +1,6 @@
 /*
  * Sockets in the file system: made with a mode, in the place of a dead one if need be, and removed. A dead one is known by
- * ECONNREFUSED. Whoever binds or removes through here holds a lock on "PATH.lock" meanwhile, a file that is gone
+ * ECONNREFUSED. Whoever binds or removes through here holds a lock on "PATH.aioipc-lock" meanwhile, a file that is gone
  * afterwards: so that of two who find the same dead socket only one replaces it, and a socket that is bound but does
  * not listen yet is not taken for dead.
  */
