@@ -123,18 +123,27 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 	return 0;
 }
 
+/* 0, or -1 when there is nothing to end: a wrong deadline, or the parent's connection, which is only freed. */
+static int may_end(struct aioconn *c, int64_t deadline)
+{
+	if (ipc_deadline_check(deadline) < 0)
+		return -1;
+	if (ipc_own_check(&c->own) == 0)
+		return 0;
+	aioconn_abort(c);
+	return -1;
+}
+
 int aioconn_close(struct aioconn *c, int64_t deadline)
 {
 	int r, error;
 
 	if (!c)
 		return 0;
-	if (ipc_deadline_check(deadline) < 0)
+	if (may_end(c, deadline) < 0)
 		return -1;
-	if (ipc_own_check(&c->own) < 0) {
-		aioconn_abort(c);
-		return -1;
-	}
+	if (c->gone)
+		return 0;
 	if (ipc_conn_enter(c) < 0)
 		return -1;
 	r = close_waiting(c, deadline);
@@ -163,12 +172,8 @@ int aioconn_finish(struct aioconn *c, int64_t deadline)
 {
 	if (!c)
 		return 0;
-	if (ipc_deadline_check(deadline) < 0)
+	if (may_end(c, deadline) < 0)
 		return -1;
-	if (ipc_own_check(&c->own) < 0) {
-		aioconn_abort(c);
-		return -1;
-	}
 	if (!c->base) {
 		errno = EINVAL;
 		return -1;
