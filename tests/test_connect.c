@@ -474,3 +474,40 @@ TEST(a_socket_does_not_talk_to_itself)
 	must_fail(ipc_os_connected(fd), ECONNREFUSED);
 	close(fd);
 }
+
+struct two {
+	struct event_base *base;
+	const char *hole;
+	struct aiotask *connecting;
+	bool canceled;
+};
+
+static void connect_in_task(void *arg)
+{
+	struct two *two = arg;
+
+	must_fail(aioconn_connect(two->hole, two->base, AIOIPC_FOREVER), ECANCELED);
+	two->canceled = true;
+}
+
+static void cancel_the_other(void *arg)
+{
+	struct two *two = arg;
+
+	must(aiotask_sleep(aioipc_after(10)));
+	ck_assert(!two->canceled);
+	must(aiotask_cancel(two->connecting));
+}
+
+TEST(a_task_that_connects_lets_others_run)
+{
+	struct two two = {.base = new_base(), .hole = "tcp://slow.example:1"};
+
+	names.on = names.hang = true;
+	two.connecting = must(aiotask_spawn(two.base, connect_in_task, &two));
+	must(aiotask_run(two.base, cancel_the_other, &two));
+	must(aiotask_join(two.connecting, soon()));
+	ck_assert(two.canceled);
+	let_go();
+	event_base_free(two.base);
+}
