@@ -1,6 +1,7 @@
 /* Listeners and their peers: what many clients, few descriptors, forks, and sockets left by the dead make of them. */
 #include "tests/peers.h"
 
+#include <netdb.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,15 +121,38 @@ static bool is_there(const char *at)
 	return lstat(at, &st) == 0;
 }
 
+/* A container may have no IPv6, and no /etc/hosts that tells what localhost is. */
+static bool is_known_here(const char *host)
+{
+	struct addrinfo *found;
+	bool known;
+	int fd;
+
+	if (getaddrinfo(host, "0", &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &found) != 0)
+		return false;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	known = fd != -1 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+	if (fd != -1)
+		close(fd);
+	freeaddrinfo(found);
+	return known;
+}
+
 TEST(serves_at_every_kind_of_address)
 {
 	char name[64];
-	const char *const addresses[] = {"tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://localhost:0",
-					 "tcp://*:0",         path_address(),  name};
+	const char *const addresses[] = {"tcp://127.0.0.1:0",
+					 "tcp://*:0",
+					 path_address(),
+					 name,
+					 is_known_here("::1") ? "tcp://[::1]:0" : NULL,
+					 is_known_here("localhost") ? "tcp://localhost:0" : NULL};
 	struct server s;
 
 	snprintf(name, sizeof name, "unix:@aioipc-test-%ld", (long)getpid());
 	for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+		if (!addresses[i])
+			continue;
 		serve(&s, addresses[i]);
 		if (strncmp(addresses[i], "unix", 4) == 0) {
 			ck_assert_str_eq(aiolistener_address(s.l), addresses[i]);
