@@ -87,7 +87,7 @@ __attribute__((noreturn)) static void fail_nth(scenario *run, unsigned n, enum i
 	long blocks;
 
 	signal(SIGALRM, SIG_DFL);
-	alarm((unsigned)(2 * harness_slowness()));
+	alarm((unsigned)(5 * harness_slowness())); /* sooner than soon() */
 	inject_setup();
 	inject_report_to(&shared->failed);
 	inject_arm(n, kind);
@@ -102,9 +102,9 @@ __attribute__((noreturn)) static void fail_nth(scenario *run, unsigned n, enum i
 	if (run() != COMPLETE)
 		give_up("nothing works any more");
 	count(&blocks, &fds);
+	/* A thread of the library may be on its way out. */
 	for (int ms = 0; ms < 500 && (blocks > shared->blocks || fds != shared->fds); ms++) {
-		nanosleep(&(struct timespec){0, 1000000},
-			  NULL); /* a thread of the library may be on its way out */
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
 		count(&blocks, &fds);
 	}
 	if (blocks > shared->blocks)

@@ -2,8 +2,8 @@
 #include "ipc/conn/conn.h"
 #include "ipc/wire/pool.h"
 
-#define OVERHEAD                                                                                             \
-	((size_t)192)     /* charged for each message besides its payload: the least that it really takes */
+/* Charged for each message besides its payload: the least that it really takes. */
+#define OVERHEAD ((size_t)192)
 #define ROOM ((size_t)16) /* a power of two, so that places wrap by a mask */
 
 int ipc_inbox_grow(struct ipc_inbox *box)
