@@ -48,10 +48,10 @@ enum ipc_fdkind ipc_os_fdkind(int fd)
 	return IPC_FD_UNIX;
 }
 
-/* Errors that mean what another one says. */
+/* Errors that mean what another one says. ETOOMANYREFS: more descriptors on their way than this user may have. */
 static ssize_t settle(ssize_t n)
 {
-	if (n == -1 && (errno == ENOBUFS || errno == EWOULDBLOCK))
+	if (n == -1 && (errno == ENOBUFS || errno == ETOOMANYREFS || errno == EWOULDBLOCK))
 		errno = EAGAIN;
 	if (n == -1 && errno == EPROTOTYPE)
 		errno = ECONNRESET;
