@@ -526,10 +526,12 @@ TEST(without_free_numbers_only_this_connection_ends)
 static void send_more_than_may_travel(void)
 {
 	struct event_base *base = new_base();
-	struct rlimit few = {.rlim_cur = 64, .rlim_max = 64};
+	struct rlimit few;
 	struct aioconn *c;
 	int fd = raw_reader(PAIR, base, &c);
 
+	must(getrlimit(RLIMIT_NOFILE, &few));
+	few.rlim_cur = 64;
 	must(setrlimit(RLIMIT_NOFILE, &few));
 	if (getuid() == 0)
 		must(setresuid(65534, 65534, 65534));
