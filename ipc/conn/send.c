@@ -120,11 +120,13 @@ static void write_out(struct aioconn *c)
 	int64_t deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
 
 	ipc_conn_flush(c);
-	while (c->out.count && !c->calling && c->send_wait != 0)
-		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
-			break;
-	if (c->out.count && errno == ECANCELED && aiotask_self())
-		aiotask_cancel(aiotask_self()); /* too late for this message: the next wait tells */
+	while (c->out.count && !c->calling && c->send_wait != 0) {
+		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) == 0 || errno == EINTR)
+			continue;
+		if (errno == ECANCELED)
+			aiotask_cancel(aiotask_self()); /* too late for this message: the next wait tells */
+		return;
+	}
 }
 
 /* A message is in the queue: does it leave at once? */
