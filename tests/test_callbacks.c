@@ -114,7 +114,7 @@ TEST(freed_in_on_close_of_every_cause)
 			for (int t = PIPE; t <= PAIR; t += 2) {
 				struct act s = {.how = (enum deed)how};
 				struct aioconn *c;
-				int fd = raw_peer(t, base, &c);
+				int fd = raw_peer((enum transport)t, base, &c);
 
 				must(aioconn_set_callbacks(c, act_on_msg, NULL, act_on_close, &s));
 				put(fd, PREFACE, PREFACE_LEN);

@@ -205,15 +205,17 @@ TEST(a_delimiter_may_be_long_and_cut_anywhere)
 
 TEST(a_delimiter_cut_at_every_byte)
 {
+	static const char text[] = "ab\rc\r\n";
+
 	for (size_t cut = 1; cut < 6; cut++) {
 		struct aioconn *c;
 		int fd = raw_stream(AIOCONN_LINES, "\r\n", NULL, &c);
 		const char *line;
 
-		put(fd, "ab\rc\r\n", cut);
+		put(fd, text, cut);
 		must_fail(aioconn_read_line(c, &line, AIOIPC_NOW), ETIMEDOUT);
-		put(fd, "ab\rc\r\n" + cut, 6 - cut);
-		expect_line(c, "ab\rc\r\n");
+		put(fd, text + cut, 6 - cut);
+		expect_line(c, text);
 		aioconn_abort(c);
 		close(fd);
 	}
