@@ -11,16 +11,6 @@
 
 #include "tests/harness.h"
 
-/*
- * A child that a task forked takes the fork handlers' lock anew, on a thread's stack: the thread sanitizer, to
- * which the task was another thread, calls that a double lock.
- */
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-	return "report_mutex_bugs=0";
-}
-
 static struct event_base *base;
 static struct aioconn *near, *far;
 static char trace[256];
