@@ -263,8 +263,7 @@ static int wait_ready(struct aioconn *c, int64_t deadline)
 		return 0;
 	if (may_block_in_read(c, deadline))
 		return fill(c, true) < 0 ? -1 : 0;
-	if (c->in.start == c->in.end)
-		ipc_in_rest(&c->in);
+	ipc_in_rest(&c->in);
 	n = poll_set(c, p);
 	if (ipc_wait(p, n, deadline) < 0)
 		return -1;
@@ -290,8 +289,7 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 		return -1;
 	}
 	ipc_conn_interest(c);
-	if (c->in.start == c->in.end)
-		ipc_in_rest(&c->in);
+	ipc_in_rest(&c->in);
 	c->waits |= what;
 	r = ipc_task_wait(&c->waiters, deadline);
 	c->waits &= ~(unsigned)what;

@@ -143,15 +143,6 @@ bool ipc_own_taken(int fd)
 	return false;
 }
 
-int ipc_own_add(struct ipc_own *own)
-{
-	if (ipc_own_hold() == -1)
-		return -1;
-	ipc_own_link(own);
-	ipc_own_let_go();
-	return 0;
-}
-
 int ipc_own_transfer(struct ipc_own *to, struct ipc_own *from)
 {
 	if (ipc_own_check(from) == -1 || ipc_own_hold() == -1)

@@ -76,9 +76,6 @@ void ipc_own_unlink(struct ipc_own *own);
 bool ipc_own_taken(int fd);
 void ipc_own_close_held(struct ipc_own *own);
 
-/* Registers what ipc_own_set() filled in: for descriptors that a fork in between may copy without harm. */
-int ipc_own_add(struct ipc_own *own);
-
 /*
  * Moves a registration from one struct to another, under one hold: an end becomes a connection. -1: ECHILD,
  * EBADF (it moved to a child), EBUSY (it is detached); nothing has changed then.

@@ -1,6 +1,6 @@
 /*
  * Who watches a queue: an event base, one watch for each. It is rung when there is something to get or room to put, once for
- * all that came until it looks. All here under the queue's lock but ipc_flow_watches_free().
+ * all that came until it looks.
  */
 #ifndef IPC_FLOW_WATCH_H
 #define IPC_FLOW_WATCH_H

@@ -316,18 +316,6 @@ int ipc_task_wait(struct ipc_waiter *list, int64_t deadline)
 	return r;
 }
 
-void ipc_task_wake_first(struct ipc_waiter *list)
-{
-	struct ipc_waiter *w = list->next;
-
-	while (w != list && w->task->state != IPC_TASK_PARKED)
-		w = w->next;
-	if (w == list)
-		return;
-	unlink_waiter(w);
-	ipc_task_wake(w->task);
-}
-
 void ipc_task_wake_all(struct ipc_waiter *list)
 {
 	while (list->next != list) {

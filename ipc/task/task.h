@@ -48,8 +48,7 @@ static inline void ipc_waiters_init(struct ipc_waiter *list)
 /* As ipc_task_park(), as the last of @list. The list must live until it returns. */
 int ipc_task_wait(struct ipc_waiter *list, int64_t deadline);
 
-/* The first of them, or all; they leave the list by themselves when they run, a woken one is not woken again. */
-void ipc_task_wake_first(struct ipc_waiter *list);
+/* All of them; they leave the list by themselves when they run, a woken one is not woken again. */
 void ipc_task_wake_all(struct ipc_waiter *list);
 
 /* Told when a task has ended, on its stack: may wake others, may not wait. Unlinked before the call. */
