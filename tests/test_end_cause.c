@@ -253,6 +253,26 @@ TEST(a_simplex_writer_notices_that_its_reader_left)
 	event_base_free(base);
 }
 
+TEST(a_simplex_writer_whose_write_fails_is_told_whatever_its_size)
+{
+	static const char data[100000];
+
+	for (size_t len = 10; len <= sizeof data; len *= 100) {
+		struct event_base *base = new_base();
+		struct seen s = {.msgs = 0};
+		struct aioconn *a, *b;
+
+		open_pair(PIPE, base, &a, &b);
+		see(a, &s);
+		run_now(base);
+		aioconn_abort(b);
+		must_fail(aioconn_send_bytes(a, data, len), EPIPE);
+		run_until(base, &s.closes, 1);
+		ck_assert_int_eq(s.cause, AIOCONN_LOST);
+		event_base_free(base);
+	}
+}
+
 #define QUESTIONS 300
 
 static void answer_blocking(struct aioend *end, void *arg)

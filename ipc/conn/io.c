@@ -126,6 +126,7 @@ void ipc_conn_lose_peer(struct aioconn *c)
 	ipc_conn_drop_output(c);
 	if (!c->reads)
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed its reading end");
+	ipc_conn_soon(c);
 }
 
 void ipc_conn_check_reader(struct aioconn *c)
