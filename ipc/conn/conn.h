@@ -11,6 +11,16 @@
  *
  * Rules: callbacks are called from turn.c only (but LOCAL from close.c), and never nested. Whoever may call one
  * holds the connection meanwhile, so that its memory stays when the callback frees it; c->gone says so afterwards.
+ *
+ * For who drives one from a floor above, and may set hook and by_hand when it is new:
+ *
+ *   by_hand                the peer's goodbye is not answered: on_close tells CLEAN as soon as all before it is
+ *                          delivered, and sending goes on, until a send fails with EPIPE, hook->lost is
+ *                          called, or its owner finishes, closes or aborts it.
+ *   bytes_out              how many bytes the kernel took, preface, headers and delimiters among them.
+ *   bytes_out + out.bytes  how many sends accepted in all: after one returned 0, where its message ends in the stream.
+ *                          A message has left whole when bytes_out got there. When the peer is lost, the queue
+ *                          is dropped and bytes_out stays what it was; a send that failed accepted nothing.
  */
 #ifndef IPC_CONN_CONN_H
 #define IPC_CONN_CONN_H
@@ -50,10 +60,15 @@ struct ipc_loose_fds {
 /* What a call waits for. Of tasks, one may wait for each. */
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
-/* Whoever made the connection, and wants to know: told of the first bytes that come in, and when it is closed. */
+/*
+ * Whoever made the connection, and wants to know: told of the first bytes that come in, and when it is closed (its
+ * members may still be read then). Who has it by hand is also told, in a turn, once, where the system tells it:
+ * after its clean end the peer left altogether, nothing can be sent any more. @spoke and @lost may be NULL.
+ */
 struct ipc_conn_hook {
 	void (*spoke)(struct ipc_conn_hook *h);
 	void (*gone)(struct ipc_conn_hook *h);
+	void (*lost)(struct ipc_conn_hook *h);
 };
 
 struct aioconn {
@@ -101,9 +116,11 @@ struct aioconn {
 	bool closing;       /* in close or finish: what comes in is of no interest */
 	bool finishing;
 	bool paused;
-	bool kept;    /* on_msg gave a message back: it is the inbox' first */
-	bool calling; /* a callback is running */
-	bool keep;    /* aioconn_keep was called in it */
+	bool by_hand;   /* its owner answers the peer's goodbye: see above */
+	bool told_lost; /* hook->lost was called */
+	bool kept;      /* on_msg gave a message back: it is the inbox' first */
+	bool calling;   /* a callback is running */
+	bool keep;      /* aioconn_keep was called in it */
 	bool corked;
 	bool burst;          /* two or more messages left in the last turn that sent */
 	bool blocked;        /* the kernel took less than was offered: wait until it is writable */
@@ -135,7 +152,7 @@ int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the en
 int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1/EPIPE: the peer is gone */
 void ipc_conn_drop_output(struct aioconn *c);  /* nothing can be written any more */
 void ipc_conn_lose_peer(struct aioconn *c);    /* the same, because writing failed */
-void ipc_conn_check_reader(struct aioconn *c); /* of a pipe that is only written to: is it still there? */
+void ipc_conn_check_reader(struct aioconn *c); /* of what is only written to: is it still there? */
 void ipc_conn_interest(struct aioconn *c);     /* what the loop should wait for */
 void ipc_conn_soon(struct aioconn *c);         /* a turn, behind what is due now */
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);

@@ -60,7 +60,7 @@ static void arrived(struct aioconn *c, size_t n)
 {
 	size_t held;
 
-	if (c->hook && c->bytes_in == 0)
+	if (c->hook && c->hook->spoke && c->bytes_in == 0)
 		c->hook->spoke(c->hook);
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
@@ -129,13 +129,17 @@ void ipc_conn_lose_peer(struct aioconn *c)
 	ipc_conn_soon(c);
 }
 
+/* Reading, which would tell that the peer left, is over or never was; writing is not. */
+static bool only_writes(const struct aioconn *c)
+{
+	return (!c->reads || (c->by_hand && c->ended)) && !c->peer_gone && c->own.w.fd >= 0;
+}
+
 void ipc_conn_check_reader(struct aioconn *c)
 {
 	struct pollfd p = {.fd = c->own.w.fd};
 
-	if (c->reads || c->peer_gone || c->own.w.fd < 0)
-		return;
-	if (ipc_os_poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+	if (only_writes(c) && ipc_os_poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP)))
 		ipc_conn_lose_peer(c);
 }
 
@@ -173,8 +177,8 @@ int ipc_conn_flush(struct aioconn *c)
 		}
 		if (n > 0) {
 			c->bytes_out += (size_t)n;
-			ipc_conn_wake(c, IPC_FOR_ROOM | IPC_FOR_FLUSH | IPC_FOR_CLOSE);
 			ipc_out_wrote(&c->out, (size_t)n);
+			ipc_conn_wake(c, IPC_FOR_ROOM | IPC_FOR_FLUSH | IPC_FOR_CLOSE);
 		}
 		c->blocked = n < (ssize_t)offered;
 	}
@@ -186,21 +190,34 @@ int ipc_conn_flush(struct aioconn *c)
 	return 0;
 }
 
+/*
+ * What shows that the peer left, where nothing is read. A pipe without a reader is an error to whoever watches; a socket
+ * stays readable at its end, and only edges tell of the rest.
+ */
+static short departure(const struct aioconn *c)
+{
+	if (!only_writes(c))
+		return 0;
+	if (c->own.w.kind == IPC_FD_PIPE)
+		return EV_READ;
+	return c->reads && event_base_get_features(c->base) & EV_FEATURE_ET ? EV_READ | EV_ET : 0;
+}
+
 void ipc_conn_interest(struct aioconn *c)
 {
-	short in = wants_input(c) ? EV_READ : 0, out = c->blocked ? EV_WRITE : 0;
+	short in = wants_input(c) ? EV_READ : 0, out;
 
 	if (!c->base || c->gone)
 		return;
+	out = c->blocked ? EV_WRITE : departure(c);
 	if (c->read_watch && c->own.r.fd == c->own.w.fd) {
 		ipc_watch_want(c->read_watch, in | out);
 		return;
 	}
 	if (c->read_watch)
 		ipc_watch_want(c->read_watch, in);
-	if (c->write_watch) /* a pipe without a reader shows as an error to whoever watches */
-		ipc_watch_want(c->write_watch,
-			       c->reads || c->own.w.kind != IPC_FD_PIPE ? out : out | EV_READ);
+	if (c->write_watch)
+		ipc_watch_want(c->write_watch, out);
 }
 
 void ipc_conn_soon(struct aioconn *c)

@@ -184,7 +184,7 @@ static void look_for_end(struct aioconn *c)
 /* With on_msg, the answers go out and our goodbye follows, before the end is told. True when that is done. */
 static bool answered(struct aioconn *c)
 {
-	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->peer_gone)
+	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->peer_gone || c->by_hand)
 		return true;
 	if (ipc_conn_say_goodbye(c) < 0) {
 		later(c, RETRY_NS);
@@ -217,6 +217,20 @@ static void tell_end(struct aioconn *c)
 	c->calling = false;
 }
 
+/* The end that was told is not the whole of it: the peer does not read either. */
+static void tell_lost(struct aioconn *c)
+{
+	if (!c->by_hand || !c->told || c->cause != AIOCONN_CLEAN || !c->peer_gone || c->closing ||
+	    c->told_lost)
+		return;
+	c->told_lost = true;
+	if (!c->hook || !c->hook->lost)
+		return;
+	c->calling = true;
+	c->hook->lost(c->hook);
+	c->calling = false;
+}
+
 void ipc_conn_turn(struct aioconn *c)
 {
 	if (c->calling || c->gone)
@@ -227,6 +241,8 @@ void ipc_conn_turn(struct aioconn *c)
 		return;
 	look_for_end(c);
 	tell_end(c);
+	if (!c->gone)
+		tell_lost(c);
 }
 
 /* A turn is over: what was queued in it leaves. */
