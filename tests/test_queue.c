@@ -465,3 +465,101 @@ TEST(it_lives_until_the_last_free)
 	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
 	aioqueue_free(q);
 }
+
+/* Lending: for who may have to give back. */
+
+static void free_all(struct aiomsg *const *m, size_t n)
+{
+	while (n > 0)
+		aiomsg_free(m[--n]);
+}
+
+/* Lends @n, and as many as that come back in front of @more that are put meanwhile. */
+static void lend_and_unget(struct aioqueue *q, size_t n, size_t back, uint32_t more)
+{
+	struct aiomsg *m[100];
+	uint32_t first, next = 0;
+
+	while (put_number(q, next, AIOIPC_NOW) == 0)
+		next++;
+	ck_assert_int_eq(must(ipc_queue_lend(q, m, n)), (ssize_t)n);
+	first = (uint32_t)(n - back);
+	while (more-- > 0)
+		must(put_number(q, next++, AIOIPC_NOW));
+	ipc_queue_gone(q, first);
+	ipc_queue_unget(q, m + first, back);
+	free_all(m, n);
+	ck_assert_uint_eq(aioqueue_count(q), next - first);
+	must_fail(put_number(q, 0, AIOIPC_NOW), ETIMEDOUT);
+	while (first < next)
+		ck_assert_int_eq(get_number(q, AIOIPC_NOW), (int)first++);
+	ck_assert_uint_eq(q->lent, 0);
+	ck_assert_uint_eq(q->bytes, 0);
+}
+
+TEST(what_was_lent_comes_back_to_the_front)
+{
+	struct aioqueue *q = must(aioqueue_new(32, 0));
+
+	for (uint32_t i = 0; i < 40; i++) {
+		lend_and_unget(q, 16, 16, 16);
+		lend_and_unget(q, 32, 20, 32);
+		lend_and_unget(q, 5, 0, 5);
+		lend_and_unget(q, 1, 1, 1);
+		must(put_number(q, i, AIOIPC_NOW));
+		drop_one(q); /* so that they begin somewhere else */
+	}
+	ck_assert_uint_le(q->places, 64);
+	aioqueue_free(q);
+}
+
+TEST(lending_waits_for_nothing)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct aiomsg *m[2];
+
+	must_fail(ipc_queue_lend(q, m, 2), ETIMEDOUT);
+	must(put_number(q, 1, AIOIPC_NOW));
+	ck_assert_int_eq(must(ipc_queue_lend(q, m, 2)), 1);
+	must(put_number(q, 2, AIOIPC_NOW));
+	aioqueue_close(q);
+	ipc_queue_unget(q, m, 1);
+	aiomsg_free(m[0]);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
+	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 2);
+	ck_assert_int_eq(must(ipc_queue_lend(q, m, 2)), 0);
+	aioqueue_free(q);
+}
+
+TEST(what_comes_back_goes_to_who_waits)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct caller c = {0};
+	struct aiomsg *m;
+
+	must(put_number(q, 1, AIOIPC_NOW));
+	ck_assert_int_eq(must(ipc_queue_lend(q, &m, 1)), 1);
+	begin(&c, q, get_one);
+	await_line(q, &q->getters, 1);
+	ipc_queue_unget(q, &m, 1);
+	end(&c);
+	ck_assert_int_eq(c.result, 1);
+	ck_assert_ptr_eq(c.m, m);
+	aiomsg_free(m);
+	aiomsg_free(c.m);
+	aioqueue_free(q);
+}
+
+TEST(what_comes_back_to_a_discarded_queue_is_dropped)
+{
+	struct aioqueue *q = must(aioqueue_new(1, 0));
+	struct aiomsg *m;
+
+	must(put_number(q, 1, AIOIPC_NOW));
+	ck_assert_int_eq(must(ipc_queue_lend(q, &m, 1)), 1);
+	aioqueue_discard(q);
+	ipc_queue_unget(q, &m, 1);
+	ck_assert_uint_eq(aioqueue_count(q), 0);
+	aiomsg_free(m);
+	aioqueue_free(q);
+}

@@ -10,6 +10,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/flow/queue.h"
+#include "ipc/flow/watch.h"
 #include "tests/harness.h"
 
 static void put_some(struct aioqueue *q, int n)
@@ -374,6 +375,280 @@ TEST(a_forked_child_that_frees_all_leaves_the_parent_s_watch_alone)
 	turn(s.base);
 	ck_assert_int_eq(s.got, 1);
 	must(aioqueue_watch(q, s.base, NULL, NULL, NULL));
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
+/* The library's own, by their handle. */
+
+TEST(any_number_of_watches_on_one_base)
+{
+	struct event_base *base = must(event_base_new());
+	struct seen user = {.base = base, .at_once = 1}, ours[3] = {user, user, user};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	struct ipc_flow_watch *w[3];
+
+	must(aioqueue_watch(q, base, take, count_room, &user));
+	for (int i = 0; i < 3; i++)
+		w[i] = must(ipc_flow_watch_new(q, base, take, count_room, &ours[i]));
+	turn(base);
+	ck_assert_int_eq(user.room, 1);
+	put_some(q, 8);
+	turn(base);
+	turn(base);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(ours[i].room, 1);
+		ck_assert_int_gt(ours[i].got, 0);
+	}
+	ck_assert_int_eq(user.got + ours[0].got + ours[1].got + ours[2].got, 8);
+	must(aioqueue_watch(q, base, NULL, NULL, NULL));
+	must(aioqueue_watch(q, base, NULL, NULL, NULL));
+	user.called = ours[0].called = 0;
+	ipc_flow_watch_free(w[1]);
+	ipc_flow_watch_free(w[2]);
+	put_some(q, 2);
+	turn(base);
+	ck_assert_int_eq(user.called, 0);
+	ck_assert_int_eq(ours[0].called, 2);
+	aioqueue_close(q);
+	turn(base);
+	ck_assert_int_eq(ours[0].ended, 1);
+	ipc_flow_watch_free(w[0]);
+	aioqueue_free(q);
+	event_base_free(base);
+}
+
+/* What the one that is freed was rung for is told to the next. */
+TEST(a_watch_that_is_freed_leaves_its_ring_to_others)
+{
+	struct seen one = {.base = must(event_base_new()), .at_once = 1}, two = one;
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	struct ipc_flow_watch *w = must(ipc_flow_watch_new(q, one.base, take, NULL, &one)), *rung;
+
+	rung = must(ipc_flow_watch_new(q, one.base, take, NULL, &two));
+	turn(one.base);
+	put_some(q, 1);
+	ipc_flow_watch_free(rung);
+	turn(one.base);
+	ck_assert_int_eq(one.got, 1);
+	ck_assert_int_eq(two.called, 0);
+	ipc_flow_watch_free(w);
+	ipc_flow_watch_free(NULL);
+	aioqueue_free(q);
+	event_base_free(one.base);
+}
+
+static struct ipc_flow_watch *to_free;
+
+static void free_watch_and_put(struct aioqueue *q, void *arg)
+{
+	struct seen *s = arg;
+
+	s->called++;
+	ipc_flow_watch_free(to_free);
+	put_some(q, 1);
+	turn(s->base);
+}
+
+TEST(a_watch_may_be_freed_in_its_own_callback)
+{
+	struct seen s = {.base = must(event_base_new())};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+
+	to_free = must(ipc_flow_watch_new(q, s.base, free_watch_and_put, count_room, &s));
+	put_some(q, 1);
+	turn(s.base);
+	ck_assert_int_eq(s.called, 1);
+	ck_assert_int_eq(s.room, 0);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
+TEST(a_paused_watch_is_not_called_and_told_all_later)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 10};
+	struct aioqueue *q = must(aioqueue_new(3, 0));
+	struct ipc_flow_watch *w = must(ipc_flow_watch_new(q, s.base, take, count_room, &s));
+
+	turn(s.base);
+	ipc_flow_watch_want(w, false, false);
+	put_some(q, 3);
+	turn(s.base);
+	ck_assert_int_eq(s.called, 0);
+	ck_assert_int_eq(event_base_loop(s.base, EVLOOP_NONBLOCK), 0);
+	ck_assert_int_eq(event_base_get_num_events(s.base, EVENT_BASE_COUNT_ACTIVE), 0);
+	ipc_flow_watch_want(w, true, true);
+	turn(s.base);
+	ck_assert_int_eq(s.got, 3);
+
+	s.at_once = 1;
+	put_some(q, 1); /* rung, and then paused */
+	ipc_flow_watch_want(w, false, true);
+	turn(s.base);
+	ck_assert_int_eq(s.got, 3);
+	aioqueue_close(q);
+	turn(s.base);
+	ck_assert_int_eq(s.ended, 0);
+	ipc_flow_watch_want(w, true, false);
+	turn(s.base);
+	turn(s.base);
+	ck_assert_int_eq(s.got, 4);
+	ck_assert_int_eq(s.ended, 1);
+	ipc_flow_watch_free(w);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
+TEST(what_a_paused_watch_was_rung_for_goes_to_another)
+{
+	struct seen one = {.base = must(event_base_new()), .at_once = 10}, two = one;
+	struct aioqueue *q = must(aioqueue_new(3, 0));
+	struct ipc_flow_watch *w[2];
+
+	w[0] = must(ipc_flow_watch_new(q, one.base, take, NULL, &one));
+	w[1] = must(ipc_flow_watch_new(q, one.base, take, NULL, &two));
+	turn(one.base);
+	put_some(q, 1);
+	ipc_flow_watch_want(w[1], false, false);
+	turn(one.base);
+	ck_assert_int_eq(one.got, 1);
+	ck_assert_int_eq(two.called, 0);
+	ipc_flow_watch_free(w[0]);
+	ipc_flow_watch_free(w[1]);
+	aioqueue_free(q);
+	event_base_free(one.base);
+}
+
+static void pause_it(struct aioqueue *q, void *arg)
+{
+	struct seen *s = arg;
+
+	(void)q;
+	s->called++;
+	ipc_flow_watch_want(to_free, false, false);
+}
+
+TEST(a_watch_pauses_in_its_own_callback)
+{
+	struct seen s = {.base = must(event_base_new())};
+	struct aioqueue *q = must(aioqueue_new(3, 0));
+
+	to_free = must(ipc_flow_watch_new(q, s.base, pause_it, count_room, &s));
+	put_some(q, 1);
+	for (int i = 1; i < 4; i++) {
+		turn(s.base);
+		ck_assert_int_eq(s.called, i);
+		ck_assert_int_eq(s.room, 0);
+		ipc_flow_watch_want(to_free, true, false);
+	}
+	ipc_flow_watch_want(to_free, false, true);
+	turn(s.base);
+	ck_assert_int_eq(s.room, 1);
+	ipc_flow_watch_free(to_free);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
+/* Which of the two was refused is not known: both are told, and neither later than it could be. */
+TEST(room_is_told_to_all_watches_of_the_thread)
+{
+	struct event_base *base = must(event_base_new());
+	struct seen user = {.base = base}, ours = user, paused = user, other = user;
+	struct aioqueue *q = must(aioqueue_new(0, 1000));
+	struct aiomsg *m = must(aiomsg_new_bytes("", 1)), *big = must(aiomsg_new_bytes((char[900]){0}, 900));
+	struct ipc_flow_watch *w[3];
+
+	must(aioqueue_watch(q, base, NULL, count_room, &user));
+	w[0] = must(ipc_flow_watch_new(q, base, NULL, count_room, &ours));
+	w[1] = must(ipc_flow_watch_new(q, base, NULL, count_room, &paused));
+	w[2] = must(ipc_flow_watch_new(q, base, count_room, NULL, &other));
+	turn(base);
+	user.room = ours.room = paused.room = other.room = 0;
+	ipc_flow_watch_want(w[1], true, false);
+	ipc_flow_watch_want(w[2], false, true);
+	while (aioqueue_put(q, m, AIOIPC_NOW) == 0)
+		;
+	must_fail(aioqueue_put(q, big, AIOIPC_NOW), ETIMEDOUT);
+	turn(base);
+	ck_assert_int_eq(user.room + ours.room, 0);
+	get_one(q);
+	turn(base);
+	ck_assert_int_eq(user.room, 1);
+	ck_assert_int_eq(ours.room, 1);
+	ck_assert_int_eq(paused.room, 0);
+	ipc_flow_watch_want(w[1], true, true);
+	turn(base);
+	ck_assert_int_eq(paused.room, 1);
+	ck_assert_int_eq(other.room, 0);
+	for (int i = 0; i < 3; i++)
+		ipc_flow_watch_free(w[i]);
+	aiomsg_free(m);
+	aiomsg_free(big);
+	aioqueue_free(q);
+	event_base_free(base);
+}
+
+static void fork_it(struct aioqueue *q, void *arg)
+{
+	struct seen *s = arg;
+	pid_t pid;
+
+	s->called++;
+	get_one(q);
+	ipc_queue_lock(q); /* as if another thread held it now */
+	pid = must(fork());
+	if (pid == 0) {
+		s->ended = 1;
+		ipc_flow_watch_free(to_free);
+		aioqueue_free(q);
+		return;
+	}
+	ipc_queue_unlock(q);
+	ck_assert_int_eq(must(waitpid(pid, &s->room, 0)), pid);
+}
+
+TEST(a_callback_may_fork_and_free_all_in_the_child)
+{
+	struct seen s = {.base = must(event_base_new())};
+	struct aioqueue *q = must(aioqueue_new(3, 0));
+
+	to_free = must(ipc_flow_watch_new(q, s.base, fork_it, NULL, &s));
+	put_some(q, 1);
+	event_base_loop(s.base, EVLOOP_ONCE);
+	if (s.ended)
+		_exit(0);
+	ck_assert_int_eq(s.called, 1);
+	ck_assert_int_eq(s.room, 0);
+	put_some(q, 1);
+	turn(s.base);
+	ck_assert_int_eq(s.called, 2);
+	ipc_flow_watch_free(to_free);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
+TEST(what_comes_back_is_told_and_so_is_the_end_after_it)
+{
+	struct seen s = {.base = must(event_base_new())};
+	struct aioqueue *q = must(aioqueue_new(3, 0));
+	struct ipc_flow_watch *w;
+	struct aiomsg *m;
+
+	put_some(q, 1);
+	ck_assert_int_eq(must(ipc_queue_lend(q, &m, 1)), 1);
+	aioqueue_close(q);
+	s.at_once = 1;
+	w = must(ipc_flow_watch_new(q, s.base, take, NULL, &s));
+	turn(s.base);
+	ck_assert_int_eq(s.ended, 1);
+	ipc_queue_unget(q, &m, 1);
+	aiomsg_free(m);
+	s.ended = 0;
+	for (int i = 0; i < 3; i++)
+		turn(s.base);
+	ck_assert_int_eq(s.got, 1);
+	ck_assert_int_eq(s.ended, 1);
+	ipc_flow_watch_free(w);
 	aioqueue_free(q);
 	event_base_free(s.base);
 }

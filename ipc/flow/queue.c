@@ -30,6 +30,7 @@ struct call {
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
+	bool lends;
 	int error;
 };
 
@@ -106,7 +107,7 @@ static int grow(struct aioqueue *q)
 
 	if (!ring)
 		return -1;
-	for (size_t i = 0; i < q->places; i++)
+	for (size_t i = 0; i < count_of(q); i++)
 		ring[i] = q->ring[(q->head + i) & (q->places - 1)];
 	free(q->ring);
 	q->ring = ring;
@@ -119,7 +120,7 @@ static int push(struct aioqueue *q, struct aiomsg *m)
 {
 	size_t count = count_of(q);
 
-	if (count == q->places && grow(q) == -1)
+	if (count + q->lent == q->places && grow(q) == -1)
 		return -1;
 	q->ring[(q->head + count) & (q->places - 1)] = aiomsg_ref(m);
 	q->bytes += charge(m);
@@ -135,6 +136,14 @@ static struct aiomsg *pop(struct aioqueue *q)
 	q->bytes -= charge(m);
 	set_count(q, count_of(q) - 1);
 	return m;
+}
+
+static void push_first(struct aioqueue *q, struct aiomsg *m)
+{
+	q->head = (q->head - 1) & (q->places - 1);
+	q->ring[q->head] = aiomsg_ref(m);
+	q->bytes += charge(m);
+	set_count(q, count_of(q) + 1);
 }
 
 /* Is the call through: has it put all, or failed? */
@@ -156,6 +165,8 @@ static bool get_some(struct aioqueue *q, struct call *c)
 {
 	while (c->done < c->n && count_of(q) > 0)
 		c->got[c->done++] = pop(q);
+	if (c->lends)
+		q->lent += c->done;
 	return c->done > 0;
 }
 
@@ -352,6 +363,36 @@ ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_
 	return run(q, &q->getters, &c, deadline);
 }
 
+ssize_t ipc_queue_lend(struct aioqueue *q, struct aiomsg **m, size_t n)
+{
+	struct call c = {.got = m, .n = n, .lends = true};
+
+	return run(q, &q->getters, &c, AIOIPC_NOW);
+}
+
+void ipc_queue_unget(struct aioqueue *q, struct aiomsg *const *m, size_t n)
+{
+	if (n == 0 || ipc_queue_check(q) == -1)
+		return;
+	ipc_queue_lock(q);
+	q->lent -= n;
+	if (!q->discarded) {
+		while (n > 0)
+			push_first(q, m[--n]);
+		ipc_flow_watches_not_ended(q);
+	}
+	settle_and_unlock(q);
+}
+
+void ipc_queue_gone(struct aioqueue *q, size_t n)
+{
+	if (ipc_queue_check(q) == -1)
+		return;
+	ipc_queue_lock(q);
+	q->lent -= n;
+	ipc_queue_unlock(q);
+}
+
 size_t aioqueue_count(const struct aioqueue *q)
 {
 	return count_of(q);
@@ -382,8 +423,10 @@ static void close_queue(struct aioqueue *q, bool drop)
 		return;
 	ipc_queue_lock(q);
 	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
-	if (drop)
+	if (drop) {
+		q->discarded = true;
 		drop_all(q);
+	}
 	dismiss(&q->getters, 0, &woken);
 	dismiss(&q->putters, EPIPE, &woken);
 	ipc_flow_watches_end(q);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ipc/flow/line.h"
 
@@ -24,6 +25,8 @@ struct aioqueue {
 	size_t bytes;
 	struct aiomsg **ring; /* NULL before the first message */
 	size_t places, head;  /* places: a power of two */
+	size_t lent;          /* messages that may come back: places are kept for them */
+	bool discarded;
 	struct ipc_line getters, putters;
 	struct ipc_flow_watch *watches;
 };
@@ -33,6 +36,15 @@ int ipc_queue_check(const struct aioqueue *q);
 
 void ipc_queue_lock(struct aioqueue *q);
 void ipc_queue_unlock(struct aioqueue *q);
+
+/*
+ * Taking messages that may have to be given back. lend: takes what is there without waiting, as aioqueue_get_all() with
+ * AIOIPC_NOW. For each of them one of the two follows. unget: back to the front, the first first, also when the queue is full or closed; it
+ * borrows them, and can't fail, as their places were kept; what was discarded stays so. gone: @n are not coming back.
+ */
+ssize_t ipc_queue_lend(struct aioqueue *q, struct aiomsg **m, size_t n);
+void ipc_queue_unget(struct aioqueue *q, struct aiomsg *const *m, size_t n);
+void ipc_queue_gone(struct aioqueue *q, size_t n);
 
 /* Gives a reference back. */
 void ipc_queue_unref_and_unlock(struct aioqueue *q);

@@ -11,8 +11,6 @@
 
 #include <event2/event.h>
 
-#include <aioipc/queue.h>
-
 #include "ipc/end/own.h"
 #include "ipc/end/watch.h"
 #include "ipc/flow/queue.h"
@@ -26,11 +24,13 @@ struct ipc_flow_watch {
 	int bell[2];
 	pthread_t thread; /* that runs the base: known once it has been here */
 	bool thread_known;
-	bool rung;         /* and not yet answered */
-	bool calling;      /* its callbacks run */
-	bool over;         /* taken back while they ran */
-	bool items_wanted; /* it found nothing: to be rung for the next message */
-	bool room_wanted;  /* it was refused: to be rung when @charge bytes fit */
+	bool of_the_user;       /* made by aioqueue_watch() */
+	bool rung;              /* and not yet answered */
+	bool calling;           /* its callbacks run */
+	bool over;              /* taken back while they ran */
+	bool no_items, no_room; /* not to be called for them now */
+	bool items_wanted;      /* it found nothing: to be rung for the next message */
+	bool room_wanted;       /* it was refused: to be rung when @charge bytes fit */
 	bool end_told;
 	size_t charge;
 	aioqueue_cb *on_items, *on_room;
@@ -55,13 +55,13 @@ static void ring(struct ipc_flow_watch *w)
 
 static bool has_items(const struct ipc_flow_watch *w)
 {
-	return w->on_items &&
+	return w->on_items && !w->no_items &&
 	       (ipc_queue_has_items(w->queue) || (ipc_queue_is_closed(w->queue) && !w->end_told));
 }
 
 static bool has_room(const struct ipc_flow_watch *w)
 {
-	return w->on_room && w->room_wanted &&
+	return w->on_room && !w->no_room && w->room_wanted &&
 	       (ipc_queue_is_closed(w->queue) || ipc_queue_has_room(w->queue, w->charge));
 }
 
@@ -91,14 +91,22 @@ void ipc_flow_watches_end(struct aioqueue *q)
 	}
 }
 
+/* Whose message it was is not known. Who waits for less than @charge is still told as soon as that fits. */
 void ipc_flow_watches_refused(struct aioqueue *q, size_t charge)
 {
 	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
-		if (!is_here(w))
+		if (!w->on_room || !is_here(w))
 			continue;
+		if (!w->room_wanted || charge < w->charge)
+			w->charge = charge;
 		w->room_wanted = true;
-		w->charge = charge;
 	}
+}
+
+void ipc_flow_watches_not_ended(struct aioqueue *q)
+{
+	for (struct ipc_flow_watch *w = q->watches; w; w = w->next)
+		w->end_told = false;
 }
 
 static void leave(struct ipc_flow_watch *w)
@@ -137,11 +145,35 @@ static void call_back(struct ipc_flow_watch *w, bool items, bool room)
 {
 	if (items)
 		w->on_items(w->queue, w->arg);
-	if (room && w->on_room)
+	if (room && w->on_room && !w->no_room)
 		w->on_room(w->queue, w->arg);
 }
 
-/* The callbacks may take the watch back and give the queue up. */
+/* The callbacks may have taken the watch back, and forked: then the lock may be somebody's who does not exist here. */
+static void after_call(struct ipc_flow_watch *w, bool room)
+{
+	struct aioqueue *q = w->queue;
+	bool ours = q->epoch == ipc_epoch();
+
+	if (ours)
+		ipc_queue_lock(q);
+	w->calling = false;
+	if (w->over) {
+		leave(w);
+		free_watch(w);
+	} else if (ours) {
+		w->room_wanted = w->room_wanted || (room && w->no_room);
+		see_what_is_left(w);
+	}
+	if (ours) {
+		ipc_flow_watches_tell(q);
+		ipc_queue_unref_and_unlock(q);
+	} else {
+		aioqueue_free(q);
+	}
+}
+
+/* The callbacks may give the queue up. */
 static void answer(struct ipc_flow_watch *w)
 {
 	struct aioqueue *q = w->queue;
@@ -153,16 +185,7 @@ static void answer(struct ipc_flow_watch *w)
 	q->refs++;
 	ipc_queue_unlock(q);
 	call_back(w, items, room);
-	ipc_queue_lock(q);
-	w->calling = false;
-	if (w->over) {
-		leave(w);
-		free_watch(w);
-	} else {
-		see_what_is_left(w);
-	}
-	ipc_flow_watches_tell(q);
-	ipc_queue_unref_and_unlock(q);
+	after_call(w, room);
 }
 
 static void on_ring(short what, void *arg)
@@ -201,15 +224,6 @@ void ipc_flow_watches_drop(struct aioqueue *q)
 		leave(w);
 		free_watch(w);
 	}
-}
-
-static struct ipc_flow_watch *find(struct aioqueue *q, const struct event_base *base)
-{
-	struct ipc_flow_watch *w = q->watches;
-
-	while (w && w->base != base)
-		w = w->next;
-	return w;
 }
 
 static struct ipc_flow_watch *make(struct aioqueue *q, struct event_base *base)
@@ -259,19 +273,62 @@ static void take_back(struct ipc_flow_watch *w)
 	free_watch(w);
 }
 
-static int begin(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items, aioqueue_cb *on_room,
-		 void *arg)
+static void begin(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on_room, void *arg)
 {
-	struct ipc_flow_watch *w = make(q, base);
+	struct aioqueue *q = w->queue;
 
-	if (!w)
-		return -1;
 	ipc_queue_lock(q);
 	w->next = q->watches;
 	q->watches = w;
 	set(w, on_items, on_room, arg);
 	ipc_queue_unlock(q);
-	return 0;
+}
+
+struct ipc_flow_watch *ipc_flow_watch_new(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
+					  aioqueue_cb *on_room, void *arg)
+{
+	struct ipc_flow_watch *w = ipc_queue_check(q) == 0 ? make(q, base) : NULL;
+
+	if (w)
+		begin(w, on_items, on_room, arg);
+	return w;
+}
+
+/* Whether it is called now or another one in its place, tell() knows. */
+void ipc_flow_watch_want(struct ipc_flow_watch *w, bool items, bool room)
+{
+	if (ipc_queue_check(w->queue) == -1 || (w->no_items == !items && w->no_room == !room))
+		return;
+	ipc_queue_lock(w->queue);
+	w->no_items = !items;
+	w->no_room = !room;
+	ipc_flow_watches_tell(w->queue);
+	ipc_queue_unlock(w->queue);
+}
+
+void ipc_flow_watch_free(struct ipc_flow_watch *w)
+{
+	struct aioqueue *q = w ? w->queue : NULL;
+
+	if (!w)
+		return;
+	if (q->epoch != ipc_epoch()) {
+		take_back(w);
+		return;
+	}
+	ipc_queue_lock(q);
+	take_back(w);
+	ipc_flow_watches_tell(q);
+	ipc_queue_unlock(q);
+}
+
+static struct ipc_flow_watch *find_user_s(struct aioqueue *q, const struct event_base *base)
+{
+	struct ipc_flow_watch *w = q->watches;
+
+	while (w && !(w->of_the_user && w->base == base))
+		w = w->next;
+	return w;
 }
 
 int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items, aioqueue_cb *on_room,
@@ -282,12 +339,19 @@ int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_
 	if (ipc_queue_check(q) == -1)
 		return -1;
 	ipc_queue_lock(q);
-	w = find(q, base);
+	w = find_user_s(q, base);
 	if (w && (on_items || on_room))
 		set(w, on_items, on_room, arg);
 	else if (w)
 		take_back(w);
 	ipc_flow_watches_tell(q);
 	ipc_queue_unlock(q);
-	return w || (!on_items && !on_room) ? 0 : begin(q, base, on_items, on_room, arg);
+	if (w || (!on_items && !on_room))
+		return 0;
+	w = make(q, base);
+	if (!w)
+		return -1;
+	w->of_the_user = true;
+	begin(w, on_items, on_room, arg);
+	return 0;
 }
