@@ -1,6 +1,7 @@
 /* When messages leave, and a loop that stays fair to its other events. Queues are in test_flow.c. */
 #include "tests/peers.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static void skip_preface(int fd)
@@ -182,6 +183,75 @@ TEST_WITHIN(a_flood_starves_neither_timers_nor_other_connections, 20)
 	aioconn_abort(c);
 	expect_exit(pids[0], 0);
 	expect_exit(pids[1], 0);
+	event_base_free(base);
+}
+
+static size_t queued(struct aioconn *c)
+{
+	struct aioconn_stats s = {.size = sizeof s};
+
+	must(aioconn_stats(c, &s));
+	return s.queued_out;
+}
+
+/* Behind others of the same turn a message takes a shorter way; what is refused elsewhere is refused there. */
+TEST(what_can_not_be_sent_is_refused_behind_others_too)
+{
+	struct event_base *base = new_base();
+	struct aioconn_limits l = {.size = sizeof l, .message = 100, .outbox = 1000};
+	char data[101] = "";
+	struct aioconn *a, *b;
+
+	memset(data, 'x', sizeof data - 1);
+	open_pair(PAIR, base, &a, &b);
+	must(aioconn_set_limits(a, &l));
+	must(aioconn_set_send_wait(a, 0));
+	send_text(a, "first");
+	send_text(a, "second");
+	must_fail(aioconn_send_bytes(a, data, 101), EMSGSIZE);
+	must_fail(aioconn_send(a, "s", data), EMSGSIZE);
+	while (aioconn_send_bytes(a, data, 20) == 0)
+		ck_assert_uint_le(queued(a), 1000);
+	ck_assert_int_eq(errno, EAGAIN);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}
+
+TEST(nothing_goes_behind_a_goodbye_that_could_not_leave_yet)
+{
+	struct event_base *base = new_base();
+	struct aioconn *a, *b;
+
+	open_pair(PAIR, base, &a, &b);
+	while (queued(a) < 100000)
+		send_text(a, "more and more");
+	must(aioconn_write_eof(a));
+	must_fail(aioconn_send_bytes(a, "x", 1), EPIPE);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}
+
+TEST(a_message_over_the_limit_is_refused_behind_others_too)
+{
+	struct event_base *base = new_base();
+	struct aioconn_limits l = {.size = sizeof l, .message = 100};
+	struct seen s = {0};
+	struct aioconn *c;
+	char data[101] = "";
+	int fd = raw_peer(PAIR, base, &c);
+
+	must(aioconn_set_limits(c, &l));
+	see(c, &s);
+	put(fd, PREFACE, PREFACE_LEN);
+	put_frame(fd, BYTES, 0, "1", 1);
+	put_frame(fd, BYTES, 0, "2", 1);
+	put_frame(fd, BYTES, 0, data, 101);
+	run_until(base, &s.closes, 1);
+	ck_assert_uint_eq(s.msgs, 2);
+	ck_assert_int_eq(s.cause, AIOCONN_BAD);
+	close(fd);
 	event_base_free(base);
 }
 

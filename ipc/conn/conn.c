@@ -25,8 +25,7 @@ void ipc_conn_release(struct aioconn *c)
 	free(c);
 }
 
-/* Without a base the first caller has it, and may call again from its callbacks. */
-static int claim(struct aioconn *c)
+int ipc_conn_claim(struct aioconn *c)
 {
 	uint64_t me = ipc_thread_serial(), holder = 0;
 
@@ -34,32 +33,6 @@ static int claim(struct aioconn *c)
 		return 0;
 	errno = EBUSY;
 	return -1;
-}
-
-int ipc_conn_enter(struct aioconn *c)
-{
-	if (ipc_own_check(&c->own) < 0 || (!c->base && claim(c) < 0))
-		return -1;
-	if (c->gone) {
-		errno = EPIPE;
-		return -1;
-	}
-	c->holds++;
-	c->calls++;
-	return 0;
-}
-
-void ipc_conn_leave(struct aioconn *c)
-{
-	bool last = --c->calls == 0 && !c->base;
-
-	if (c->holds == 1) {
-		ipc_conn_release(c);
-		return;
-	}
-	c->holds--;
-	if (last)
-		atomic_store(&c->caller, 0); /* from here on another thread may be in a call */
 }
 
 static int make_watches(struct aioconn *c)

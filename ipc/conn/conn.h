@@ -142,10 +142,40 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 }
 
 /* conn.c */
-int ipc_conn_enter(struct aioconn *c);  /* ECHILD, EBUSY; holds */
-void ipc_conn_leave(struct aioconn *c); /* keeps errno */
+int ipc_conn_claim(
+	struct aioconn *
+		c); /* without a base the first caller has it, and may call again from its callbacks; EBUSY */
 void ipc_conn_hold(struct aioconn *c);
 void ipc_conn_release(struct aioconn *c);
+
+/* A call begins, and holds: ECHILD, EBUSY, EPIPE. */
+static inline int ipc_conn_enter(struct aioconn *c)
+{
+	if (ipc_own_check(&c->own) < 0 || (!c->base && ipc_conn_claim(c) < 0))
+		return -1;
+	if (c->gone) {
+		errno = EPIPE;
+		return -1;
+	}
+	c->holds++;
+	if (!c->base)
+		c->calls++;
+	return 0;
+}
+
+/* Keeps errno. */
+static inline void ipc_conn_leave(struct aioconn *c)
+{
+	bool last = !c->base && --c->calls == 0;
+
+	if (c->holds == 1) {
+		ipc_conn_release(c);
+		return;
+	}
+	c->holds--;
+	if (last)
+		atomic_store(&c->caller, 0); /* from here on another thread may be in a call */
+}
 
 /* io.c: only wait calls back */
 int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */

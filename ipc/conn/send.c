@@ -143,8 +143,8 @@ static void leave(struct aioconn *c)
 		if (c->blocked)
 			ipc_conn_interest(c);
 	}
-	c->turn_sent++;
-	ipc_conn_soon(c);
+	if (c->turn_sent++ == 0)
+		ipc_conn_soon(c);
 }
 
 /* -1/EPIPE when it turned out at once that nobody will read it. */
@@ -162,6 +162,32 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 	return 0;
 }
 
+/*
+ * The common case, short: more messages were sent in this turn, and when they leave is settled. The place for @len bytes of
+ * payload, to be filled and then queued by join_others(); NULL: it takes begin() and posted().
+ */
+static inline unsigned char *behind_others(struct aioconn *c, enum ipc_kind kind, size_t len)
+{
+	size_t size = IPC_FRAME_LEN + len;
+	bool special = c->peer_gone | c->said_goodbye | c->trace;
+
+	if (!c->turn_sent || special || c->in.framing != AIOCONN_MESSAGES || !c->out.open || len >= DIRECT ||
+	    size > c->out.spare || len > c->in.message_limit ||
+	    (!c->blocked && c->out.bytes + size >= BATCH) || !ipc_conn_has_room(c, size))
+		return NULL;
+	return put_head(c, c->out.next, kind, len, 0);
+}
+
+static inline int join_others(struct aioconn *c, size_t len)
+{
+	ipc_out_commit(&c->out, IPC_FRAME_LEN + len, NULL);
+	if (c->out.bytes > c->peak_out)
+		c->peak_out = c->out.bytes;
+	c->turn_sent++;
+	c->msgs_out++;
+	return 0;
+}
+
 static int send_values(struct aioconn *c, const char *format, va_list ap)
 {
 	struct envelope e;
@@ -175,6 +201,11 @@ static int send_values(struct aioconn *c, const char *format, va_list ap)
 		return -1;
 	}
 	va_end(again);
+	at = behind_others(c, IPC_KIND_TPL, len);
+	if (at) {
+		ipc_image_write(at, len, format, ap);
+		return join_others(c, len);
+	}
 	at = begin(c, IPC_KIND_TPL, len, len, 0, &e);
 	if (!at)
 		return -1;
@@ -250,9 +281,14 @@ static bool ends_early(const struct aioconn *c, const unsigned char *data, size_
 
 static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 {
+	unsigned char *at = behind_others(c, IPC_KIND_BYTES, len);
 	struct envelope e;
-	unsigned char *at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
 
+	if (at) {
+		memcpy(at, data, len);
+		return join_others(c, len);
+	}
+	at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
 	if (!at)
 		return -1;
 	if (e.tail) {
@@ -341,9 +377,14 @@ static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
 
 static int send_copy(struct aioconn *c, const struct aiomsg *m)
 {
+	unsigned char *at = behind_others(c, m->kind, m->len);
 	struct envelope e;
-	unsigned char *at = begin(c, m->kind, m->len, m->len, 0, &e);
 
+	if (at) {
+		memcpy(at, m->data, m->len);
+		return join_others(c, m->len);
+	}
+	at = begin(c, m->kind, m->len, m->len, 0, &e);
 	if (!at)
 		return -1;
 	memcpy(at, m->data, m->len);

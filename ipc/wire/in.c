@@ -255,10 +255,25 @@ static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 	return 0;
 }
 
+/* The frame at the front is whole. */
+static inline int take_frame(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg **m)
+{
+	struct aiomsg *msg = ipc_msg_alloc(f->kind, f->length);
+
+	if (!msg)
+		return -1;
+	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, f->length);
+	in->start += IPC_FRAME_LEN + f->length;
+	in->window = BUFFER;
+	if (f->kind == IPC_KIND_TPL)
+		return sealed(in, msg, m);
+	*m = msg;
+	return 1;
+}
+
 static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
 	struct ipc_frame f;
-	struct aiomsg *msg;
 
 	ipc_frame_read(in->buf + in->start, &f);
 	if (check_frame(in, &f) < 0)
@@ -271,14 +286,8 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	}
 	if (ipc_in_raw(in) - IPC_FRAME_LEN < f.length)
 		return begin_large(in, &f);
-	msg = ipc_msg_alloc(f.kind, f.length);
-	if (!msg)
-		return -1;
-	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, f.length);
-	in->start += IPC_FRAME_LEN + f.length;
-	in->window = BUFFER;
 	*nfds = f.nfds;
-	return sealed(in, msg, m);
+	return take_frame(in, &f, m);
 }
 
 static void skip(struct ipc_in *in)
@@ -289,8 +298,27 @@ static void skip(struct ipc_in *in)
 	in->skip -= n;
 }
 
+/* A whole message without descriptors in the middle of a stream: most of what comes. 0: something else. */
+static inline int next_common(struct ipc_in *in, struct aiomsg **m)
+{
+	size_t held = ipc_in_raw(in);
+	struct ipc_frame f;
+
+	if (in->large || in->skip || in->goodbye || !in->prefaced || held < IPC_FRAME_LEN)
+		return 0;
+	ipc_frame_read(in->buf + in->start, &f);
+	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.zero ||
+	    f.length > held - IPC_FRAME_LEN || f.length > in->message_limit)
+		return 0;
+	return take_frame(in, &f, m);
+}
+
 static int next_message(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
+	int common = next_common(in, m);
+
+	if (common)
+		return common;
 	if (in->large)
 		return take_large(in, m, nfds);
 	for (;;) {
