@@ -58,6 +58,6 @@ check "every call has a page" have_pages <"$tmp/exported"
 declared >"$tmp/declared"
 described >"$tmp/described"
 check "prototypes are those of the headers" diff "$tmp/declared" "$tmp/described"
-sed -n 's/^\.Xr \(aio[a-z_-]*\) .*/\1/p' "$man"/*.[37] >"$tmp/referred"
+grep -h -o -E '(^\.| )Xr aio[a-z_-]*' "$man"/*.[37] | sed 's/.*Xr //' >"$tmp/referred"
 check "every reference has its page" have_pages <"$tmp/referred"
 finish

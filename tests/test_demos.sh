@@ -162,4 +162,32 @@ check "says what it should" says <<'END'
 the answer is 42
 a dozen is 12
 END
+
+# The programs of aioipc-python(7).
+check "the program beside aiopipe's" succeeds tests/example_aiopipe
+check "reads the line" says <<'END'
+hi from the child
+END
+
+check "the program beside aiosock's" succeeds tests/example_aiosock
+check "callback and reader get each message" says <<'END'
+callback: one
+reader: one
+callback: two
+reader: two
+END
+
+check "the program beside that of channels" succeeds tests/example_channels
+check "gets both items" says <<'END'
+One
+Two
+END
+
+check "the one in both directions" succeeds tests/example_letters
+check "takes turns" says <<'END'
+A
+0
+B
+1
+END
 finish
