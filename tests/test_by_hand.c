@@ -88,7 +88,7 @@ static struct hand open_by_hand(int t, struct owner *o)
 	}
 	*o = (struct owner){.hook = {on_spoke, on_gone, on_lost}, .base = new_base(), .seen.stay = true};
 	o->c = open_end(ours, o->base);
-	o->c->hook = &o->hook;
+	ipc_conn_hook(o->c, &o->hook);
 	o->c->by_hand = true;
 	see(o->c, &o->seen);
 	return peer;

@@ -56,7 +56,7 @@ static void drop_all(struct aioconn *c)
 
 void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 {
-	struct ipc_conn_hook *hook;
+	struct ipc_conn_hook *h;
 
 	if (c->gone)
 		return;
@@ -70,11 +70,11 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	ipc_watch_free(c->write_watch);
 	c->turn = c->read_watch = c->write_watch = NULL;
 	ipc_own_close(&c->own);
-	hook = c->hook;
-	c->hook = NULL;
 	drop_all(c);
-	if (hook)
-		hook->gone(hook);
+	while ((h = c->hooks)) {
+		c->hooks = h->next;
+		h->gone(h);
+	}
 	ipc_conn_release(c);
 }
 

@@ -25,6 +25,21 @@ void ipc_conn_release(struct aioconn *c)
 	free(c);
 }
 
+void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h)
+{
+	h->next = c->hooks;
+	c->hooks = h;
+}
+
+void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h)
+{
+	struct ipc_conn_hook **at = &c->hooks;
+
+	while (*at != h)
+		at = &(*at)->next;
+	*at = h->next;
+}
+
 int ipc_conn_claim(struct aioconn *c)
 {
 	uint64_t me = ipc_thread_serial(), holder = 0;

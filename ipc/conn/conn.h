@@ -12,7 +12,7 @@
  * Rules: callbacks are called from turn.c only (but LOCAL from close.c), and never nested. Whoever may call one
  * holds the connection meanwhile, so that its memory stays when the callback frees it; c->gone says so afterwards.
  *
- * For who drives one from a floor above, and may set hook and by_hand when it is new:
+ * For who drives one from a floor above, hooks itself in and may set by_hand when it is new:
  *
  *   by_hand                the peer's goodbye is not answered: on_close tells CLEAN as soon as all before it is
  *                          delivered, and sending goes on, until a send fails with EPIPE, hook->lost is
@@ -61,14 +61,17 @@ struct ipc_loose_fds {
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
 /*
- * Whoever made the connection, and wants to know: told of the first bytes that come in, and when it is closed (its
- * members may still be read then). Who has it by hand is also told, in a turn, once, where the system tells it:
- * after its clean end the peer left altogether, nothing can be sent any more. @spoke and @lost may be NULL.
+ * Whoever made the connection, or has it by hand, and wants to know: told of the first bytes that come in, each time the kernel
+ * took some, and when it is closed (its members may still be read then; @h is out of the list). Who
+ * has it by hand is also told, in a turn, once, where the system tells it: after its clean end the peer left
+ * altogether, nothing can be sent any more. All but @gone may be NULL; @spoke and @wrote do nothing to the connection.
  */
 struct ipc_conn_hook {
 	void (*spoke)(struct ipc_conn_hook *h);
 	void (*gone)(struct ipc_conn_hook *h);
 	void (*lost)(struct ipc_conn_hook *h);
+	void (*wrote)(struct ipc_conn_hook *h);
+	struct ipc_conn_hook *next;
 };
 
 struct aioconn {
@@ -82,7 +85,7 @@ struct aioconn {
 	aioconn_cb *on_writable;
 	aioconn_close_cb *on_close;
 	void *arg;
-	struct ipc_conn_hook *hook; /* NULL */
+	struct ipc_conn_hook *hooks; /* a list */
 
 	struct ipc_in in;
 	struct ipc_inbox inbox;
@@ -147,6 +150,8 @@ int ipc_conn_claim(
 		c); /* without a base the first caller has it, and may call again from its callbacks; EBUSY */
 void ipc_conn_hold(struct aioconn *c);
 void ipc_conn_release(struct aioconn *c);
+void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h);
+void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h);
 
 /* A call begins, and holds: ECHILD, EBUSY, EPIPE. */
 static inline int ipc_conn_enter(struct aioconn *c)

@@ -60,8 +60,9 @@ static void arrived(struct aioconn *c, size_t n)
 {
 	size_t held;
 
-	if (c->hook && c->hook->spoke && c->bytes_in == 0)
-		c->hook->spoke(c->hook);
+	for (struct ipc_conn_hook *h = c->bytes_in ? NULL : c->hooks; h; h = h->next)
+		if (h->spoke)
+			h->spoke(h);
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);
@@ -164,6 +165,13 @@ static ssize_t write_some(struct aioconn *c, size_t *offered)
 	return ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, n, fd, list_fds(carrier, fd));
 }
 
+static void tell_wrote(struct aioconn *c)
+{
+	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
+		if (h->wrote)
+			h->wrote(h);
+}
+
 int ipc_conn_flush(struct aioconn *c)
 {
 	c->blocked = false;
@@ -178,6 +186,7 @@ int ipc_conn_flush(struct aioconn *c)
 		if (n > 0) {
 			c->bytes_out += (size_t)n;
 			ipc_out_wrote(&c->out, (size_t)n);
+			tell_wrote(c);
 			ipc_conn_wake(c, IPC_FOR_ROOM | IPC_FOR_FLUSH | IPC_FOR_CLOSE);
 		}
 		c->blocked = n < (ssize_t)offered;

@@ -226,10 +226,12 @@ static void tell_lost(struct aioconn *c)
 	    c->told_lost)
 		return;
 	c->told_lost = true;
-	if (!c->hook || !c->hook->lost)
-		return;
 	c->calling = true;
-	c->hook->lost(c->hook);
+	for (struct ipc_conn_hook *h = c->hooks, *next; h && !c->gone; h = next) {
+		next = h->next;
+		if (h->lost)
+			h->lost(h);
+	}
 	c->calling = false;
 }
 

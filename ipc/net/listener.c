@@ -194,7 +194,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 		free(p);
 		return NULL;
 	}
-	p->conn->hook = &p->hook;
+	ipc_conn_hook(p->conn, &p->hook);
 	link_in(&l->silent, &p->link);
 	l->silents++;
 	l->peers++;
@@ -409,7 +409,7 @@ static void forget(struct link *list)
 		struct peer *p = (struct peer *)(void *)list->next;
 
 		link_out(&p->link);
-		p->conn->hook = NULL;
+		ipc_conn_unhook(p->conn, &p->hook);
 		free(p);
 	}
 }
