@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "ipc/end/run.h"
 #include "ipc/end/wait.h"
 #include "ipc/task/sched.h"
 #include "ipc/task/stack.h"
@@ -58,8 +59,10 @@ fail:
 	return NULL;
 }
 
-static bool has_ended(const struct aiotask *t)
+static bool has_ended(const void *arg)
 {
+	const struct aiotask *t = arg;
+
 	return t->state == IPC_TASK_ENDED;
 }
 
@@ -85,50 +88,6 @@ static int join_in_task(struct aiotask *t, int64_t deadline)
 	return r;
 }
 
-static void on_deadline(short what, void *arg)
-{
-	(void)what;
-	*(bool *)arg = true;
-}
-
-/* Turn by turn, so that others' callbacks see the loop as they know it. */
-static int run_until(struct event_base *base, const struct aiotask *t, const bool *late)
-{
-	while (!has_ended(t)) {
-		if (*late)
-			return fail(ETIMEDOUT);
-		if (event_base_loop(base, EVLOOP_ONCE) == -1)
-			return fail(EDEADLK);
-		if (!has_ended(t) && (event_base_got_break(base) || event_base_got_exit(base)))
-			return fail(EINTR);
-	}
-	return 0;
-}
-
-static int join_by_running(struct aiotask *t, int64_t deadline)
-{
-	struct event_base *base = t->sched->base;
-	struct ipc_watch *timer = NULL;
-	bool late = false;
-	int r, error;
-
-	if (ipc_in_callback(base))
-		return fail(EDEADLK);
-	if (deadline != AIOIPC_FOREVER) {
-		timer = ipc_watch_new(base, -1, on_deadline, &late);
-		if (!timer || ipc_watch_after(timer, ipc_deadline_left(deadline)) == -1) {
-			error = errno;
-			ipc_watch_free(timer);
-			return fail(error);
-		}
-	}
-	r = run_until(base, t, &late);
-	error = errno;
-	ipc_watch_free(timer);
-	errno = error;
-	return r;
-}
-
 static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
 {
 	int r;
@@ -142,7 +101,7 @@ static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
 	if (deadline == AIOIPC_NOW)
 		return fail(ETIMEDOUT);
 	t->joined = true;
-	r = by_parking ? join_in_task(t, deadline) : join_by_running(t, deadline);
+	r = by_parking ? join_in_task(t, deadline) : ipc_run_until(t->sched->base, has_ended, t, deadline);
 	t->joined = false;
 	return r;
 }
