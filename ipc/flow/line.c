@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include <aioipc/base.h>
+
 #include "ipc/end/wait.h"
 #include "ipc/os/sleep.h"
 #include "ipc/task/task.h"
@@ -65,6 +67,12 @@ void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken)
 	}
 }
 
+void ipc_line_call_all(struct ipc_line *l, struct ipc_line *woken)
+{
+	while (l->first)
+		ipc_line_call_first(l, woken);
+}
+
 void ipc_line_wake(struct ipc_line *woken)
 {
 	struct ipc_place *p = woken->first, *next;
@@ -114,4 +122,40 @@ static int park_at(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 {
 	return p->task ? park_at(p, lock, deadline) : sleep_at(p, deadline);
+}
+
+/* It was called out of the line while it gave up. A cancel that came with that is told by the task's next wait. */
+static void await_waker(struct ipc_place *p, pthread_mutex_t *lock, int error)
+{
+	pthread_mutex_unlock(lock);
+	while (ipc_place_wait(p, lock, AIOIPC_FOREVER) == -1)
+		error = errno == ECANCELED ? ECANCELED : error;
+	if (error == ECANCELED)
+		aiotask_cancel(p->task);
+	pthread_mutex_lock(lock);
+}
+
+int ipc_line_wait(struct ipc_line *l, pthread_mutex_t *lock, int64_t deadline)
+{
+	struct ipc_place p = {.task = NULL};
+	int error = 0;
+
+	if (deadline == AIOIPC_NOW)
+		errno = ETIMEDOUT;
+	if (deadline == AIOIPC_NOW || ipc_place_init(&p) == -1)
+		return -1;
+	ipc_line_join(l, &p);
+	pthread_mutex_unlock(lock);
+	if (ipc_place_wait(&p, lock, deadline) == -1)
+		error = errno;
+	pthread_mutex_lock(lock);
+	if (error && !p.in_line) {
+		await_waker(&p, lock, error);
+		error = 0;
+	}
+	if (!error)
+		return 0;
+	ipc_line_leave(l, &p);
+	errno = error;
+	return -1;
 }

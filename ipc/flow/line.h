@@ -41,4 +41,13 @@ void ipc_line_wake(struct ipc_line *woken);
 /* Waits until woken: 0. Else -1, ETIMEDOUT, EINTR or ECANCELED, and it is still in line, or being woken just now. */
 int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline);
 
+/*
+ * All of this in one, for who is handed nothing and looks again by itself, as with a condition: holds @lock before
+ * and after, not while it waits. 0: it was called out of the line; -1: ETIMEDOUT, EINTR, ECANCELED, or as ipc_place_init().
+ */
+int ipc_line_wait(struct ipc_line *l, pthread_mutex_t *lock, int64_t deadline);
+
+/* ipc_line_call_first() for all who stand in it. */
+void ipc_line_call_all(struct ipc_line *l, struct ipc_line *woken);
+
 #endif
