@@ -9,7 +9,7 @@
 #include "ipc/wire/frame.h"
 #include "ipc/wire/image.h"
 
-#define BATCH ((size_t)32 * 1024)  /* so much that waits for the end of the turn leaves now */
+#define BATCH ((size_t)64 * 1024)  /* so much that waits for the end of the turn leaves now */
 #define DIRECT ((size_t)16 * 1024) /* from here on the kernel copies straight from the caller */
 #define BY_REFERENCE ((size_t)4 * 1024)
 
