@@ -237,10 +237,8 @@ static int write_direct(struct aioconn *c, unsigned char *at, const struct envel
 	ssize_t n = ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, 3, NULL, 0);
 	size_t size = e->head + e->len + e->tail, wrote, done;
 
-	if (n < 0 && errno != EAGAIN) {
-		ipc_conn_lose_peer(c);
-		return fail(EPIPE);
-	}
+	if (n < 0 && ipc_conn_not_written(c) < 0)
+		return -1;
 	wrote = n > 0 ? (size_t)n : 0;
 	done = wrote < e->head ? 0 : wrote - e->head;
 	if (done < e->len)
@@ -349,18 +347,23 @@ static struct aiomsg *carrier_of(const struct aiomsg *m)
 	return carrier;
 }
 
-/* Queues header and payload, by reference. Takes @carrier over. */
+/*
+ * Queues header and payload, a large one by reference: a small one would hold the message's own descriptors open.
+ * Takes @carrier over.
+ */
 static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *carrier)
 {
 	unsigned nfds = carrier ? aiomsg_fds(carrier) : 0;
+	size_t inside = m->len < BY_REFERENCE ? m->len : 0;
 	struct envelope e;
-	unsigned char *at = begin(c, m->kind, m->len, 0, nfds, &e);
+	unsigned char *at = begin(c, m->kind, m->len, inside, nfds, &e);
 
 	if (!at || ipc_out_prepare(&c->out, 2) < 0)
 		return free_and_fail(carrier);
+	memcpy(at, m->data, inside);
 	if (e.head)
-		ipc_out_commit(&c->out, e.head, carrier);
-	if (m->len)
+		ipc_out_commit(&c->out, e.head + inside, carrier);
+	if (m->len > inside)
 		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
 	return posted(c, aiomsg_format(m), m->len, nfds);
 }
