@@ -522,46 +522,6 @@ TEST(without_free_numbers_only_this_connection_ends)
 	aioconn_abort(d);
 }
 
-/* Who is not root may have only so many descriptors on their way: the rest waits until some arrived. */
-static void send_more_than_may_travel(void)
-{
-	struct event_base *base = new_base();
-	struct rlimit few;
-	struct aioconn *c;
-	int fd = raw_reader(PAIR, base, &c);
-
-	must(getrlimit(RLIMIT_NOFILE, &few));
-	few.rlim_cur = 64;
-	must(setrlimit(RLIMIT_NOFILE, &few));
-	if (getuid() == 0)
-		must(setresuid(65534, 65534, 65534));
-	for (int i = 0; i < 90; i++) {
-		must(aioconn_send_fd(c, 0, "i", i));
-		must(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK));
-	}
-	get_preface(fd);
-	for (int i = 0; i < 90; i++) {
-		unsigned kind;
-		char buf[64];
-
-		ck_assert_int_gt(get_frame(fd, &kind, buf, sizeof buf), 0);
-		must(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK));
-	}
-	aioconn_abort(c);
-	close(fd);
-	event_base_free(base);
-	_exit(0);
-}
-
-TEST(descriptors_wait_when_too_many_are_on_their_way)
-{
-	pid_t pid = must(fork());
-
-	if (pid == 0)
-		send_more_than_may_travel();
-	expect_exit(pid, 0);
-}
-
 static void give_then_die(struct aioend *end, void *arg)
 {
 	struct aioconn *c = open_end(end, NULL);

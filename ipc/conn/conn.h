@@ -95,6 +95,7 @@ struct aioconn {
 	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */
 	int64_t spin;      /* nanoseconds */
 	int64_t deadline;  /* of finish */
+	int64_t retry; /* deadline until which writing is of no use, though the kernel says otherwise; 0 */
 
 	enum aioconn_cause cause;
 	int end_error; /* what recv says after the end; 0 for CLEAN */
@@ -185,6 +186,8 @@ static inline void ipc_conn_leave(struct aioconn *c)
 /* io.c: only wait calls back */
 int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */
 int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1/EPIPE: the peer is gone */
+int ipc_conn_not_written(
+	struct aioconn *c); /* what errno of a write means: 0 later, -1/EPIPE: the peer is gone */
 void ipc_conn_drop_output(struct aioconn *c);  /* nothing can be written any more */
 void ipc_conn_lose_peer(struct aioconn *c);    /* the same, because writing failed */
 void ipc_conn_check_reader(struct aioconn *c); /* of what is only written to: is it still there? */

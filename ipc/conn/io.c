@@ -7,6 +7,7 @@
 #include "ipc/end/wait.h"
 
 #define IOV_MOST 16
+#define RETRY_MS 10 /* when the kernel is short of something */
 
 static bool inbox_full(const struct aioconn *c)
 {
@@ -119,6 +120,7 @@ void ipc_conn_drop_output(struct aioconn *c)
 		c->lost_output = true;
 	c->peer_gone = true;
 	c->blocked = false;
+	c->retry = 0;
 	ipc_out_free(&c->out);
 }
 
@@ -172,17 +174,29 @@ static void tell_wrote(struct aioconn *c)
 			h->wrote(h);
 }
 
+int ipc_conn_not_written(struct aioconn *c)
+{
+	if (errno == ENOBUFS)
+		c->retry = aioipc_after(RETRY_MS);
+	if (errno == ENOBUFS || errno == EAGAIN)
+		return 0;
+	ipc_conn_lose_peer(c);
+	errno = EPIPE;
+	return -1;
+}
+
 int ipc_conn_flush(struct aioconn *c)
 {
+	if (c->retry && ipc_deadline_left(c->retry) > 0)
+		return 0;
+	c->retry = 0;
 	c->blocked = false;
 	while (c->out.count && !c->blocked) {
 		size_t offered;
 		ssize_t n = write_some(c, &offered);
 
-		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-			ipc_conn_lose_peer(c);
+		if (n < 0 && ipc_conn_not_written(c) < 0)
 			break;
-		}
 		if (n > 0) {
 			c->bytes_out += (size_t)n;
 			ipc_out_wrote(&c->out, (size_t)n);
@@ -218,7 +232,9 @@ void ipc_conn_interest(struct aioconn *c)
 
 	if (!c->base || c->gone)
 		return;
-	out = c->blocked ? EV_WRITE : departure(c);
+	if (c->retry && !c->more)
+		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
+	out = c->blocked && !c->retry ? EV_WRITE : departure(c);
 	if (c->read_watch && c->own.r.fd == c->own.w.fd) {
 		ipc_watch_want(c->read_watch, in | out);
 		return;
@@ -247,7 +263,7 @@ int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
 /* What poll should look at: how many. Room that a blocked writer waits for counts as output. */
 static nfds_t poll_set(const struct aioconn *c, struct pollfd p[2])
 {
-	short in = wants_input(c) ? POLLIN : 0, out = c->out.count ? POLLOUT : 0;
+	short in = wants_input(c) ? POLLIN : 0, out = c->out.count && !c->retry ? POLLOUT : 0;
 	nfds_t n = 0;
 
 	if (c->own.r.fd >= 0 && c->own.r.fd == c->own.w.fd)
@@ -281,18 +297,27 @@ static bool may_block_in_read(const struct aioconn *c, int64_t deadline)
 	       !c->out.count && wants_input(c);
 }
 
+/* Until @deadline, or a retry that is due before. */
+static int wait_polled(struct aioconn *c, int64_t deadline)
+{
+	bool retry_first = c->retry && (deadline == AIOIPC_FOREVER || c->retry < deadline);
+	int64_t until = retry_first ? c->retry : deadline;
+	struct pollfd p[2];
+	nfds_t n = poll_set(c, p);
+
+	if (ipc_wait(p, n, until) == 0 || (errno == ETIMEDOUT && retry_first))
+		return 0;
+	return -1;
+}
+
 static int wait_ready(struct aioconn *c, int64_t deadline)
 {
-	struct pollfd p[2];
-	nfds_t n;
-
 	if (spun(c))
 		return 0;
 	if (may_block_in_read(c, deadline))
 		return fill(c, true) < 0 ? -1 : 0;
 	ipc_in_rest(&c->in);
-	n = poll_set(c, p);
-	if (ipc_wait(p, n, deadline) < 0)
+	if (wait_polled(c, deadline) < 0)
 		return -1;
 	if (c->out.count)
 		ipc_conn_flush(c);

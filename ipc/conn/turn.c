@@ -255,7 +255,7 @@ static void turn_over(struct aioconn *c)
 	if (c->turn_sent)
 		c->burst = c->turn_sent >= 2;
 	c->turn_sent = 0;
-	if (!c->corked && !c->blocked)
+	if (c->retry || (!c->corked && !c->blocked))
 		ipc_conn_flush(c);
 }
 

@@ -48,10 +48,10 @@ enum ipc_fdkind ipc_os_fdkind(int fd)
 	return IPC_FD_UNIX;
 }
 
-/* Errors that mean what another one says. ETOOMANYREFS: more descriptors on their way than this user may have. */
+/* Errors that mean what another one says. */
 static ssize_t settle(ssize_t n)
 {
-	if (n == -1 && (errno == ENOBUFS || errno == ETOOMANYREFS || errno == EWOULDBLOCK))
+	if (n == -1 && errno == EWOULDBLOCK)
 		errno = EAGAIN;
 	if (n == -1 && errno == EPROTOTYPE)
 		errno = ECONNRESET;
@@ -169,6 +169,8 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 		put = kind == IPC_FD_PIPE ? ipc_os_write_pipe(fd, iov, n)
 					  : send_socket(fd, iov, n, fds, nfds);
 	while (put == -1 && errno == EINTR);
+	if (put == -1 && (errno == ETOOMANYREFS || errno == ENOMEM))
+		errno = ENOBUFS;
 	return settle(put);
 }
 

@@ -36,9 +36,10 @@ int ipc_os_set_cloexec(int fd);
 int ipc_os_set_nonblock(int fd, bool on, bool *was);
 
 /*
- * Never block, never raise SIGPIPE, go on after EINTR; ENOBUFS and the like come back as EAGAIN, and macOS'
- * EPROTOTYPE as ECONNRESET. readv: 0 is EOF; @fds NULL: descriptors that come are closed by the kernel.
- * writev: @nfds descriptors travel with the first byte.
+ * Never block, never raise SIGPIPE, go on after EINTR; macOS' EPROTOTYPE comes back as ECONNRESET.
+ * readv: 0 is EOF; @fds NULL: descriptors that come are closed by the kernel. writev: @nfds descriptors travel
+ * with the first byte. ENOBUFS when it is not room that is missing but memory, or one more descriptor on its way
+ * than this user may have: worth another try after a while, but the kernel says "writable" all the time.
  */
 ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, struct ipc_fdlist *fds);
 ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
