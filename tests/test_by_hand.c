@@ -23,7 +23,7 @@ struct owner {
 	struct aioconn *c;
 	struct event_base *base;
 	struct seen seen;
-	unsigned spoke, lost, gone;
+	unsigned spoke, lost, gone, wrote;
 	bool abort_when_lost;
 };
 
@@ -50,6 +50,11 @@ static void on_lost(struct ipc_conn_hook *h)
 	o->lost++;
 	if (o->abort_when_lost)
 		aioconn_abort(o->c);
+}
+
+static void on_wrote(struct ipc_conn_hook *h)
+{
+	owner_of(h)->wrote++;
 }
 
 static void on_gone(struct ipc_conn_hook *h)
@@ -86,7 +91,8 @@ static struct hand open_by_hand(int t, struct owner *o)
 		make_ends((enum transport)t, &ours, &theirs);
 		must(aioend_release(theirs, &peer.r, &peer.w));
 	}
-	*o = (struct owner){.hook = {on_spoke, on_gone, on_lost}, .base = new_base(), .seen.stay = true};
+	*o = (struct owner){
+		.hook = {on_spoke, on_gone, on_lost, on_wrote, NULL}, .base = new_base(), .seen.stay = true};
 	o->c = open_end(ours, o->base);
 	ipc_conn_hook(o->c, &o->hook);
 	o->c->by_hand = true;
@@ -383,7 +389,8 @@ TEST(a_peer_that_leaves_while_it_is_closed_is_no_news)
 /* What is to be counted: sends accepted so far, and what of them the peer has read. */
 struct account {
 	enum aioconn_framing framing;
-	uint64_t accepted, got;
+	uint64_t accepted, got, left;
+	unsigned wrote;
 	char data[70000];
 };
 
@@ -394,9 +401,13 @@ static size_t framed_len(const struct account *a, const struct aioconn *c, size_
 	return len + (a->framing == AIOCONN_LINES ? 2 : 0);
 }
 
-static void check_account(const struct account *a, const struct owner *o, const struct hand *peer)
+static void check_account(struct account *a, const struct owner *o, const struct hand *peer)
 {
 	int waiting = 0;
+
+	ck_assert_int_eq(o->wrote != a->wrote, o->c->bytes_out != a->left);
+	a->wrote = o->wrote;
+	a->left = o->c->bytes_out;
 
 	must(ioctl(peer->r, FIONREAD, &waiting));
 	ck_assert_uint_eq(o->c->bytes_out + o->c->out.bytes, a->accepted);

@@ -146,9 +146,8 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 }
 
 /* conn.c */
-int ipc_conn_claim(
-	struct aioconn *
-		c); /* without a base the first caller has it, and may call again from its callbacks; EBUSY */
+/* Without a base the first caller has it, and may call again from its callbacks; EBUSY. */
+int ipc_conn_claim(struct aioconn *c);
 void ipc_conn_hold(struct aioconn *c);
 void ipc_conn_release(struct aioconn *c);
 void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h);
@@ -186,8 +185,8 @@ static inline void ipc_conn_leave(struct aioconn *c)
 /* io.c: only wait calls back */
 int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */
 int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1/EPIPE: the peer is gone */
-int ipc_conn_not_written(
-	struct aioconn *c); /* what errno of a write means: 0 later, -1/EPIPE: the peer is gone */
+int ipc_conn_not_written(struct aioconn *c);   /* by errno of a write: 0 later, -1/EPIPE the peer is gone */
+void ipc_conn_tell_wrote(struct aioconn *c);   /* the hooks: the kernel took something */
 void ipc_conn_drop_output(struct aioconn *c);  /* nothing can be written any more */
 void ipc_conn_lose_peer(struct aioconn *c);    /* the same, because writing failed */
 void ipc_conn_check_reader(struct aioconn *c); /* of what is only written to: is it still there? */
@@ -206,13 +205,13 @@ void ipc_conn_turn(struct aioconn *c); /* calls back what is due */
 void ipc_conn_on_turn(short what, void *arg);
 void ipc_conn_on_ready(short what, void *arg);
 int ipc_conn_stow(struct aioconn *c); /* moves what arrived to the inbox, while there is room; -1/ENOMEM */
-int ipc_conn_next(struct aioconn *c,
-		  struct aiomsg **m); /* 1, 0, -1/ENOMEM; a broken stream ends the connection */
+/* 1, 0, -1/ENOMEM; a broken stream ends the connection. */
+int ipc_conn_next(struct aioconn *c, struct aiomsg **m);
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why);
 
 /* recv.c */
-int ipc_conn_begin_receive(struct aioconn *c,
-			   int64_t deadline); /* enters, and claims the right to wait for input */
+/* Enters, and claims the right to wait for input. */
+int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline);
 void ipc_conn_end_receive(struct aioconn *c);
 
 /* close.c */

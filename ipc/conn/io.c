@@ -167,7 +167,7 @@ static ssize_t write_some(struct aioconn *c, size_t *offered)
 	return ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, n, fd, list_fds(carrier, fd));
 }
 
-static void tell_wrote(struct aioconn *c)
+void ipc_conn_tell_wrote(struct aioconn *c)
 {
 	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
 		if (h->wrote)
@@ -200,7 +200,7 @@ int ipc_conn_flush(struct aioconn *c)
 		if (n > 0) {
 			c->bytes_out += (size_t)n;
 			ipc_out_wrote(&c->out, (size_t)n);
-			tell_wrote(c);
+			ipc_conn_tell_wrote(c);
 			ipc_conn_wake(c, IPC_FOR_ROOM | IPC_FOR_FLUSH | IPC_FOR_CLOSE);
 		}
 		c->blocked = n < (ssize_t)offered;

@@ -250,6 +250,8 @@ static int write_direct(struct aioconn *c, unsigned char *at, const struct envel
 		c->blocked = true;
 		ipc_conn_interest(c);
 	}
+	if (wrote)
+		ipc_conn_tell_wrote(c);
 	return 0;
 }
 
