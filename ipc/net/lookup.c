@@ -11,6 +11,7 @@
 #include "ipc/end/own.h"
 #include "ipc/end/thread.h"
 #include "ipc/net/address.h"
+#include "ipc/net/socket.h"
 #include "ipc/os/bell.h"
 
 /* Of the caller, and while it runs of the thread; who comes last frees it. */
@@ -61,21 +62,6 @@ static void *look_up(void *arg)
 	return NULL;
 }
 
-static int hang_bell(struct ipc_own *own)
-{
-	int fd[2], r;
-
-	if (ipc_own_hold() == -1)
-		return -1;
-	r = ipc_os_bell(fd);
-	if (r == 0) {
-		ipc_own_set(own, fd[0], fd[1]);
-		ipc_own_link(own);
-	}
-	ipc_own_let_go();
-	return r;
-}
-
 /* Numbers are known at once: the bell rings before anyone waits. */
 static int begin(struct ipc_lookup *l)
 {
@@ -97,7 +83,7 @@ struct ipc_lookup *ipc_lookup_start(const char *host, const char *port)
 	pthread_mutex_init(&l->lock, NULL);
 	snprintf(l->host, sizeof l->host, "%s", host);
 	snprintf(l->port, sizeof l->port, "%s", port);
-	if (hang_bell(&l->bell) == 0 && begin(l) == 0)
+	if (ipc_net_bell(&l->bell) == 0 && begin(l) == 0)
 		return l;
 	ipc_own_close(&l->bell);
 	destroy(l);

@@ -1,4 +1,4 @@
-/* Sockets of this floor, registered so that a fork closes them in the child from the moment they exist. */
+/* Sockets and bells of this floor, registered so that a fork closes them in the child from the moment they exist. */
 #ifndef IPC_NET_SOCKET_H
 #define IPC_NET_SOCKET_H
 
@@ -9,5 +9,8 @@ int ipc_net_socket(struct ipc_own *own, int family);
 
 /* The next peer of @listening. -1: as ipc_os_accept(). */
 int ipc_net_accept(struct ipc_own *own, int listening);
+
+/* A bell, as in ipc/os/bell.h: to wait for at own->r, to ring at own->w. -1: EMFILE, ENFILE. */
+int ipc_net_bell(struct ipc_own *own);
 
 #endif

@@ -1,0 +1,360 @@
+/*
+ * One connection of a link: what is in the outbox goes to the peer, what the peer says into the inbox, until one of them
+ * says goodbye or is lost. The connection is driven by hand; that it is gone, in whatever way, is told by its hook, and only there.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include <aioipc/listener.h>
+#include <aioipc/queue.h>
+
+#include "ipc/end/end.h"
+#include "ipc/net/link.h"
+
+#define TURN_MESSAGES 1024
+#define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
+
+int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
+{
+	const struct ipc_own *own = &end->own;
+
+	if ((l->inbox && own->r.fd == -1) || (l->outbox && own->w.fd == -1)) {
+		errno = EBADF;
+		return -1;
+	}
+	if (l->o.fds && own->r.kind != IPC_FD_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return 0;
+}
+
+int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
+{
+	c->by_hand = true;
+	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
+	    aioconn_set_send_wait(c, 0) == -1)
+		return -1;
+	return l->o.fds ? aioconn_allow_fds(c, l->o.fds) : 0;
+}
+
+static void remember_why(struct aiolink *l, int error, const char *why)
+{
+	l->talk_error = error;
+	snprintf(l->talk_why, sizeof l->talk_why, "%s", why);
+}
+
+static void show_closing(struct aiolink *l)
+{
+	if (l->phase == IPC_LINK_TALKS && l->state == AIOLINK_CONNECTED)
+		ipc_link_tell(l, AIOLINK_CLOSING);
+}
+
+static void want_items(struct aiolink *l, bool items)
+{
+	if (l->out_watch)
+		ipc_flow_watch_want(l->out_watch, items, true);
+}
+
+/* What the connection holds still leaves, and our goodbye; then it is gone. */
+static void finish(struct aiolink *l)
+{
+	if (l->finishing)
+		return;
+	l->finishing = l->we_left = true;
+	want_items(l, false);
+	aioconn_finish(l->conn, AIOIPC_FOREVER);
+}
+
+/* Nothing more is to be sent. Who can't be told, or has said so too, is not waited for. */
+static void leave(struct aiolink *l)
+{
+	struct aioconn *c = l->conn;
+
+	if (l->we_left)
+		return;
+	want_items(l, false);
+	if (l->they_left || !c->reads || !c->writes) {
+		finish(l);
+		return;
+	}
+	l->we_left = true;
+	if (aioconn_write_eof(c) == -1 && errno == ENOMEM) {
+		l->we_left = false;
+		ipc_watch_after(l->timer, RETRY_NS);
+	}
+}
+
+static void send_some(struct aiolink *l)
+{
+	int r = ipc_flight_send(&l->flight, l->conn, TURN_MESSAGES);
+
+	want_items(l, r >= 0);
+	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
+		return;
+	if (errno == ESHUTDOWN)
+		leave(l);
+	else
+		ipc_watch_after(l->timer, RETRY_NS);
+}
+
+void ipc_link_pump(struct aiolink *l)
+{
+	if (l->phase != IPC_LINK_TALKS || l->we_left)
+		return;
+	ipc_link_hold(l);
+	if (l->outbox)
+		send_some(l);
+	else if (l->closing)
+		leave(l);
+	if (l->closing)
+		show_closing(l);
+	ipc_link_release(l);
+}
+
+/* Coming in. */
+
+static void mind_room(struct aiolink *l, bool room)
+{
+	if (room && l->they_left && l->o.half_open)
+		aioqueue_close(l->inbox);
+	if (l->paused != room)
+		return;
+	l->paused = !room;
+	if (room)
+		aioconn_resume(l->conn);
+	else
+		aioconn_pause(l->conn);
+}
+
+bool ipc_link_land(struct aiolink *l)
+{
+	bool room = !l->inbox || ipc_landing_put(&l->landing) == 0;
+
+	if (!room && errno != ETIMEDOUT)
+		ipc_watch_after(l->timer, RETRY_NS);
+	if (!room && l->hurried) {
+		ipc_landing_drop(&l->landing);
+		room = true;
+	}
+	if (l->conn)
+		mind_room(l, room);
+	return room;
+}
+
+/* A lone message goes at once, others together at the end of the turn. */
+static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct aiolink *l = arg;
+
+	(void)c;
+	if (!l->inbox)
+		return;
+	ipc_landing_take(&l->landing, m);
+	if (l->came++ == 0)
+		ipc_watch_soon(l->turn);
+	if (ipc_landing_is_full(&l->landing) || (l->came == 1 && !l->burst))
+		ipc_link_land(l);
+}
+
+void ipc_link_talk_turn(struct aiolink *l)
+{
+	if (l->came)
+		l->burst = l->came > 1;
+	l->came = 0;
+	ipc_link_land(l);
+}
+
+static void on_writable(struct aioconn *c, void *arg)
+{
+	(void)c;
+	ipc_link_pump(arg);
+}
+
+/* The end. */
+
+/* The peer will say no more. May it be told more? */
+static void they_leave(struct aiolink *l)
+{
+	bool never = l->o.first == 0;
+
+	ipc_link_hold(l);
+	l->they_left = true;
+	l->sure = l->we_left;
+	ipc_link_down(l);
+	if (l->we_left || !l->outbox) {
+		finish(l);
+	} else if (never && l->o.half_open) {
+		ipc_link_land(l);
+	} else if (never || l->closing) {
+		aioqueue_close(l->outbox);
+		l->closing = true;
+		ipc_link_pump(l);
+	} else {
+		finish(l);
+	}
+	show_closing(l);
+	ipc_link_release(l);
+}
+
+static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
+{
+	struct aiolink *l = arg;
+
+	if (cause == AIOCONN_CLEAN) {
+		they_leave(l);
+	} else if (cause != AIOCONN_LOCAL) {
+		remember_why(l, c->end_error, c->why);
+		if (cause == AIOCONN_BAD)
+			l->bad = true;
+		aioconn_abort(c);
+	}
+}
+
+static struct aiolink *link_of(struct ipc_conn_hook *h)
+{
+	return (struct aiolink *)(void *)((char *)h - offsetof(struct aiolink, hook));
+}
+
+static void on_wrote(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+
+	ipc_flight_left(&l->flight, l->conn->bytes_out);
+}
+
+/* After its goodbye, the peer is not there at all any more. */
+static void on_lost(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+
+	remember_why(l, ECONNRESET, "the peer left before it was told all");
+	aioconn_abort(l->conn);
+}
+
+/* A connection that worked makes up for those that did not: the next pause is a short one again. */
+static bool worked(const struct aiolink *l, const struct aioconn *c)
+{
+	return (c->bytes_in > 0 && !l->bad) || ipc_os_now() - l->since >= l->delay;
+}
+
+static void on_gone(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+	struct aioconn *c = l->conn;
+
+	l->conn = NULL;
+	if (ipc_link_check(l) == -1)
+		return;
+	ipc_flight_back(&l->flight, c->bytes_out);
+	if (!l->sure)
+		ipc_counter_add(&l->unsure, ipc_counter_get(&l->flight.out) - l->handed);
+	if (c->lost_output && !l->talk_error)
+		remember_why(l, ECONNRESET, "the peer left before it had taken all");
+	if (worked(l, c))
+		l->delay = l->o.first;
+	l->paused = false;
+	want_items(l, false);
+	ipc_link_down(l);
+	if (!l->cut)
+		ipc_link_talk_over(l, l->talk_error, l->talk_why);
+}
+
+/* Limits. They are looked at now and then, and only where there are some. */
+
+static void lose(struct aiolink *l, const char *why)
+{
+	remember_why(l, ETIMEDOUT, why);
+	if (l->conn->ended) {
+		aioconn_abort(l->conn);
+		return;
+	}
+	ipc_conn_end(l->conn, AIOCONN_LOST, ETIMEDOUT, why);
+	ipc_conn_soon(l->conn);
+}
+
+/* A count that has not moved, where it should, for so long? */
+static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool should_move, int64_t limit)
+{
+	if (*last != now || !should_move) {
+		*last = now;
+		*since = ipc_os_now();
+	}
+	return limit && ipc_os_now() - *since >= limit;
+}
+
+static int64_t next_look(const struct ipc_link_options *o)
+{
+	int64_t least = o->idle_limit;
+
+	if (!least || (o->send_limit && o->send_limit < least))
+		least = o->send_limit;
+	return least / 4;
+}
+
+static void watch_limits(struct aiolink *l)
+{
+	const struct aioconn *c = l->conn;
+
+	if (stands_still(&l->read, &l->read_since, c->bytes_in, !c->ended && c->reads && !l->paused,
+			 l->o.idle_limit))
+		lose(l, "the peer was silent for longer than the limit");
+	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
+		lose(l, "the peer took nothing for longer than the limit");
+	else if (next_look(&l->o))
+		ipc_watch_after(l->timer, next_look(&l->o));
+}
+
+/* Either it is time to look, or something failed for want of memory. */
+void ipc_link_talk_timer(struct aiolink *l)
+{
+	ipc_link_hold(l);
+	ipc_link_land(l);
+	ipc_link_pump(l);
+	if (l->conn && !l->talk_error)
+		watch_limits(l);
+	ipc_link_release(l);
+}
+
+/* The beginning. */
+
+static void start_afresh(struct aiolink *l)
+{
+	l->they_left = l->we_left = l->sure = l->finishing = l->bad = false;
+	l->paused = l->burst = false;
+	l->came = 0;
+	l->since = l->read_since = l->wrote_since = ipc_os_now();
+	l->read = l->wrote = 0;
+	l->handed = ipc_counter_get(&l->flight.out);
+	remember_why(l, 0, "");
+}
+
+int ipc_link_talk(struct aiolink *l, struct aioconn *c)
+{
+	char peer[IPC_ADDRESS_SIZE] = "";
+	int error;
+
+	if (!c->by_hand && ipc_link_set_up(l, c) == -1) {
+		error = errno;
+		aioconn_abort(c);
+		errno = error;
+		return -1;
+	}
+	if (aioconn_peer_address(c, peer, sizeof peer) == -1)
+		*peer = '\0';
+	l->conn = c;
+	l->hook = (struct ipc_conn_hook){.gone = on_gone, .lost = on_lost, .wrote = on_wrote};
+	start_afresh(l);
+	ipc_conn_hook(c, &l->hook);
+	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
+	l->phase = IPC_LINK_TALKS;
+	want_items(l, true);
+	ipc_link_land(l);
+	if (next_look(&l->o))
+		ipc_watch_after(l->timer, next_look(&l->o));
+	ipc_counter_add(&l->connections, 1);
+	ipc_link_note(l, 0, "");
+	ipc_link_up(l, peer);
+	ipc_link_tell(l, AIOLINK_CONNECTED);
+	return 0;
+}

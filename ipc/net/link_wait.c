@@ -1,0 +1,146 @@
+/* Who waits for a link: any number of threads and tasks, in one line; each looks for itself whether it was for this. */
+#include <errno.h>
+#include <stdio.h>
+
+#include <aioipc/task.h>
+
+#include "ipc/end/run.h"
+#include "ipc/end/wait.h"
+#include "ipc/net/link.h"
+
+struct wait {
+	struct aiolink *link;
+	enum ipc_link_event what;
+	uint64_t number; /* of the connection that is to come, or to be over */
+};
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* Under the lock. */
+static bool is_met(const struct wait *w)
+{
+	const struct aiolink *l = w->link;
+
+	return l->state == AIOLINK_ENDED || (w->what == IPC_LINK_UP && l->ups >= w->number) ||
+	       (w->what == IPC_LINK_DOWN && l->downs >= w->number);
+}
+
+static bool looks_met(const void *arg)
+{
+	const struct wait *w = arg;
+	bool met;
+
+	pthread_mutex_lock(&w->link->lock);
+	met = is_met(w);
+	pthread_mutex_unlock(&w->link->lock);
+	return met;
+}
+
+bool ipc_link_is_here(const struct aiolink *l)
+{
+	return atomic_load_explicit(&l->thread, memory_order_relaxed) == ipc_thread_serial();
+}
+
+/* In the thread of its loop nobody else makes it go on. Under the lock, but for the time it takes. */
+static int wait_here(struct wait *w, int64_t deadline)
+{
+	struct aiolink *l = w->link;
+	int r = -1;
+
+	pthread_mutex_unlock(&l->lock);
+	if (l->own || ipc_in_callback(l->base))
+		errno = EDEADLK;
+	else
+		r = ipc_run_until(l->base, looks_met, w, deadline);
+	pthread_mutex_lock(&l->lock);
+	return r;
+}
+
+static int wait_until_met(struct wait *w, int64_t deadline)
+{
+	struct aiolink *l = w->link;
+
+	while (!is_met(w)) {
+		bool here = deadline != AIOIPC_NOW && ipc_link_is_here(l) &&
+			    (!aiotask_self() || !ipc_task_on(l->base));
+
+		if ((here ? wait_here(w, deadline) : ipc_line_wait(&l->line, &l->lock, deadline)) == -1)
+			return -1;
+	}
+	return w->what == IPC_LINK_UP && l->ups < w->number ? fail(EPIPE) : 0;
+}
+
+int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
+{
+	struct wait w = {l, what, 0};
+	int r, error;
+
+	ipc_link_hold(l);
+	pthread_mutex_lock(&l->lock);
+	w.number = l->up ? l->ups : l->ups + 1;
+	r = wait_until_met(&w, deadline);
+	error = errno;
+	pthread_mutex_unlock(&l->lock);
+	ipc_link_release(l);
+	errno = error;
+	return r;
+}
+
+static int check_and_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
+{
+	if (ipc_deadline_check(deadline) == -1 || ipc_link_check(l) == -1)
+		return -1;
+	return ipc_link_wait(l, what, deadline);
+}
+
+int aiolink_wait_connected(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_LINK_UP, deadline);
+}
+
+int aiolink_wait_disconnected(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_LINK_DOWN, deadline);
+}
+
+int aiolink_join(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_LINK_END, deadline);
+}
+
+static void call_all_and_unlock(struct aiolink *l)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	ipc_line_call_all(&l->line, &woken);
+	pthread_mutex_unlock(&l->lock);
+	ipc_line_wake(&woken);
+}
+
+void ipc_link_up(struct aiolink *l, const char *peer)
+{
+	pthread_mutex_lock(&l->lock);
+	l->up = true;
+	l->ups++;
+	snprintf(l->peer, sizeof l->peer, "%s", peer);
+	call_all_and_unlock(l);
+}
+
+void ipc_link_down(struct aiolink *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->downs += l->up;
+	l->up = false;
+	call_all_and_unlock(l);
+}
+
+void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
+{
+	pthread_mutex_lock(&l->lock);
+	l->state = state;
+	call_all_and_unlock(l);
+}
