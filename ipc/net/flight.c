@@ -12,6 +12,10 @@
 
 #define BATCH 64
 
+/* A share of one turn. */
+#define TURN_MESSAGES 1024
+#define TURN_BYTES ((uint64_t)256 * 1024)
+
 static struct ipc_flight_place *place(const struct ipc_flight *f, size_t i)
 {
 	return &f->ring[(f->head + i) & (f->places - 1)];
@@ -80,11 +84,17 @@ static void drop(struct ipc_flight *f, size_t i, int error)
 	ipc_counter_add(&f->refused, 1);
 }
 
-static int give(struct ipc_flight *f, struct aioconn *c)
+static uint64_t accepted(const struct aioconn *c)
 {
-	while (f->given < f->count) {
+	return c->bytes_out + c->out.bytes;
+}
+
+/* 1 all of them, 0 up to @until for now, -1. */
+static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
+{
+	while (f->given < f->count && accepted(c) < until) {
 		if (aioconn_send_msg(c, place(f, f->given)->m) == 0) {
-			place(f, f->given)->end = c->bytes_out + c->out.bytes;
+			place(f, f->given)->end = accepted(c);
 			f->given++;
 			ipc_counter_add(&f->resent, f->torn);
 			f->torn = false;
@@ -94,17 +104,20 @@ static int give(struct ipc_flight *f, struct aioconn *c)
 			drop(f, f->given, errno);
 		}
 	}
-	return 0;
+	return f->given == f->count;
 }
 
 /* Gives and fetches in turns. */
-static int send_all(struct ipc_flight *f, struct aioconn *c, size_t most)
+static int send_all(struct ipc_flight *f, struct aioconn *c)
 {
-	for (size_t sent = 0; sent < most; sent += BATCH) {
+	uint64_t until = accepted(c) + TURN_BYTES;
+
+	for (size_t sent = 0; sent < TURN_MESSAGES; sent += BATCH) {
+		int r = give(f, c, until);
 		ssize_t n;
 
-		if (give(f, c) == -1)
-			return -1;
+		if (r < 1)
+			return r;
 		n = fetch(f);
 		if (n == -1 && errno == ETIMEDOUT)
 			return 1;
@@ -113,12 +126,12 @@ static int send_all(struct ipc_flight *f, struct aioconn *c, size_t most)
 		if (n <= 0)
 			return -1;
 	}
-	return give(f, c);
+	return give(f, c, until);
 }
 
-int ipc_flight_send(struct ipc_flight *f, struct aioconn *c, size_t most)
+int ipc_flight_send(struct ipc_flight *f, struct aioconn *c)
 {
-	int r = send_all(f, c, most), error = errno;
+	int r = send_all(f, c), error = errno;
 
 	ipc_flight_left(f, c->bytes_out);
 	errno = error;

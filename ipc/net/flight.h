@@ -32,11 +32,11 @@ struct ipc_flight {
 };
 
 /*
- * Gives @c what it has room for, at most about @most messages. 1: that is all that is there; 0: there is more;
+ * Gives @c what it has room for. 1: that is all, but for what is in the queue; 0: go on in the next turn;
  * -1: EAGAIN (@c is full: on_writable tells), EPIPE (the peer is gone), ESHUTDOWN (the queue was closed, and all of it is given),
  * ENOMEM, EMFILE, ENFILE (try again later). What can't be sent at all is dropped, counted, and told to the log.
  */
-int ipc_flight_send(struct ipc_flight *f, struct aioconn *c, size_t most);
+int ipc_flight_send(struct ipc_flight *f, struct aioconn *c);
 
 /* The kernel has taken @bytes of the stream: what ends there has left. */
 void ipc_flight_left(struct ipc_flight *f, uint64_t bytes);

@@ -27,7 +27,6 @@ int ipc_link_check(const struct aiolink *l)
 	return l->epoch == ipc_epoch() ? 0 : fail(ECHILD);
 }
 
-/* What both its last user and a forked child free. */
 static void free_parts(struct aiolink *l)
 {
 	aioend_free(l->end);
@@ -47,7 +46,8 @@ void ipc_link_release(struct aiolink *l)
 	if (atomic_fetch_sub_explicit(&l->holds, 1, memory_order_acq_rel) > 1)
 		return;
 	ipc_link_free_thread(l);
-	pthread_mutex_destroy(&l->lock);
+	if (ipc_link_check(l) == 0)
+		pthread_mutex_destroy(&l->lock);
 	free_parts(l);
 }
 
@@ -253,16 +253,21 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 
 /* Ending it. */
 
-/* In a forked child. What a thread of its own was busy with may be half done: that stays as it is. */
+/*
+ * In a forked child, where nobody else holds it but callbacks that this thread is in. What a thread of its own was busy
+ * with may be half done: that stays as it is.
+ */
 static void forget(struct aiolink *l)
 {
+	if (l->own && !ipc_link_is_here(l))
+		atomic_store(&l->holds, 1);
 	if (!l->own) {
 		ipc_link_unequip(l);
 		aioconn_abort(l->conn);
 		ipc_flight_forget(&l->flight);
 		ipc_landing_drop(&l->landing);
 	}
-	free_parts(l);
+	ipc_link_release(l);
 }
 
 /* True for the first who gives the link back: it may be called once more by a callback of its own. */
@@ -281,8 +286,7 @@ static bool give_back(struct aiolink *l)
 void ipc_link_close_here(struct aiolink *l)
 {
 	l->hurried = true;
-	if (l->closing)
-		ipc_link_land(l);
+	ipc_link_land(l);
 	if (!l->closing || l->phase == IPC_LINK_LANDS)
 		ipc_link_close_soon(l);
 }

@@ -88,6 +88,7 @@ struct aiolink {
 	struct ipc_watch *turn;  /* what is due when this turn is over */
 	struct ipc_watch *timer; /* what is due at a time */
 	struct ipc_flow_watch *in_watch, *out_watch;
+	bool late;    /* there was no memory for a timer: what is due is done in the next turn */
 	bool closing; /* no more comes out of the outbox than is in it */
 	bool hurried; /* in aiolink_close(): what finds no room in the inbox is dropped */
 	bool cut;     /* being aborted */
@@ -136,9 +137,10 @@ void ipc_link_free_options(struct ipc_link_options *o);
 /* link_course.c */
 int ipc_link_equip(struct aiolink *l, struct event_base *base); /* what it needs to run; on failure nothing */
 void ipc_link_unequip(struct aiolink *l);
-void ipc_link_begin(struct aiolink *l);      /* the first step is due */
-void ipc_link_step(struct aiolink *l);       /* goes on as far as it can now */
-void ipc_link_close_soon(struct aiolink *l); /* nothing more will be put into the outbox */
+void ipc_link_begin(struct aiolink *l);             /* the first step is due */
+void ipc_link_after(struct aiolink *l, int64_t ns); /* a step, or a turn of the talk */
+void ipc_link_step(struct aiolink *l);              /* goes on as far as it can now */
+void ipc_link_close_soon(struct aiolink *l);        /* nothing more will be put into the outbox */
 void ipc_link_talk_over(struct aiolink *l, int error, const char *why); /* the connection is gone */
 void ipc_link_cut(struct aiolink *l, int error, const char *why);       /* ends now, whatever is left */
 bool ipc_link_nothing_left(const struct aiolink *l);

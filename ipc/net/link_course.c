@@ -116,7 +116,7 @@ static void pause_for_a_while(struct aiolink *l)
 	l->phase = IPC_LINK_PAUSES;
 	l->until = ipc_os_now() + ns;
 	l->delay = l->delay < l->o.most / 2 ? 2 * l->delay : l->o.most;
-	ipc_watch_after(l->timer, ns);
+	ipc_link_after(l, ns);
 	ipc_link_tell(l, AIOLINK_WAITING);
 }
 
@@ -147,6 +147,14 @@ static void on_dial_ready(short what, void *arg)
 {
 	(void)what;
 	ipc_link_step(arg);
+}
+
+void ipc_link_after(struct aiolink *l, int64_t ns)
+{
+	if (ipc_watch_after(l->timer, ns) == 0)
+		return;
+	l->late = true;
+	ipc_watch_soon(l->turn);
 }
 
 /* -1 when that can't be waited for. */
@@ -234,6 +242,8 @@ void ipc_link_step(struct aiolink *l)
 	case IPC_LINK_PAUSES:
 		if (ipc_os_now() >= l->until)
 			attempt(l);
+		else
+			ipc_link_after(l, l->until - ipc_os_now());
 		break;
 	case IPC_LINK_LANDS:
 		if (ipc_link_land(l))
@@ -274,27 +284,27 @@ void ipc_link_cut(struct aiolink *l, int error, const char *why)
 
 /* Its watches. They stay until it ends. */
 
-static void on_turn(short what, void *arg)
-{
-	struct aiolink *l = arg;
-
-	(void)what;
-	atomic_store_explicit(&l->thread, ipc_thread_serial(), memory_order_relaxed);
-	if (l->phase == IPC_LINK_TALKS)
-		ipc_link_talk_turn(l);
-	else
-		ipc_link_step(l);
-}
-
 static void on_timer(short what, void *arg)
 {
 	struct aiolink *l = arg;
 
 	(void)what;
+	l->late = false;
 	if (l->phase == IPC_LINK_TALKS)
 		ipc_link_talk_timer(l);
 	else
 		ipc_link_step(l);
+}
+
+static void on_turn(short what, void *arg)
+{
+	struct aiolink *l = arg;
+
+	atomic_store_explicit(&l->thread, ipc_thread_serial(), memory_order_relaxed);
+	if (l->phase == IPC_LINK_TALKS)
+		ipc_link_talk_turn(l);
+	if (l->phase != IPC_LINK_TALKS || l->late)
+		on_timer(what, l);
 }
 
 static void on_outbox_items(struct aioqueue *q, void *arg)
@@ -360,7 +370,8 @@ static int open_end(struct aiolink *l)
 	if (!l->ready)
 		return -1;
 	l->end = NULL;
-	return ipc_link_set_up(l, l->ready);
+	ipc_link_set_up(l, l->ready); /* or later: the end is open, and can't be had back */
+	return 0;
 }
 
 int ipc_link_equip(struct aiolink *l, struct event_base *base)

@@ -11,7 +11,6 @@
 #include "ipc/end/end.h"
 #include "ipc/net/link.h"
 
-#define TURN_MESSAGES 1024
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
@@ -31,11 +30,11 @@ int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
 
 int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 {
-	c->by_hand = true;
 	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
-	    aioconn_set_send_wait(c, 0) == -1)
+	    aioconn_set_send_wait(c, 0) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
 		return -1;
-	return l->o.fds ? aioconn_allow_fds(c, l->o.fds) : 0;
+	c->by_hand = true;
+	return 0;
 }
 
 static void remember_why(struct aiolink *l, int error, const char *why)
@@ -81,21 +80,23 @@ static void leave(struct aiolink *l)
 	l->we_left = true;
 	if (aioconn_write_eof(c) == -1 && errno == ENOMEM) {
 		l->we_left = false;
-		ipc_watch_after(l->timer, RETRY_NS);
+		ipc_link_after(l, RETRY_NS);
 	}
 }
 
 static void send_some(struct aiolink *l)
 {
-	int r = ipc_flight_send(&l->flight, l->conn, TURN_MESSAGES);
+	int r = ipc_flight_send(&l->flight, l->conn);
 
-	want_items(l, r >= 0);
+	want_items(l, r == 1);
+	if (r == 0)
+		ipc_link_after(l, 0);
 	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
 		return;
 	if (errno == ESHUTDOWN)
 		leave(l);
 	else
-		ipc_watch_after(l->timer, RETRY_NS);
+		ipc_link_after(l, RETRY_NS);
 }
 
 void ipc_link_pump(struct aiolink *l)
@@ -132,7 +133,7 @@ bool ipc_link_land(struct aiolink *l)
 	bool room = !l->inbox || ipc_landing_put(&l->landing) == 0;
 
 	if (!room && errno != ETIMEDOUT)
-		ipc_watch_after(l->timer, RETRY_NS);
+		ipc_link_after(l, RETRY_NS);
 	if (!room && l->hurried) {
 		ipc_landing_drop(&l->landing);
 		room = true;
@@ -302,7 +303,7 @@ static void watch_limits(struct aiolink *l)
 	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
 		lose(l, "the peer took nothing for longer than the limit");
 	else if (next_look(&l->o))
-		ipc_watch_after(l->timer, next_look(&l->o));
+		ipc_link_after(l, next_look(&l->o));
 }
 
 /* Either it is time to look, or something failed for want of memory. */
@@ -351,7 +352,7 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	want_items(l, true);
 	ipc_link_land(l);
 	if (next_look(&l->o))
-		ipc_watch_after(l->timer, next_look(&l->o));
+		ipc_link_after(l, next_look(&l->o));
 	ipc_counter_add(&l->connections, 1);
 	ipc_link_note(l, 0, "");
 	ipc_link_up(l, peer);

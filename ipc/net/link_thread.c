@@ -205,7 +205,8 @@ void ipc_link_free_thread(struct aiolink *l)
 {
 	if (!l->own)
 		return;
-	pthread_mutex_destroy(&l->own->gate);
+	if (ipc_link_check(l) == 0)
+		pthread_mutex_destroy(&l->own->gate);
 	free(l->own);
 	l->own = NULL;
 }
