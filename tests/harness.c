@@ -110,7 +110,7 @@ static void check_fds(void)
  */
 #ifdef __SANITIZE_ADDRESS__
 int __lsan_do_recoverable_leak_check(void);
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 
 const char *__asan_default_options(void)
 {
