@@ -16,6 +16,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
 #include <aioipc/queue.h>
+#include <aioipc/service.h>
 #include <aioipc/task.h>
 
 #endif

@@ -20,7 +20,7 @@ have_pages() {
 declared() {
 	sed -n 's/^#include <\(aioipc.*\)>/\1/p' "$srcdir/include/aioipc.h" | while read -r header; do
 		cat "$srcdir/include/$header"
-	done | cat - "$srcdir/include/aioipc/tpl.h" | tr '\n\t' '  ' | grep -o -E '(AIOIPC_API|typedef void) [^;]*\);' |
+	done | cat - "$srcdir/include/aioipc/tpl.h" | tr '\n\t' '  ' | grep -o -E '(AIOIPC_API|typedef (void|int)) [^;]*\);' |
 		sed 's/AIOIPC_API //; s/;$//; s/  */ /g' | sort
 }
 

@@ -724,6 +724,54 @@ TEST_WITHIN(tasks_queues_and_channels, 60)
 	fail_each(pass_items_from_task_to_task);
 }
 
+static int pass_on_message(struct aiomsg *m, struct aioqueue *out, void *arg)
+{
+	(void)arg;
+	return aioqueue_put(out, m, AIOIPC_FOREVER);
+}
+
+/* All of its threads, or none: then nothing was taken, and it may be tried again. */
+static bool start_service(struct aioservice *s, struct aioqueue *in, size_t messages, bool *done)
+{
+	if (aioservice_start(s) == 0)
+		return true;
+	*done = false;
+	ck_assert_uint_eq(aioqueue_count(in), messages);
+	must_fail(aioservice_join(s, AIOIPC_NOW), ETIMEDOUT);
+	return aioservice_start(s) == 0;
+}
+
+static enum outcome serve_a_queue(void)
+{
+	struct aioqueue *in = aioqueue_new(10, 0), *out = aioqueue_new(10, 0);
+	const struct aioservice_options o = {
+		.size = sizeof o, .in = in, .out = out, .workers = 3, .handle = pass_on_message};
+	struct aioservice *s = in && out ? aioservice_new(&o) : NULL;
+	struct aiomsg *m = aiomsg_new("i", 1);
+	size_t put = 0;
+	bool done = s && m;
+
+	while (done && put < 5 && aioqueue_put(in, m, AIOIPC_NOW) == 0)
+		put++;
+	done = done && put == 5;
+	if (s && start_service(s, in, put, &done)) {
+		ck_assert_int_eq(aioservice_close(s, soon()), 0);
+		ck_assert_uint_eq(aioqueue_count(out), put);
+	} else {
+		done = false;
+		aioservice_abort(s);
+	}
+	aiomsg_free(m);
+	aioqueue_free(in);
+	aioqueue_free(out);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(services, 60)
+{
+	fail_each(serve_a_queue);
+}
+
 /* Of a listener: its peer says something and goodbye. */
 static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
 {

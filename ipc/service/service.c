@@ -1,0 +1,283 @@
+/*
+ * The life of a service: made, started, waited for, stopped and freed. Its queues do the work of passing on and of holding back;
+ * what is here is the count of workers, whose last one ends it. What a worker does is in worker.c.
+ */
+#include "ipc/service/service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <aioipc/queue.h>
+#include <aioipc/task.h>
+
+#include "ipc/end/log.h"
+#include "ipc/end/own.h"
+#include "ipc/end/thread.h"
+#include "ipc/end/wait.h"
+#include "ipc/flow/queue.h"
+
+#define WORKERS_MOST 1024
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+static int check(const struct aioservice *s)
+{
+	return s->epoch == ipc_epoch() ? 0 : fail(ECHILD);
+}
+
+/* NULL, or what is wrong. */
+static const char *check_options(const struct aioservice_options *o)
+{
+	if (o->size != sizeof *o)
+		return "options of another size";
+	if (!o->handle)
+		return "no handler";
+	if (o->workers > WORKERS_MOST)
+		return "more than 1024 workers";
+	return o->in && o->in == o->out ? "it would feed itself" : NULL;
+}
+
+struct aioservice *aioservice_new(const struct aioservice_options *o)
+{
+	const char *why = check_options(o);
+	unsigned workers = o->workers ? o->workers : 1;
+	struct aioservice *s;
+
+	if (why) {
+		ipc_log("service: %s", why);
+		errno = EINVAL;
+		return NULL;
+	}
+	if ((o->in && ipc_queue_check(o->in) == -1) || (o->out && ipc_queue_check(o->out) == -1))
+		return NULL;
+	s = calloc(1, sizeof *s + workers * sizeof *s->threads);
+	if (!s)
+		return NULL;
+	s->epoch = ipc_epoch();
+	s->o = *o;
+	s->o.workers = workers;
+	s->refs = 1;
+	if (o->in)
+		aioqueue_ref(o->in);
+	if (o->out)
+		aioqueue_ref(o->out);
+	pthread_mutex_init(&s->lock, NULL);
+	return s;
+}
+
+static void free_service(struct aioservice *s)
+{
+	aioqueue_free(s->o.in);
+	aioqueue_free(s->o.out);
+	free(s);
+}
+
+void ipc_service_unref_and_unlock(struct aioservice *s)
+{
+	bool last = --s->refs == 0;
+
+	pthread_mutex_unlock(&s->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&s->lock);
+	free_service(s);
+}
+
+/* In a forked child nobody else has it, whatever its counts and its lock say. */
+static void free_inherited(struct aioservice *s)
+{
+	ipc_service_forget(s);
+	free_service(s);
+}
+
+void ipc_service_end(struct aioservice *s, struct ipc_line *woken)
+{
+	s->ended = true;
+	aioqueue_close(s->o.in);
+	aioqueue_close(s->o.out);
+	ipc_line_call_all(&s->joiners, woken);
+}
+
+static void join_threads(struct aioservice *s, unsigned n)
+{
+	while (n > 0)
+		pthread_join(s->threads[--n], NULL);
+}
+
+/* Under the lock, which the threads wait for: then they see whether all of them are there. */
+static unsigned start_threads(struct aioservice *s)
+{
+	unsigned n = 0;
+
+	while (n < s->o.workers && ipc_thread_start_joinable(&s->threads[n], ipc_service_work, s, 0) == 0)
+		n++;
+	if (n < s->o.workers)
+		return n;
+	s->started = true;
+	s->running = n;
+	s->refs += n;
+	return n;
+}
+
+int aioservice_start(struct aioservice *s)
+{
+	unsigned n;
+	bool all;
+	int error;
+
+	if (check(s) == -1)
+		return -1;
+	pthread_mutex_lock(&s->lock);
+	if (s->started) {
+		pthread_mutex_unlock(&s->lock);
+		return fail(EALREADY);
+	}
+	n = start_threads(s);
+	error = errno;
+	all = s->started;
+	pthread_mutex_unlock(&s->lock);
+	if (all)
+		return 0;
+	join_threads(s, n);
+	return fail(error);
+}
+
+void aioservice_stop(struct aioservice *s)
+{
+	if (!s || check(s) == -1)
+		return;
+	if (s->o.in)
+		aioqueue_close(s->o.in);
+	else
+		ipc_service_halt(s, 0);
+}
+
+/* 0, or -1: who calls must not wait for this one. */
+static int may_wait(const struct aioservice *s, int64_t deadline)
+{
+	if (check(s) == -1 || ipc_deadline_check(deadline) == -1)
+		return -1;
+	return ipc_service_is_own_thread(s) ? fail(EDEADLK) : 0;
+}
+
+/* Under the lock, which is let go meanwhile. 0, or an error. */
+static int wait_for_end(struct aioservice *s, int64_t deadline, bool despite_signals)
+{
+	while (!s->ended)
+		if (ipc_line_wait(&s->joiners, &s->lock, deadline) == -1 &&
+		    !(despite_signals && errno == EINTR))
+			return errno;
+	return 0;
+}
+
+int aioservice_join(struct aioservice *s, int64_t deadline)
+{
+	int error;
+
+	if (may_wait(s, deadline) == -1)
+		return -1;
+	pthread_mutex_lock(&s->lock);
+	s->refs++;
+	error = wait_for_end(s, deadline, false);
+	ipc_service_unref_and_unlock(s);
+	return error ? fail(error) : 0;
+}
+
+int aioservice_error(const struct aioservice *s)
+{
+	return s->error;
+}
+
+/* There are no workers of which one would be the last. */
+static void end_unstarted(struct aioservice *s)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->started)
+		ipc_service_end(s, &woken);
+	pthread_mutex_unlock(&s->lock);
+	ipc_line_wake(&woken);
+}
+
+static void release(struct aioservice *s)
+{
+	pthread_mutex_lock(&s->lock);
+	ipc_service_unref_and_unlock(s);
+}
+
+int aioservice_close(struct aioservice *s, int64_t deadline)
+{
+	int error;
+
+	if (!s)
+		return 0;
+	if (check(s) == -1) {
+		free_inherited(s);
+		return fail(ECHILD);
+	}
+	if (may_wait(s, deadline) == -1)
+		return -1;
+	aioservice_stop(s);
+	end_unstarted(s);
+	pthread_mutex_lock(&s->lock);
+	error = wait_for_end(s, deadline, true);
+	pthread_mutex_unlock(&s->lock);
+	if (error)
+		return fail(error);
+	join_threads(s, s->started ? s->o.workers : 0);
+	release(s);
+	return 0;
+}
+
+/* So that a task lets others run meanwhile. Where it cannot be woken, joining the threads has to do. */
+static void await_end(struct aioservice *s)
+{
+	bool cancelled = false;
+	int error;
+
+	pthread_mutex_lock(&s->lock);
+	while ((error = wait_for_end(s, AIOIPC_FOREVER, true)) == ECANCELED)
+		cancelled = true;
+	pthread_mutex_unlock(&s->lock);
+	if (cancelled)
+		aiotask_cancel(aiotask_self());
+}
+
+static void detach_threads(struct aioservice *s)
+{
+	for (unsigned i = 0; i < s->o.workers; i++)
+		pthread_detach(s->threads[i]);
+}
+
+static void abort_here(struct aioservice *s)
+{
+	ipc_service_halt(s, 0);
+	aioqueue_discard(s->o.in);
+	aioqueue_close(s->o.out);
+	end_unstarted(s);
+	if (ipc_service_is_own_thread(s)) {
+		detach_threads(s);
+	} else {
+		await_end(s);
+		join_threads(s, s->started ? s->o.workers : 0);
+	}
+	release(s);
+}
+
+void aioservice_abort(struct aioservice *s)
+{
+	int error = errno;
+
+	if (!s)
+		return;
+	if (check(s) == 0)
+		abort_here(s);
+	else
+		free_inherited(s);
+	errno = error;
+}
