@@ -49,7 +49,10 @@ void bench_add(struct bench *b, uint64_t n);
 /* The clock stops, and the figure is what this process counted. */
 void bench_end(struct bench *b);
 
-/* Room for IDLE connections with both their ends; bytes in use by malloc; and what @n take, for a figure that is no time. */
+/* A port of TCP that nobody has just now. */
+int bench_port(void);
+
+/* Room for IDLE connections with all that they need; bytes in use by malloc; and what @n take, for a figure that is no time. */
 void bench_need_fds(void);
 int64_t bench_heap(void);
 void bench_took(struct bench *b, uint64_t n, int64_t bytes);

@@ -1,4 +1,6 @@
-/* libzmq over ipc: PUSH and PULL one way, PAIR for round trips. */
+/* libzmq over ipc or TCP: PUSH and PULL one way, PAIR for round trips. */
+#include <stdio.h>
+
 #include <zmq.h>
 
 #include "bench/bench.h"
@@ -59,6 +61,12 @@ static void small(struct bench *b)
 	one_way(b, SMALL);
 }
 
+static void small_tcp(struct bench *b)
+{
+	snprintf(b->address, sizeof b->address, "tcp://127.0.0.1:%d", bench_port());
+	one_way(b, SMALL);
+}
+
 static void bulk(struct bench *b)
 {
 	one_way(b, BULK);
@@ -90,10 +98,7 @@ static void trips(struct bench *b)
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-		{"small", small},
-		{"bulk", bulk},
-		{"trip", trips},
-		{NULL, NULL},
+		{"small", small}, {"small-tcp", small_tcp}, {"bulk", bulk}, {"trip", trips}, {NULL, NULL},
 	};
 
 	return bench_main(argc, argv, cases);

@@ -1,6 +1,8 @@
 /* The limit: the same work with system calls and nothing else. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -32,6 +34,26 @@ static void make_pipes(struct ends end[2])
 	must(pipe(back), "pipe");
 	end[0] = (struct ends){back[0], there[1]};
 	end[1] = (struct ends){there[0], back[1]};
+}
+
+/* Over the loopback. */
+static void make_tcp(struct ends end[2])
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof in;
+	int listener = must(socket(AF_INET, SOCK_STREAM, 0), "socket"), on = 1, fd[2];
+
+	must(bind(listener, (struct sockaddr *)&in, len), "bind");
+	must(listen(listener, 1), "listen");
+	must(getsockname(listener, (struct sockaddr *)&in, &len), "getsockname");
+	fd[0] = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	must(connect(fd[0], (struct sockaddr *)&in, len), "connect");
+	fd[1] = must(accept(listener, NULL, NULL), "accept");
+	close(listener);
+	for (int i = 0; i < 2; i++) {
+		must(setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
+		end[i] = (struct ends){fd[i], fd[i]};
+	}
 }
 
 /* Forks; the caller's end. */
@@ -205,6 +227,11 @@ static void trip_blocking_pipes(struct bench *b)
 	trips(b, make_pipes, trips_blocking);
 }
 
+static void trip_blocking_tcp(struct bench *b)
+{
+	trips(b, make_tcp, trips_blocking);
+}
+
 static void trip_epoll_pair(struct bench *b)
 {
 	trips(b, make_pair, trips_epoll);
@@ -244,6 +271,7 @@ int main(int argc, char **argv)
 		{"bulk-pipe", bulk_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},
 		{"trip-blocking-pipes", trip_blocking_pipes},
+		{"trip-blocking-tcp", trip_blocking_tcp},
 		{"trip-epoll-pair", trip_epoll_pair},
 		{"trip-epoll-pipes", trip_epoll_pipes},
 		{"children", children},

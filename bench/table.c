@@ -5,6 +5,7 @@
 
 #define BY_HAND "by hand, a 32 KiB buffer"
 #define BUFFEREVENTS "libevent bufferevents"
+#define PY_CONNECTION "Python, multiprocessing"
 
 struct work bench_table[] = {
 	{"64 B one way, socket pair",
@@ -191,6 +192,44 @@ struct work bench_table[] = {
 		 {.who = "aiochan, next_once", .program = "flow", .measures = "chan-batches"},
 		 {.who = "aiochan, next", .program = "flow", .measures = "chan-batch"},
 		 {.who = "aiochan, one by one", .program = "flow", .measures = "chan"},
+	 }},
+	{"links, 64 B one way, unix",
+	 MILLIONS,
+	 {
+		 {.who = "aiolink, queue to queue", .program = "link", .measures = "small-unix"},
+		 {.who = "libzmq, PUSH and PULL", .program = "libzmq", .measures = "small", .target = 3},
+		 {.who = PY_CONNECTION, .program = "py_connection", .measures = "small-unix", .target = 20},
+	 }},
+	{"links, 64 B one way, TCP",
+	 MILLIONS,
+	 {
+		 {.who = "aiolink, queue to queue", .program = "link", .measures = "small-tcp"},
+		 {.who = "libzmq, PUSH and PULL", .program = "libzmq", .measures = "small-tcp", .target = 3},
+		 {.who = PY_CONNECTION, .program = "py_connection", .measures = "small-tcp", .target = 20},
+	 }},
+	{"links, round trip, unix",
+	 MICROSECONDS,
+	 {
+		 {.who = "aiolink, both on a base", .program = "link", .measures = "trip-unix"},
+		 {.who = "raw write, read",
+		  .program = "raw",
+		  .measures = "trip-blocking-pair",
+		  .target = 1.30},
+	 }},
+	{"links, round trip, TCP",
+	 MICROSECONDS,
+	 {
+		 {.who = "aiolink, both on a base", .program = "link", .measures = "trip-tcp"},
+		 {.who = "raw write, read",
+		  .program = "raw",
+		  .measures = "trip-blocking-tcp",
+		  .target = 1.30},
+	 }},
+	{"idle second, processor time",
+	 MICROSECONDS,
+	 {
+		 {.who = "1000 links on a base", .program = "link", .measures = "idle"},
+		 {.who = "a base without any", .program = "link", .measures = "idle-without"},
 	 }},
 	{"memory per idle connection",
 	 KIBIBYTES,
