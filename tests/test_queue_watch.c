@@ -89,6 +89,33 @@ TEST(a_watch_is_called_while_there_is_something)
 	event_base_free(s.base);
 }
 
+/* Whoever closes whenever there is room is told of its own closing, and that is that. */
+static void close_again(struct aioqueue *q, void *arg)
+{
+	struct seen *s = arg;
+
+	ck_assert_int_lt(++s->room, 10);
+	aioqueue_close(q);
+}
+
+TEST(closing_again_is_no_news)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 1};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+
+	put_some(q, 1);
+	must(aioqueue_watch(q, s.base, NULL, close_again, &s));
+	turn(s.base);
+	ck_assert_int_eq(s.room, 2);
+	must(aioqueue_watch(q, s.base, take, NULL, &s));
+	aioqueue_discard(q); /* that is some: the end has come */
+	turn(s.base);
+	ck_assert_int_eq(s.got, 0);
+	ck_assert_int_eq(s.ended, 1);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
 #define STREAM 100000
 
 static void *put_stream(void *q)

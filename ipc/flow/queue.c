@@ -418,10 +418,12 @@ static void drop_all(struct aioqueue *q)
 static void close_queue(struct aioqueue *q, bool drop)
 {
 	struct ipc_line woken = {NULL, NULL};
+	bool news;
 
 	if (!q || ipc_queue_check(q) == -1)
 		return;
 	ipc_queue_lock(q);
+	news = !ipc_queue_is_closed(q) || (drop && count_of(q) > 0);
 	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 	if (drop) {
 		q->discarded = true;
@@ -429,7 +431,8 @@ static void close_queue(struct aioqueue *q, bool drop)
 	}
 	dismiss(&q->getters, 0, &woken);
 	dismiss(&q->putters, EPIPE, &woken);
-	ipc_flow_watches_end(q);
+	if (news)
+		ipc_flow_watches_end(q);
 	ipc_queue_unlock(q);
 	ipc_line_wake(&woken);
 }
