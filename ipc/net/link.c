@@ -94,6 +94,8 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	}
 	l->holds = 1;
 	l->end = o->end;
+	l->made_inbox = !o->inbox;
+	l->made_outbox = !o->outbox;
 	l->landing.queue = l->inbox;
 	l->flight.queue = l->outbox;
 	pthread_mutex_init(&l->lock, NULL);
@@ -343,6 +345,15 @@ static int close_started(struct aiolink *l, int64_t deadline)
 	return error || had_ended ? error : aiolink_error(l);
 }
 
+/* Its own queues end with it; those that it was given and never used are as they were. */
+static void close_unstarted(struct aiolink *l)
+{
+	if (l->made_inbox)
+		aioqueue_close(l->inbox);
+	if (l->made_outbox)
+		aioqueue_close(l->outbox);
+}
+
 int aiolink_close(struct aiolink *l, int64_t deadline)
 {
 	int error;
@@ -357,10 +368,12 @@ int aiolink_close(struct aiolink *l, int64_t deadline)
 	}
 	if (!give_back(l))
 		return 0;
-	if (is_started(l))
+	if (is_started(l)) {
 		error = close_started(l, deadline);
-	else
+	} else {
+		close_unstarted(l);
 		error = ipc_link_nothing_left(l) ? 0 : EPIPE;
+	}
 	ipc_link_release(l);
 	return error ? fail(error) : 0;
 }
@@ -371,6 +384,8 @@ static void abort_ours(struct aiolink *l)
 
 	if (is_started(l))
 		cut(l);
+	else
+		close_unstarted(l);
 	if (!first)
 		return;
 	if (l->own)

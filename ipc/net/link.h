@@ -68,6 +68,7 @@ struct aiolink {
 	struct ipc_link_options o;
 	struct aioend *end; /* NULL once started */
 	struct aioqueue *inbox, *outbox;
+	bool made_inbox, made_outbox; /* not given */
 	aiolink_state_cb *cb;
 	void *arg;
 	_Atomic(const char *) where; /* it listens */

@@ -93,10 +93,12 @@ static void send_some(struct aiolink *l)
 		ipc_link_after(l, 0);
 	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
 		return;
-	if (errno == ESHUTDOWN)
-		leave(l);
-	else
+	if (errno != ESHUTDOWN) {
 		ipc_link_after(l, RETRY_NS);
+		return;
+	}
+	l->closing = true;
+	leave(l);
 }
 
 void ipc_link_pump(struct aiolink *l)
