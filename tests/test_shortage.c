@@ -306,6 +306,14 @@ TEST(a_task_tries_again_a_few_times)
 		}
 }
 
+static bool is_short(const struct aioconn *c)
+{
+	struct aioconn_stats s = {.size = sizeof s};
+
+	must(aioconn_stats(c, &s));
+	return s.queued_out > 0;
+}
+
 #define MOST_ON_THEIR_WAY 64
 
 /* Who is not root may have only so many descriptors on their way: the rest waits until some arrived. */
@@ -328,7 +336,8 @@ static void send_more_than_may_travel(void)
 		must(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK));
 	}
 	begin_shortage(0);
-	run_a_while(base);
+	if (is_short(c)) /* not under valgrind, which keeps the limit to itself */
+		run_a_while(base);
 	get_preface(fd);
 	for (int i = 0; i < MOST_ON_THEIR_WAY + 30; i++) {
 		while (!is_readable(fd))
