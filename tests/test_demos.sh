@@ -21,11 +21,22 @@ letters() {
 
 # Keeps what it says for the checks behind.
 succeeds() {
-	"$1" >"$tmp/raw" 2>"$tmp/err"
+	"$@" >"$tmp/raw" 2>"$tmp/err"
 	status=$?
 	letters <"$tmp/raw" >"$tmp/said"
 	cat "$tmp/raw" "$tmp/err"
 	[ $status = 0 ] && [ ! -s "$tmp/err" ]
+}
+
+# A server at any free port, which it tells, and a client. What the server says is said behind what the client does.
+both_succeed() {
+	mkfifo "$tmp/server"
+	demos/duplex_server tcp://127.0.0.1:0 >"$tmp/server" 2>&1 &
+	exec 3<"$tmp/server"
+	read -r listening <&3
+	succeeds demos/duplex_client 10 "${listening##* }" || kill $!
+	{ cat "$tmp/raw"; echo "$listening"; cat <&3; } | sed 's/0\.1:[0-9]*/0.1:PORT/' | letters >"$tmp/said"
+	wait $!
 }
 
 # Standard input is what was to be said.
@@ -161,6 +172,35 @@ check "the program of the README" succeeds tests/example_readme
 check "says what it should" says <<'END'
 the answer is 42
 a dozen is 12
+END
+
+check "duplex_server and duplex_client" both_succeed
+check "every message gets there and back" says <<'END'
+[A] client: connected to tcp://127.0.0.1:PORT
+[A] client: got "Hello #0"
+[A] client: got "Hello #1"
+[A] client: got "Hello #2"
+[A] client: got "Hello #3"
+[A] client: got "Hello #4"
+[A] client: got "Hello #5"
+[A] client: got "Hello #6"
+[A] client: got "Hello #7"
+[A] client: got "Hello #8"
+[A] client: got "Hello #9"
+[A] client: disconnected
+[B] server: listening at tcp://127.0.0.1:PORT
+[B] server: incoming connection from tcp://127.0.0.1:PORT
+[B] server: got "Hello #0"
+[B] server: got "Hello #1"
+[B] server: got "Hello #2"
+[B] server: got "Hello #3"
+[B] server: got "Hello #4"
+[B] server: got "Hello #5"
+[B] server: got "Hello #6"
+[B] server: got "Hello #7"
+[B] server: got "Hello #8"
+[B] server: got "Hello #9"
+[B] server: disconnected
 END
 
 # The programs of aioipc-python(7).
