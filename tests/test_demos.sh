@@ -230,4 +230,16 @@ A
 B
 1
 END
+
+check "the program beside Duplex's" succeeds tests/example_duplex
+check "is told what was put before the end" says <<'END'
+Hi !
+END
+
+check "the program beside PySockLib's" succeeds tests/example_pysocklib
+check "ends behind the last line" says <<'END'
+a line
+a line
+a line
+END
 finish
