@@ -1,12 +1,15 @@
 /*
- * The pool: per thread and size class a list of free blocks, nothing shared and nothing locked. Not a general
- * allocator: it knows no block but by the size that its owner remembers. Messages and buffers live in it.
+ * The pool: per thread and size class a list of free blocks, nothing shared and nothing locked; who has too many leaves a
+ * bundle of them at the depot, who has none looks there. Not a general allocator: it knows no block but by the size that
+ * its owner remembers. Messages and buffers live in it.
  */
 #include "ipc/wire/pool.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "ipc/wire/depot.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -31,17 +34,16 @@
 #define SMALLEST 7 /* 64 + 128 bytes */
 #define LARGEST 17 /* 64 + 128 KiB; what is larger is malloc's */
 #define CLASSES (LARGEST - SMALLEST + 1)
-#define KEPT (256 * 1024) /* bytes of each class that a thread keeps, and at least one block */
+#define KEPT (256 * 1024) /* bytes of each class that a thread keeps, and the depot; and at least one block */
+#define BUNDLES 16        /* parts of that in which blocks go from thread to thread */
 
-struct block {
-	struct block *next;
-};
+_Static_assert(CLASSES == IPC_DEPOT_CLASSES, "the depot has the pool's classes");
 
 enum state { NEW, KEEPS, ENDED };
 
 static _Thread_local struct {
 	enum state state;
-	struct block *free[CLASSES];
+	struct ipc_block *free[CLASSES];
 	unsigned room[CLASSES]; /* how many more it may keep; 0 before the first put and after the end */
 } cache;
 
@@ -70,10 +72,30 @@ static unsigned most_kept(unsigned k)
 	return most ? (unsigned)most : 1;
 }
 
+static void drop_list(struct ipc_block *b)
+{
+	struct ipc_block *next;
+
+	for (; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+}
+
+static void drop_own(void)
+{
+	for (unsigned k = 0; k < CLASSES; k++) {
+		drop_list(cache.free[k]);
+		cache.free[k] = NULL;
+		if (cache.state == KEEPS)
+			cache.room[k] = most_kept(k);
+	}
+}
+
 static void end_of_thread(void *unused)
 {
 	(void)unused;
-	ipc_pool_drain();
+	drop_own();
 	for (unsigned k = 0; k < CLASSES; k++)
 		cache.room[k] = 0;
 	cache.state = ENDED;
@@ -90,11 +112,11 @@ static bool keep_nothing(void)
 	return SANITIZED || RUNNING_ON_VALGRIND;
 }
 
-/* At a thread's first put: gives it room, unless its end could go unnoticed. Is there some for class @k then? */
-static bool start_keeping(unsigned k)
+/* At a thread's first use: gives it room, unless its end could go unnoticed. Does it keep blocks now? */
+static bool start_keeping(void)
 {
 	if (cache.state != NEW)
-		return false;
+		return cache.state == KEEPS;
 	cache.state = ENDED;
 	pthread_once(&once, make_key);
 	if (keep_nothing() || !have_key || pthread_setspecific(key, &cache) != 0)
@@ -102,22 +124,68 @@ static bool start_keeping(unsigned k)
 	cache.state = KEEPS;
 	for (unsigned i = 0; i < CLASSES; i++)
 		cache.room[i] = most_kept(i);
-	return cache.room[k] > 0;
+	return true;
+}
+
+static unsigned bundle_size(unsigned k)
+{
+	unsigned n = most_kept(k) / BUNDLES;
+
+	return n ? n : 1;
+}
+
+/* The list is empty: a bundle that another thread left becomes it. */
+static bool fetch(unsigned k)
+{
+	struct ipc_block *b = start_keeping() ? ipc_depot_fetch(k) : NULL;
+
+	if (!b)
+		return false;
+	cache.free[k] = b;
+	cache.room[k] -= b->n;
+	return true;
+}
+
+/* The list is full: a bundle of those that were put last, and are in the processor's cache, goes. */
+static bool leave(unsigned k)
+{
+	unsigned n = bundle_size(k);
+	struct ipc_block *first = cache.free[k], *last = first, *rest;
+
+	for (unsigned i = 1; i < n; i++)
+		last = last->next;
+	rest = last->next;
+	last->next = NULL;
+	first->n = n;
+	if (!ipc_depot_leave(k, first, most_kept(k) / n)) {
+		last->next = rest;
+		return false;
+	}
+	cache.free[k] = rest;
+	cache.room[k] += n;
+	return true;
+}
+
+static bool make_room(unsigned k)
+{
+	if (cache.state == KEEPS)
+		return leave(k);
+	return start_keeping();
 }
 
 void *ipc_pool_get(size_t want, size_t *size)
 {
 	unsigned k = class_of(want);
-	struct block *b;
+	struct ipc_block *b;
 
 	if (k >= CLASSES) {
 		*size = want;
 		return malloc(want);
 	}
 	*size = class_size(k);
-	b = cache.free[k];
-	if (!b)
+	if (!cache.free[k] && !fetch(k))
 		return malloc(*size);
+	b = cache.free[k];
 	cache.free[k] = b->next;
 	cache.room[k]++;
 	return b;
@@ -126,11 +194,11 @@ void *ipc_pool_get(size_t want, size_t *size)
 void ipc_pool_put(void *block, size_t size)
 {
 	unsigned k = class_of(size);
-	struct block *b = block;
+	struct ipc_block *b = block;
 
 	if (!b)
 		return;
-	if (k >= CLASSES || (cache.room[k] == 0 && !start_keeping(k))) {
+	if (k >= CLASSES || (cache.room[k] == 0 && !make_room(k))) {
 		free(b);
 		return;
 	}
@@ -141,13 +209,10 @@ void ipc_pool_put(void *block, size_t size)
 
 void ipc_pool_drain(void)
 {
-	for (unsigned k = 0; k < CLASSES; k++) {
-		while (cache.free[k]) {
-			struct block *b = cache.free[k];
+	struct ipc_block *b;
 
-			cache.free[k] = b->next;
-			cache.room[k]++;
-			free(b);
-		}
-	}
+	drop_own();
+	for (unsigned k = 0; k < CLASSES; k++)
+		while ((b = ipc_depot_fetch(k)))
+			drop_list(b);
 }
