@@ -1,6 +1,6 @@
 /*
  * aioservice: threads that take messages from one queue, handle them, and put what comes of it into another. Chained by
- * queues they make a program.
+ * queues and links they make a program.
  *
  * The end of the stream runs through a chain: when `in` was closed and all of it is handled, the threads end, and with the
  * last of them the service closes `out`. Back-pressure runs the other way: a handler that puts into a full queue waits.
