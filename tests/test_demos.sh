@@ -44,6 +44,12 @@ says() {
 	diff - "$tmp/said"
 }
 
+# The same of processes that write side by side: lines are in order only for each role, which follows the process.
+roles_say() {
+	LC_ALL=C sort -s -k 1,2 "$tmp/said" >"$tmp/sorted"
+	diff - "$tmp/sorted"
+}
+
 # The number in front of these words.
 figure() {
 	sed -n "s/.*[^0-9]\([0-9]*\) $1.*/\1/p" "$tmp/said"
@@ -79,6 +85,46 @@ all_passed() {
 little_kept() {
 	cat "$tmp/said"
 	[ "$(figure 'KiB waited on the way in')" -le 1200 ] && [ "$(figure 'KiB on the way out')" -le 1200 ]
+}
+
+# What the client has logged next.
+logged() {
+	read -r pid text <&4 && echo "$pid $text" && [ "$text" = "message $1" ]
+}
+
+# Whatever was on its way from the server before.
+logged_anew() {
+	while read -r pid text <&4 && echo "$pid $text"; do
+		[ "$text" != "message 0" ] || return 0
+	done
+	return 1
+}
+
+# Ctrl-C
+stops() {
+	kill -INT "$1" && wait "$1"
+}
+
+serve() {
+	demos/pysock_server "$1" >"$tmp/pysock_server" 2>>"$tmp/err" &
+	server=$!
+	read -r pid what at address <"$tmp/pysock_server" && echo "$pid $what $at $address"
+}
+
+# A client that outlives its server, and connects to the next one.
+client_logs() {
+	rm -f "$tmp/pysock_server" "$tmp/pysock_client" "$tmp/err"
+	mkfifo "$tmp/pysock_server" "$tmp/pysock_client"
+	serve "$1" || return 1
+	demos/pysock_client "$address" >"$tmp/pysock_client" 2>>"$tmp/err" &
+	client=$!
+	exec 4<"$tmp/pysock_client"
+	logged 0 && logged 1 && logged 2 && stops "$server" && serve "$address" && logged_anew && logged 1 &&
+		stops "$server" && stops "$client" && ! cat "$tmp/err" | grep .
+	status=$?
+	exec 4<&-
+	[ $status = 0 ] || kill "$server" "$client"
+	return $status
 }
 
 check "simplex" succeeds demos/simplex
@@ -160,6 +206,23 @@ END
 
 check "thousand" succeeds thousand
 check "a task for each child has its answers" all_answered
+
+check "service" succeeds demos/service
+check "a chain of services, through another process and to its end" roles_say <<'END'
+[A] all have ended, the child with status 0
+[A] generator: apple
+[A] generator: banana
+[A] generator: cherry
+[A] logger: APPLE
+[A] logger: BANANA
+[A] logger: CHERRY
+[B] to upper: APPLE
+[B] to upper: BANANA
+[B] to upper: CHERRY
+END
+
+check "pysock_server generates, pysock_client logs, and connects again" client_logs "tcp://localhost:0"
+check "at a path too" client_logs "unix://$tmp/socket"
 
 check "the program of aioipc(7)" succeeds tests/example_man
 check "says what the page says" says <<'END'
