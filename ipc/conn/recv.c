@@ -94,19 +94,22 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 }
 
 /* Is taking the next message from the buffer all that can be due? Then a loop of recvs costs what callbacks do. */
-static bool is_plain(const struct aioconn *c)
+static inline bool is_plain(const struct aioconn *c)
 {
-	return c->base && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds && !c->gone &&
-	       !c->ended && !c->in.eof && !c->receiving && !c->corked && !c->closing &&
+	bool special = c->gone | c->ended | c->in.eof | c->receiving | c->corked | c->closing | c->trace;
+
+	return !special && c->base && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
 	       c->in.framing == AIOCONN_MESSAGES;
 }
 
 int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 {
+	unsigned none;
 	int r;
 
-	if (ipc_own_check(&c->own) == 0 && is_plain(c) && ipc_deadline_check(deadline) == 0 &&
-	    ipc_conn_next(c, m) == 1) {
+	if (ipc_own_check(&c->own) == 0 && is_plain(c) &&
+	    (deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) &&
+	    ipc_in_next(&c->in, m, &none) == 1) {
 		c->msgs_in++;
 		return 1;
 	}
