@@ -21,6 +21,7 @@
 struct probe {
 	struct aioservice *s;
 	struct aioqueue *in, *out;
+	const struct probe *source;
 	sem_t gate;
 	atomic_int begun, over, errors;
 	_Atomic(uint32_t) last;
@@ -729,6 +730,74 @@ TEST(a_slow_sink_holds_the_whole_chain_back)
 	finish(&from);
 }
 
+#define BLOCK 65536
+
+static int generate_blocks(struct aiomsg *m, struct aioqueue *out, void *arg)
+{
+	static char data[BLOCK];
+	struct probe *p = arg;
+	int r;
+
+	if (p->begun == (int)p->until)
+		return 1;
+	fill(data, sizeof data, (unsigned)p->begun++);
+	m = must(aiomsg_new_bytes(data, sizeof data));
+	r = aioqueue_put(out, m, AIOIPC_FOREVER);
+	aiomsg_free(m);
+	return r;
+}
+
+/* A connection holds 1 MiB each way and a message, the kernel some more, each queue two, and each hand one. */
+#define BLOCKS_HELD (2 * 17 + 30 + 2 * 2 + 2)
+
+static int slow_blocks(struct aiomsg *m, struct aioqueue *out, void *arg)
+{
+	struct probe *p = arg;
+	size_t len;
+
+	(void)out;
+	usleep(500);
+	ck_assert_int_le(p->source->begun, p->begun + BLOCKS_HELD);
+	ck_assert(is_filled(aiomsg_bytes(m, &len), BLOCK, (unsigned)p->begun));
+	ck_assert_uint_eq(len, BLOCK);
+	p->begun++;
+	return 0;
+}
+
+static struct aiolink *start_link(struct aioend *end, struct aioqueue *in, struct aioqueue *out)
+{
+	const struct aiolink_options o = {.size = sizeof o, .end = end, .inbox = in, .outbox = out};
+	struct aiolink *l = must(aiolink_new(&o));
+
+	must(aiolink_start(l, NULL));
+	return l;
+}
+
+TEST_WITHIN(a_slow_sink_holds_back_who_is_behind_a_link, 30)
+{
+	enum { N = 300 };
+	struct probe from = {.until = N}, sink = {.source = &from};
+	struct aiolink *one, *other;
+	struct aioend *a, *b;
+
+	make_ends(PAIR, &a, &b);
+	make(&from, 0, 2, 1, generate_blocks);
+	make(&sink, 2, 0, 1, slow_blocks);
+	one = start_link(a, NULL, from.out);
+	other = start_link(b, sink.in, NULL);
+	must(aioservice_start(sink.s));
+	must(aioservice_start(from.s));
+	must(aioservice_join(from.s, soon()));
+	aioqueue_close(aiolink_outbox(other));
+	must(aioservice_join(sink.s, soon()));
+	ck_assert_int_eq(aioservice_error(from.s), 0);
+	ck_assert_int_eq(sink.begun, N);
+	finish(&from);
+	must(aiolink_close(one, soon()));
+	must(aiolink_close(other, soon()));
+	finish(&sink);
+}
+
 static void *join_it(void *arg)
 {
 	struct probe *p = arg;
@@ -1123,6 +1192,7 @@ TEST(a_service_does_not_cross_a_fork)
 		must_fail(aioservice_start(p[2].s), ECHILD);
 		must_fail(aioservice_join(p[0].s, AIOIPC_FOREVER), ECHILD);
 		must_fail(aioservice_sleep(AIOIPC_NOW), EPERM);
+		ck_assert_int_eq(aioservice_error(p[0].s), ECHILD);
 		aioservice_stop(p[0].s);
 		must_fail(aioservice_close(p[0].s, AIOIPC_FOREVER), ECHILD);
 		aioservice_abort(p[1].s);

@@ -189,7 +189,7 @@ int aioservice_join(struct aioservice *s, int64_t deadline)
 
 int aioservice_error(const struct aioservice *s)
 {
-	return s->error;
+	return check(s) == 0 ? s->error : ECHILD;
 }
 
 /* There are no workers of which one would be the last. */
