@@ -290,10 +290,12 @@ static void on_timer(short what, void *arg)
 
 	(void)what;
 	l->late = false;
-	if (l->phase == IPC_LINK_TALKS)
+	if (l->phase == IPC_LINK_TALKS) {
 		ipc_link_talk_timer(l);
-	else
-		ipc_link_step(l);
+		return;
+	}
+	ipc_link_land(l);
+	ipc_link_step(l);
 }
 
 static void on_turn(short what, void *arg)

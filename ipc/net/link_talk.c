@@ -258,6 +258,7 @@ static void on_gone(struct ipc_conn_hook *h)
 		l->delay = l->o.first;
 	l->paused = false;
 	want_items(l, false);
+	ipc_link_land(l);
 	ipc_link_down(l);
 	if (!l->cut)
 		ipc_link_talk_over(l, l->talk_error, l->talk_why);
