@@ -16,7 +16,8 @@
  *
  *   by_hand                the peer's goodbye is not answered: on_close tells CLEAN as soon as all before it is
  *                          delivered, and sending goes on, until a send fails with EPIPE, hook->lost is
- *                          called, or its owner finishes, closes or aborts it.
+ *                          called, or its owner finishes, closes or aborts it. When a socket can't be written to
+ *                          any more, what came before is still read, and then ends.
  *   bytes_out              how many bytes the kernel took, preface, headers and delimiters among them.
  *   bytes_out + out.bytes  how many sends accepted in all: after one returned 0, where its message ends in the stream.
  *                          A message has left whole when bytes_out got there. When the peer is lost, the queue

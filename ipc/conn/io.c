@@ -7,6 +7,7 @@
 #include "ipc/end/wait.h"
 
 #define IOV_MOST 16
+#define WATCH_NS (INT64_C(10) * 1000 * 1000)
 #define RETRY_MS 10 /* when the kernel is short of something */
 
 static bool inbox_full(const struct aioconn *c)
@@ -129,6 +130,8 @@ void ipc_conn_lose_peer(struct aioconn *c)
 	ipc_conn_drop_output(c);
 	if (!c->reads)
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed its reading end");
+	else if (c->by_hand && c->own.r.kind != IPC_FD_PIPE && c->own.r.fd >= 0)
+		ipc_os_shutdown_read(c->own.r.fd);
 	ipc_conn_soon(c);
 }
 
@@ -226,6 +229,13 @@ static short departure(const struct aioconn *c)
 	return c->reads && event_base_get_features(c->base) & EV_FEATURE_ET ? EV_READ | EV_ET : 0;
 }
 
+/* What the loop can't watch for want of memory, it is asked for again. */
+static void want(struct aioconn *c, struct ipc_watch *w, short what)
+{
+	if (ipc_watch_want(w, what) == -1)
+		ipc_watch_later(c->turn, WATCH_NS);
+}
+
 void ipc_conn_interest(struct aioconn *c)
 {
 	short in = wants_input(c) ? EV_READ : 0, out;
@@ -236,13 +246,13 @@ void ipc_conn_interest(struct aioconn *c)
 		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
 	out = c->blocked && !c->retry ? EV_WRITE : departure(c);
 	if (c->read_watch && c->own.r.fd == c->own.w.fd) {
-		ipc_watch_want(c->read_watch, in | out);
+		want(c, c->read_watch, in | out);
 		return;
 	}
 	if (c->read_watch)
-		ipc_watch_want(c->read_watch, in);
+		want(c, c->read_watch, in);
 	if (c->write_watch)
-		ipc_watch_want(c->write_watch, out);
+		want(c, c->write_watch, out);
 }
 
 void ipc_conn_soon(struct aioconn *c)

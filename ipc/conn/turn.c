@@ -114,7 +114,7 @@ static void later(struct aioconn *c, int64_t ns)
 {
 	c->more = ns == 0 || !c->turn;
 	if (c->turn)
-		ipc_watch_after(c->turn, ns);
+		ipc_watch_later(c->turn, ns);
 }
 
 static bool deliverable(const struct aioconn *c)

@@ -163,6 +163,12 @@ int ipc_watch_after(struct ipc_watch *w, int64_t ns)
 	return alive(w) ? event_add(&w->timer, &t) : -1;
 }
 
+void ipc_watch_later(struct ipc_watch *w, int64_t ns)
+{
+	if (ipc_watch_after(w, ns) == -1)
+		ipc_watch_soon(w);
+}
+
 /* Nothing of libevent's refers to it any more. */
 static void drop(struct ipc_watch *w)
 {

@@ -31,6 +31,9 @@ void ipc_watch_soon(struct ipc_watch *w);
 /* Fires once after @ns nanoseconds (0: in the next turn), with EV_TIMEOUT; replaces an earlier one. -1 as event_add. */
 int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 
+/* The same, and does not fail: sooner when there is no memory for a timer. */
+void ipc_watch_later(struct ipc_watch *w, int64_t ns);
+
 /* Disarms and frees, before the descriptor is closed; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
 void ipc_watch_free(struct ipc_watch *w);
 

@@ -136,8 +136,7 @@ static void see_what_is_left(struct ipc_flow_watch *w)
 		w->items_wanted = true;
 	} else if (!w->rung) {
 		w->rung = true;
-		if (ipc_watch_after(w->watch, 0) == -1)
-			ipc_watch_soon(w->watch);
+		ipc_watch_later(w->watch, 0);
 	}
 }
 

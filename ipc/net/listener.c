@@ -89,8 +89,8 @@ static void interest(struct aiolistener *l)
 {
 	bool more = !l->paused && !l->backing_off && !l->crowded && l->peers < l->most_peers;
 
-	if (l->watch)
-		ipc_watch_want(l->watch, more ? EV_READ : 0);
+	if (l->watch && ipc_watch_want(l->watch, more ? EV_READ : 0) == -1)
+		ipc_watch_later(l->watch, BACK_OFF_NS);
 }
 
 static struct peer *peer_of(struct ipc_conn_hook *h)

@@ -202,6 +202,11 @@ int ipc_os_shutdown_write(int fd)
 	return shutdown(fd, SHUT_WR);
 }
 
+int ipc_os_shutdown_read(int fd)
+{
+	return shutdown(fd, SHUT_RD);
+}
+
 int64_t ipc_os_now(void)
 {
 	struct timespec t;

@@ -59,6 +59,9 @@ ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist
 /* Half-close of a socket's sending side. */
 int ipc_os_shutdown_write(int fd);
 
+/* What arrived can still be read, and is followed by EOF. */
+int ipc_os_shutdown_read(int fd);
+
 /* Credentials of who made the peer of a unix socket; EOPNOTSUPP on others. */
 int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 
