@@ -827,3 +827,182 @@ TEST_WITHIN(a_peer_at_a_path, 60)
 {
 	fail_each(serve_at_a_path);
 }
+
+static struct aiolink_options link_options(enum aiolink_role role)
+{
+	static char address[64];
+
+	snprintf(address, sizeof address, "unix:@aioipc-test-inject-%ld", (long)getpid());
+	return (struct aiolink_options){
+		.size = sizeof(struct aiolink_options), .role = role, .address = address};
+}
+
+static struct aiolink *start_link(const struct aiolink_options *o, struct event_base *base)
+{
+	struct aiolink *l = aiolink_new(o);
+
+	if (l && aiolink_start(l, base) == 0)
+		return l;
+	aiolink_abort(l);
+	return NULL;
+}
+
+static bool put_words(struct aioqueue *q, int n)
+{
+	bool done = true;
+
+	for (; n > 0 && done; n--) {
+		struct aiomsg *m = aiomsg_new_bytes("word", 4);
+
+		done = m && aioqueue_put(q, m, AIOIPC_NOW) == 0;
+		aiomsg_free(m);
+	}
+	return done;
+}
+
+static int take_words(struct aioqueue *q)
+{
+	struct aiomsg *m;
+	int n;
+
+	for (n = 0; aioqueue_get(q, &m, AIOIPC_NOW) == 1; n++)
+		aiomsg_free(m);
+	return n;
+}
+
+/* One that has ended in good order has delivered all. */
+static bool ended_well(const struct aiolink *l)
+{
+	return aiolink_state(l) == AIOLINK_ENDED && aiolink_error(l) == 0;
+}
+
+static enum outcome link_two(void)
+{
+	const struct aiolink_options listen = link_options(AIOLINK_LISTEN),
+				     connect = link_options(AIOLINK_CONNECT);
+	struct event_base *base = quiet_base();
+	struct aiolink *server = start_link(&listen, base),
+		       *client = server ? start_link(&connect, base) : NULL;
+	enum outcome outcome = TOLD;
+
+	if (client && put_words(aiolink_outbox(client), 3)) {
+		aioqueue_close(aiolink_outbox(client));
+		while (aiolink_state(client) != AIOLINK_ENDED && event_base_loop(base, EVLOOP_ONCE) == 0)
+			continue;
+		if (ended_well(client)) {
+			while (aiolink_state(server) != AIOLINK_ENDED &&
+			       event_base_loop(base, EVLOOP_ONCE) == 0)
+				continue;
+			outcome = ended_well(server) ? SILENT : TOLD;
+			if (outcome == SILENT && take_words(aiolink_inbox(server)) == 3)
+				outcome = COMPLETE;
+		}
+	}
+	aiolink_abort(client);
+	aiolink_abort(server);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	quiet_free(base);
+	return outcome;
+}
+
+TEST_WITHIN(two_links_on_a_base, 120)
+{
+	fail_each(link_two);
+}
+
+/* It hangs up on the first who speaks. */
+static void hang_up(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	unsigned *msgs = arg;
+
+	(void)m;
+	if ((*msgs)++ == 0)
+		aioconn_abort(c);
+}
+
+static void after_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
+{
+	(void)cause;
+	(void)arg;
+	aioconn_abort(c);
+}
+
+static void on_linked(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	(void)l;
+	aioconn_set_callbacks(c, hang_up, NULL, after_close, arg);
+}
+
+static enum outcome link_again(void)
+{
+	struct aiolink_options o = link_options(AIOLINK_CONNECT);
+	struct event_base *base = quiet_base();
+	enum outcome outcome = TOLD;
+	struct aiolistener *listener;
+	struct aiolink *l;
+	unsigned msgs = 0;
+
+	o.reconnect_first = o.reconnect_most = 1;
+	inject_pause();
+	listener = must(aiolistener_new(o.address, base, NULL, on_linked, &msgs));
+	inject_resume();
+	l = start_link(&o, base);
+	while (l && msgs == 0 && put_words(aiolink_outbox(l), 1))
+		event_base_loop(base, EVLOOP_ONCE);
+	if (l && msgs == 1) {
+		aioqueue_close(aiolink_outbox(l));
+		while (aiolink_state(l) != AIOLINK_ENDED && event_base_loop(base, EVLOOP_ONCE) == 0)
+			continue;
+		outcome = COMPLETE;
+	}
+	aiolink_abort(l);
+	aiolistener_free(listener);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	quiet_free(base);
+	return outcome;
+}
+
+TEST_WITHIN(a_link_that_connects_again, 120)
+{
+	fail_each(link_again);
+}
+
+static enum outcome link_in_thread(void)
+{
+	struct aiolink_options o = {.size = sizeof o};
+	struct aioend *other = NULL;
+	enum outcome outcome = TOLD;
+	struct aioconn *c = NULL;
+	struct aiolink *l;
+	struct aiomsg *m;
+	int r;
+
+	if (aiosockpair(&o.end, &other) == -1)
+		return TOLD;
+	l = aiolink_new(&o);
+	if (!l)
+		aioend_free(o.end);
+	else if (aiolink_start(l, NULL) == 0 && put_words(aiolink_outbox(l), 1))
+		c = aioend_open(other, NULL);
+	if (c) {
+		other = NULL;
+		while ((r = aioconn_recv(c, &m, soon())) == -1 && errno == EINTR)
+			continue;
+		if (r == 1) {
+			aiomsg_free(m);
+			aioconn_close(c, soon());
+			c = NULL;
+			outcome = aiolink_close(l, soon()) == 0 ? COMPLETE : TOLD;
+			l = NULL;
+		}
+	}
+	aioconn_abort(c);
+	aiolink_abort(l);
+	aioend_free(other);
+	return outcome;
+}
+
+TEST_WITHIN(a_link_in_a_thread, 120)
+{
+	fail_each(link_in_thread);
+}

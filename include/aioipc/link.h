@@ -112,9 +112,9 @@ AIOIPC_API struct aioqueue *aiolink_inbox(const struct aiolink *l);
 AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
 
 /*
- * connected: until there is a connection. EPIPE: it has ended. disconnected: until the connection that is open, or else the
- * next one, is over (the peer said goodbye or is lost, or it was closed here), or the link has ended. join: until it has
- * ended; frees nothing. Any number may wait, also before start. Since 0.1.
+ * connected: until there is a connection; EPIPE: there will be none any more. disconnected: until the connection that is
+ * open, or else the next one, is over (the peer said goodbye or is lost, or it was closed here), or there will be none.
+ * join: until it has ended; frees nothing. Any number may wait, also before start. Since 0.1.
  */
 AIOIPC_API int aiolink_wait_connected(struct aiolink *l, int64_t deadline);
 AIOIPC_API int aiolink_wait_disconnected(struct aiolink *l, int64_t deadline);

@@ -123,6 +123,19 @@ int aiolink_on_state(struct aiolink *l, aiolink_state_cb *cb, void *arg)
 	return 0;
 }
 
+/* Its thread may free it before this returns. */
+static int start_held(struct aiolink *l)
+{
+	int r, error;
+
+	ipc_link_hold(l);
+	r = ipc_link_start_thread(l);
+	error = errno;
+	ipc_link_release(l);
+	errno = error;
+	return r;
+}
+
 int aiolink_start(struct aiolink *l, struct event_base *base)
 {
 	if (ipc_link_check(l) == -1)
@@ -130,7 +143,7 @@ int aiolink_start(struct aiolink *l, struct event_base *base)
 	if (is_started(l))
 		return fail(EALREADY);
 	if (!base)
-		return ipc_link_start_thread(l);
+		return start_held(l);
 	if (ipc_link_equip(l, base) == -1)
 		return -1;
 	atomic_store(&l->thread, ipc_thread_serial());

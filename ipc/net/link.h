@@ -86,6 +86,7 @@ struct aiolink {
 	struct event_base *base;
 	_Atomic(uint64_t) thread; /* serial of who runs it; 0: not yet known */
 	enum ipc_link_phase phase;
+	enum aiolink_state told; /* to the user */
 	struct ipc_watch *turn;  /* what is due when this turn is over */
 	struct ipc_watch *timer; /* what is due at a time */
 	struct ipc_flow_watch *in_watch, *out_watch;
@@ -160,8 +161,6 @@ bool ipc_link_land(struct aiolink *l); /* what came goes into the inbox; true: n
 /* link_wait.c */
 enum ipc_link_event { IPC_LINK_UP, IPC_LINK_DOWN, IPC_LINK_END };
 int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline);
-void ipc_link_up(struct aiolink *l, const char *peer);
-void ipc_link_down(struct aiolink *l);
 void ipc_link_enter(struct aiolink *l, enum aiolink_state state);
 bool ipc_link_is_here(const struct aiolink *l); /* this is the thread of its loop */
 

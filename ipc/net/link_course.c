@@ -33,8 +33,11 @@ void ipc_link_note(struct aiolink *l, int error, const char *why)
 
 void ipc_link_tell(struct aiolink *l, enum aiolink_state state)
 {
+	bool again = l->told == state;
+
+	l->told = state;
 	ipc_link_enter(l, state);
-	if (l->cb)
+	if (l->cb && !again)
 		l->cb(l, state, l->arg);
 }
 
@@ -74,7 +77,7 @@ static void end_when_landed(struct aiolink *l)
 	l->phase = IPC_LINK_LANDS;
 	if (ipc_link_land(l))
 		end(l);
-	else if (l->state != AIOLINK_CLOSING)
+	else
 		ipc_link_tell(l, AIOLINK_CLOSING);
 }
 

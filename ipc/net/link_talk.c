@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <aioipc/listener.h>
 #include <aioipc/queue.h>
@@ -45,7 +46,7 @@ static void remember_why(struct aiolink *l, int error, const char *why)
 
 static void show_closing(struct aiolink *l)
 {
-	if (l->phase == IPC_LINK_TALKS && l->state == AIOLINK_CONNECTED)
+	if (l->phase == IPC_LINK_TALKS)
 		ipc_link_tell(l, AIOLINK_CLOSING);
 }
 
@@ -184,7 +185,6 @@ static void they_leave(struct aiolink *l)
 	ipc_link_hold(l);
 	l->they_left = true;
 	l->sure = l->we_left;
-	ipc_link_down(l);
 	if (l->we_left || !l->outbox) {
 		finish(l);
 	} else if (never && l->o.half_open) {
@@ -259,7 +259,6 @@ static void on_gone(struct ipc_conn_hook *h)
 	l->paused = false;
 	want_items(l, false);
 	ipc_link_land(l);
-	ipc_link_down(l);
 	if (!l->cut)
 		ipc_link_talk_over(l, l->talk_error, l->talk_why);
 }
@@ -333,9 +332,19 @@ static void start_afresh(struct aiolink *l)
 	remember_why(l, 0, "");
 }
 
-int ipc_link_talk(struct aiolink *l, struct aioconn *c)
+static void remember_peer(struct aiolink *l, const struct aioconn *c)
 {
 	char peer[IPC_ADDRESS_SIZE] = "";
+
+	if (aioconn_peer_address(c, peer, sizeof peer) == -1)
+		*peer = '\0';
+	pthread_mutex_lock(&l->lock);
+	memcpy(l->peer, peer, sizeof l->peer);
+	pthread_mutex_unlock(&l->lock);
+}
+
+int ipc_link_talk(struct aiolink *l, struct aioconn *c)
+{
 	int error;
 
 	if (!c->by_hand && ipc_link_set_up(l, c) == -1) {
@@ -344,11 +353,9 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 		errno = error;
 		return -1;
 	}
-	if (aioconn_peer_address(c, peer, sizeof peer) == -1)
-		*peer = '\0';
+	start_afresh(l);
 	l->conn = c;
 	l->hook = (struct ipc_conn_hook){.gone = on_gone, .lost = on_lost, .wrote = on_wrote};
-	start_afresh(l);
 	ipc_conn_hook(c, &l->hook);
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	l->phase = IPC_LINK_TALKS;
@@ -358,7 +365,7 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 		ipc_link_after(l, next_look(&l->o));
 	ipc_counter_add(&l->connections, 1);
 	ipc_link_note(l, 0, "");
-	ipc_link_up(l, peer);
+	remember_peer(l, c);
 	ipc_link_tell(l, AIOLINK_CONNECTED);
 	return 0;
 }

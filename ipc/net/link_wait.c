@@ -1,6 +1,5 @@
 /* Who waits for a link: any number of threads and tasks, in one line; each looks for itself whether it was for this. */
 #include <errno.h>
-#include <stdio.h>
 
 #include <aioipc/task.h>
 
@@ -20,13 +19,25 @@ static int fail(int error)
 	return -1;
 }
 
+/* No connection that is over is followed by another one. */
+static bool was_the_last(const struct aiolink *l)
+{
+	return l->o.first == 0 && l->downs > 0;
+}
+
 /* Under the lock. */
 static bool is_met(const struct wait *w)
 {
 	const struct aiolink *l = w->link;
 
-	return l->state == AIOLINK_ENDED || (w->what == IPC_LINK_UP && l->ups >= w->number) ||
-	       (w->what == IPC_LINK_DOWN && l->downs >= w->number);
+	switch (w->what) {
+	case IPC_LINK_UP:
+		return l->ups >= w->number || was_the_last(l) || l->state == AIOLINK_ENDED;
+	case IPC_LINK_DOWN:
+		return l->downs >= w->number || was_the_last(l) || l->state == AIOLINK_ENDED;
+	default:
+		return l->state == AIOLINK_ENDED;
+	}
 }
 
 static bool looks_met(const void *arg)
@@ -112,35 +123,18 @@ int aiolink_join(struct aiolink *l, int64_t deadline)
 	return check_and_wait(l, IPC_LINK_END, deadline);
 }
 
-static void call_all_and_unlock(struct aiolink *l)
+/* Whether there is a connection is known by it, and by what its peer said last. */
+void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
 {
 	struct ipc_line woken = {NULL, NULL};
+	bool up = l->conn && !l->they_left;
 
+	pthread_mutex_lock(&l->lock);
+	l->ups += up && !l->up;
+	l->downs += !up && l->up;
+	l->up = up;
+	l->state = state;
 	ipc_line_call_all(&l->line, &woken);
 	pthread_mutex_unlock(&l->lock);
 	ipc_line_wake(&woken);
-}
-
-void ipc_link_up(struct aiolink *l, const char *peer)
-{
-	pthread_mutex_lock(&l->lock);
-	l->up = true;
-	l->ups++;
-	snprintf(l->peer, sizeof l->peer, "%s", peer);
-	call_all_and_unlock(l);
-}
-
-void ipc_link_down(struct aiolink *l)
-{
-	pthread_mutex_lock(&l->lock);
-	l->downs += l->up;
-	l->up = false;
-	call_all_and_unlock(l);
-}
-
-void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
-{
-	pthread_mutex_lock(&l->lock);
-	l->state = state;
-	call_all_and_unlock(l);
 }
