@@ -83,12 +83,13 @@ static void read_on(struct aioqueue *q, void *arg)
 {
 	struct side *s = arg;
 	struct aiomsg *m[BATCH];
-	ssize_t n = aioqueue_get_all(q, m, BATCH, AIOIPC_NOW);
+	ssize_t n;
 
-	for (ssize_t i = 0; i < n; i++) {
-		s->last = bench_got(s->bench, aiomsg_bytes(m[i], NULL), 1);
-		aiomsg_free(m[i]);
-	}
+	while ((n = aioqueue_get_all(q, m, BATCH, AIOIPC_NOW)) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			s->last = bench_got(s->bench, aiomsg_bytes(m[i], NULL), 1);
+			aiomsg_free(m[i]);
+		}
 	if (!s->last)
 		return;
 	bench_end(s->bench);
