@@ -96,9 +96,12 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 /* Is taking the next message from the buffer all that can be due? Then a loop of recvs costs what callbacks do. */
 static inline bool is_plain(const struct aioconn *c)
 {
-	bool special = c->gone | c->ended | c->in.eof | c->receiving | c->corked | c->closing | c->trace;
+	bool special;
 
-	return !special && c->base && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
+	if (!c->base) /* another thread may be in a call */
+		return false;
+	special = c->gone | c->ended | c->in.eof | c->receiving | c->corked | c->closing | c->trace;
+	return !special && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
 	       c->in.framing == AIOCONN_MESSAGES;
 }
 
