@@ -478,3 +478,47 @@ TEST_WITHIN(what_left_and_what_waits_is_all_that_was_accepted, 20)
 		for (int t = DUPLEX; t <= PAIR; t++)
 			count_all(t, f);
 }
+
+static struct aiomsg *taken;
+
+static void take_it(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct seen *s = arg;
+
+	s->msgs++;
+	taken = m;
+	c->take = true;
+}
+
+TEST(a_message_may_be_taken_over)
+{
+	struct owner o;
+	struct hand peer = open_by_hand(PAIR, &o);
+
+	must(aioconn_set_callbacks(o.c, take_it, NULL, count_close, &o.seen));
+	put_goodbye(&peer);
+	run_until(o.base, &o.seen.closes, 1);
+	aioconn_abort(o.c);
+	ck_assert(is_text(taken, "last words"));
+	aiomsg_free(taken);
+	end(&o);
+	hang_up(&peer);
+}
+
+/* The peer reads no more, but has its side open: what it had said is read, and then it is lost. */
+TEST(a_peer_that_can_not_be_written_to_is_lost_behind_its_words)
+{
+	struct owner o;
+	struct hand peer = open_by_hand(PAIR, &o);
+
+	put(peer.w, PREFACE, PREFACE_LEN);
+	put_frame(peer.w, BYTES, 0, "last words", 10);
+	must(shutdown(peer.r, SHUT_RD));
+	must_fail(aioconn_send_bytes(o.c, "x", 1), EPIPE);
+	run_until(o.base, &o.seen.closes, 1);
+	ck_assert_int_eq(o.seen.cause, AIOCONN_LOST);
+	ck_assert_uint_eq(o.seen.msgs_at_close, 1);
+	aioconn_abort(o.c);
+	end(&o);
+	hang_up(&peer);
+}

@@ -18,6 +18,7 @@
  *                          delivered, and sending goes on, until a send fails with EPIPE, hook->lost is
  *                          called, or its owner finishes, closes or aborts it. When a socket can't be written to
  *                          any more, what came before is still read, and then ends.
+ *   take                   set in on_msg: the message is its owner's from then on, and its reference too.
  *   bytes_out              how many bytes the kernel took, preface, headers and delimiters among them.
  *   bytes_out + out.bytes  how many sends accepted in all: after one returned 0, where its message ends in the stream.
  *                          A message has left whole when bytes_out got there. When the peer is lost, the queue
@@ -121,10 +122,12 @@ struct aioconn {
 	bool closing;       /* in close or finish: what comes in is of no interest */
 	bool finishing;
 	bool paused;
+	bool stalled;   /* paused, and input came all the same: it is not watched for */
 	bool by_hand;   /* its owner answers the peer's goodbye: see above */
 	bool told_lost; /* hook->lost was called */
 	bool kept;      /* on_msg gave a message back: it is the inbox' first */
 	bool calling;   /* a callback is running */
+	bool take;      /* it takes the message over, and its reference */
 	bool keep;      /* aioconn_keep was called in it */
 	bool corked;
 	bool burst;          /* two or more messages left in the last turn that sent */

@@ -140,7 +140,7 @@ void aioconn_resume(struct aioconn *c)
 {
 	if (ipc_own_check(&c->own) < 0 || c->gone)
 		return;
-	c->paused = false;
+	c->paused = c->stalled = false;
 	c->kept = false;
 	c->more = true;
 	ipc_conn_interest(c);

@@ -125,7 +125,7 @@ static bool deliverable(const struct aioconn *c)
 /* One message to the callback; it is consumed unless that kept it. */
 static void hand(struct aioconn *c, struct aiomsg *m)
 {
-	c->keep = false;
+	c->keep = c->take = false;
 	c->calling = true;
 	c->on_msg(c, m, c->arg);
 	c->calling = false;
@@ -136,7 +136,8 @@ static void hand(struct aioconn *c, struct aiomsg *m)
 		return;
 	}
 	c->msgs_in++;
-	aiomsg_free(m);
+	if (!c->take)
+		aiomsg_free(m);
 }
 
 static void deliver(struct aioconn *c)
@@ -317,6 +318,8 @@ void ipc_conn_on_ready(short what, void *arg)
 		ipc_conn_flush(c);
 	if (what & EV_READ)
 		ipc_conn_check_reader(c);
+	if (what & EV_READ)
+		c->stalled = c->paused;
 	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
 		later(c, RETRY_NS);
 	settle(c, c->spin > 0 && !c->waits);
