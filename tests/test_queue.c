@@ -563,3 +563,20 @@ TEST(what_comes_back_to_a_discarded_queue_is_dropped)
 	aiomsg_free(m);
 	aioqueue_free(q);
 }
+
+TEST(what_is_handed_over_is_the_queue_s)
+{
+	struct aioqueue *q = must(aioqueue_new(2, 0));
+	struct aiomsg *m[3];
+
+	for (int i = 0; i < 3; i++)
+		m[i] = must(aiomsg_new("i", (int32_t)i));
+	ck_assert_int_eq(must(ipc_queue_hand_over(q, m, 3)), 2);
+	must_fail(ipc_queue_hand_over(q, m + 2, 1), ETIMEDOUT);
+	drop_one(q);
+	aioqueue_close(q);
+	must_fail(ipc_queue_hand_over(q, m + 2, 1), EPIPE);
+	aiomsg_free(m[2]);
+	drop_one(q);
+	aioqueue_free(q);
+}

@@ -680,3 +680,29 @@ TEST(what_comes_back_is_told_and_so_is_the_end_after_it)
 	aioqueue_free(q);
 	event_base_free(s.base);
 }
+
+TEST(a_patient_watch_waits_until_the_queue_is_half_empty)
+{
+	struct seen s = {.base = must(event_base_new())};
+	struct aioqueue *q = must(aioqueue_new(4, 0));
+	struct ipc_flow_watch *w = must(ipc_flow_watch_new(q, s.base, NULL, count_room, &s));
+	struct aiomsg *m = must(aiomsg_new("i", (int32_t)1)), *got;
+
+	ipc_flow_watch_be_patient(w);
+	turn(s.base);
+	ck_assert_int_eq(s.room, 1);
+	for (int left = 4; left > 0; left--) {
+		while (aioqueue_put(q, m, AIOIPC_NOW) == 0)
+			continue;
+		while ((int)aioqueue_count(q) > left) {
+			must(aioqueue_get(q, &got, AIOIPC_NOW));
+			aiomsg_free(got);
+		}
+		turn(s.base);
+		ck_assert_int_eq(s.room, left > 2 ? 1 : 4 - left);
+	}
+	aiomsg_free(m);
+	ipc_flow_watch_free(w);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}

@@ -30,7 +30,7 @@ struct call {
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
-	bool lends;
+	bool lends, hands_over;
 	int error;
 };
 
@@ -100,6 +100,12 @@ bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
 	return !q->most_bytes || (q->bytes < q->most_bytes && bytes <= q->most_bytes - q->bytes);
 }
 
+bool ipc_queue_is_half_empty(const struct aioqueue *q)
+{
+	return count_of(q) == 0 || ((!q->most || count_of(q) <= q->most / 2) &&
+				    (!q->most_bytes || q->bytes <= q->most_bytes / 2));
+}
+
 static int grow(struct aioqueue *q)
 {
 	size_t places = q->places ? 2 * q->places : SMALLEST;
@@ -122,7 +128,7 @@ static int push(struct aioqueue *q, struct aiomsg *m)
 
 	if (count + q->lent == q->places && grow(q) == -1)
 		return -1;
-	q->ring[(q->head + count) & (q->places - 1)] = aiomsg_ref(m);
+	q->ring[(q->head + count) & (q->places - 1)] = m;
 	q->bytes += charge(m);
 	set_count(q, count + 1);
 	return 0;
@@ -156,6 +162,8 @@ static bool put_some(struct aioqueue *q, struct call *c)
 			c->error = ENOMEM;
 			return true;
 		}
+		if (!c->hands_over)
+			aiomsg_ref(c->put[c->done]);
 	}
 	return true;
 }
@@ -361,6 +369,13 @@ ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_
 	struct call c = {.got = m, .n = n};
 
 	return run(q, &q->getters, &c, deadline);
+}
+
+ssize_t ipc_queue_hand_over(struct aioqueue *q, struct aiomsg *const *m, size_t n)
+{
+	struct call c = {.put = m, .n = n, .hands_over = true};
+
+	return run(q, &q->putters, &c, AIOIPC_NOW);
 }
 
 ssize_t ipc_queue_lend(struct aioqueue *q, struct aiomsg **m, size_t n)

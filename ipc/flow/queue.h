@@ -37,6 +37,9 @@ int ipc_queue_check(const struct aioqueue *q);
 void ipc_queue_lock(struct aioqueue *q);
 void ipc_queue_unlock(struct aioqueue *q);
 
+/* As aioqueue_put_all() with AIOIPC_NOW, but the references of those that were put are the queue's from then on. */
+ssize_t ipc_queue_hand_over(struct aioqueue *q, struct aiomsg *const *m, size_t n);
+
 /*
  * Taking messages that may have to be given back. lend: takes what is there without waiting, as aioqueue_get_all() with
  * AIOIPC_NOW. For each of them one of the two follows. unget: back to the front, the first first, also when the queue is full or closed; it
@@ -54,6 +57,7 @@ void ipc_queue_unlock_or_destroy(struct aioqueue *q);
 
 bool ipc_queue_has_items(const struct aioqueue *q);
 bool ipc_queue_has_room(const struct aioqueue *q, size_t charge);
+bool ipc_queue_is_half_empty(const struct aioqueue *q);
 bool ipc_queue_is_closed(const struct aioqueue *q);
 
 #endif

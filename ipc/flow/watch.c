@@ -25,6 +25,7 @@ struct ipc_flow_watch {
 	pthread_t thread; /* that runs the base: known once it has been here */
 	bool thread_known;
 	bool of_the_user;       /* made by aioqueue_watch() */
+	bool patient;           /* for room, until the queue is half empty */
 	bool rung;              /* and not yet answered */
 	bool calling;           /* its callbacks run */
 	bool over;              /* taken back while they ran */
@@ -61,8 +62,12 @@ static bool has_items(const struct ipc_flow_watch *w)
 
 static bool has_room(const struct ipc_flow_watch *w)
 {
-	return w->on_room && !w->no_room && w->room_wanted &&
-	       (ipc_queue_is_closed(w->queue) || ipc_queue_has_room(w->queue, w->charge));
+	const struct aioqueue *q = w->queue;
+
+	if (!w->on_room || w->no_room || !w->room_wanted)
+		return false;
+	return ipc_queue_is_closed(q) ||
+	       (ipc_queue_has_room(q, w->charge) && (!w->patient || ipc_queue_is_half_empty(q)));
 }
 
 void ipc_flow_watches_tell(struct aioqueue *q)
@@ -291,6 +296,13 @@ struct ipc_flow_watch *ipc_flow_watch_new(struct aioqueue *q, struct event_base 
 	if (w)
 		begin(w, on_items, on_room, arg);
 	return w;
+}
+
+void ipc_flow_watch_be_patient(struct ipc_flow_watch *w)
+{
+	ipc_queue_lock(w->queue);
+	w->patient = true;
+	ipc_queue_unlock(w->queue);
 }
 
 /* Whether it is called now or another one in its place, tell() knows. */

@@ -26,6 +26,9 @@ struct ipc_flow_watch *ipc_flow_watch_new(struct aioqueue *q, struct event_base 
  */
 void ipc_flow_watch_want(struct ipc_flow_watch *w, bool items, bool room);
 
+/* on_room is called when no more than half of the queue is in use: for who puts many, and has each call cost something. */
+void ipc_flow_watch_be_patient(struct ipc_flow_watch *w);
+
 /* May be called in its own callback. In a forked child: its memory. NULL is fine. */
 void ipc_flow_watch_free(struct ipc_flow_watch *w);
 
