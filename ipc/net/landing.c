@@ -5,21 +5,18 @@
 #include <string.h>
 
 #include <aioipc/msg.h>
-#include <aioipc/queue.h>
+#include "ipc/flow/queue.h"
 
 void ipc_landing_take(struct ipc_landing *l, struct aiomsg *m)
 {
-	if (l->queue)
-		l->m[l->count++] = aiomsg_ref(m);
+	l->m[l->count++] = m;
 }
 
 /* How many were put; -1, for good when it is EPIPE. */
 static ssize_t put_some(struct ipc_landing *l)
 {
-	ssize_t n = aioqueue_put_all(l->queue, l->m, l->count, AIOIPC_NOW);
+	ssize_t n = ipc_queue_hand_over(l->queue, l->m, l->count);
 
-	for (ssize_t i = 0; i < n; i++)
-		aiomsg_free(l->m[i]);
 	if (n > 0) {
 		l->count -= (size_t)n;
 		memmove(l->m, l->m + n, l->count * sizeof l->m[0]);

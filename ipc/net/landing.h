@@ -17,7 +17,7 @@ struct aiomsg;
 struct aioqueue;
 
 struct ipc_landing {
-	struct aioqueue *queue; /* its owner holds it; NULL: nobody wants them */
+	struct aioqueue *queue; /* its owner holds it */
 	struct aiomsg *m[IPC_LANDING_MOST];
 	size_t count;
 	struct ipc_counter in, dropped;
@@ -28,7 +28,7 @@ static inline bool ipc_landing_is_full(const struct ipc_landing *l)
 	return l->count == IPC_LANDING_MOST;
 }
 
-/* Takes a reference. Not when it is full. */
+/* Takes the reference over. Not when it is full. */
 void ipc_landing_take(struct ipc_landing *l, struct aiomsg *m);
 
 /* Puts them. -1: ETIMEDOUT (no room for all: the queue's watch tells), ENOMEM. Those for a closed queue are dropped. */

@@ -114,8 +114,6 @@ struct aiolink {
 	bool finishing; /* what the connection holds still leaves, then it is gone */
 	bool bad;       /* the peer broke the protocol */
 	bool paused;    /* there is no room in the inbox */
-	unsigned came;  /* messages in this turn */
-	bool burst;     /* more than one in the last turn that had any */
 	int talk_error;
 	char talk_why[128];
 	uint64_t handed;      /* msgs_out when it began */
@@ -153,7 +151,6 @@ void ipc_link_note(struct aiolink *l, int error, const char *why);
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end); /* -1: EBADF, EOPNOTSUPP */
 int ipc_link_set_up(const struct aiolink *l, struct aioconn *c);           /* a new one */
 int ipc_link_talk(struct aiolink *l, struct aioconn *c); /* takes @c over; on failure it is aborted */
-void ipc_link_talk_turn(struct aiolink *l);
 void ipc_link_talk_timer(struct aiolink *l);
 void ipc_link_pump(struct aiolink *l); /* out of the outbox, as far as it goes */
 bool ipc_link_land(struct aiolink *l); /* what came goes into the inbox; true: nothing is left */

@@ -307,7 +307,7 @@ static void on_turn(short what, void *arg)
 
 	atomic_store_explicit(&l->thread, ipc_thread_serial(), memory_order_relaxed);
 	if (l->phase == IPC_LINK_TALKS)
-		ipc_link_talk_turn(l);
+		ipc_link_land(l);
 	if (l->phase != IPC_LINK_TALKS || l->late)
 		on_timer(what, l);
 }
@@ -395,6 +395,8 @@ int ipc_link_equip(struct aiolink *l, struct event_base *base)
 		goto fail;
 	if (l->inbox && !(l->in_watch = ipc_flow_watch_new(l->inbox, base, NULL, on_inbox_room, l)))
 		goto fail;
+	if (l->in_watch)
+		ipc_flow_watch_be_patient(l->in_watch);
 	if (l->out_watch)
 		ipc_flow_watch_want(l->out_watch, false, true);
 	if (listen_at(l) == -1 || open_end(l) == -1)

@@ -12,6 +12,8 @@
 #include "ipc/end/end.h"
 #include "ipc/net/link.h"
 
+#define OUTBOX                                                                                               \
+	((size_t)128 * 1024) /* the queue holds more; what is here and there stays in the processor's cache */
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
@@ -31,8 +33,11 @@ int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
 
 int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 {
+	const struct aioconn_limits limits = {.size = sizeof limits, .outbox = OUTBOX};
+
 	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
-	    aioconn_set_send_wait(c, 0) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
+	    aioconn_set_send_wait(c, 0) == -1 || aioconn_set_limits(c, &limits) == -1 ||
+	    (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
 		return -1;
 	c->by_hand = true;
 	return 0;
@@ -146,27 +151,25 @@ bool ipc_link_land(struct aiolink *l)
 	return room;
 }
 
-/* A lone message goes at once, others together at the end of the turn. */
+/* Is more to come in this turn? Half a message looks like it, so that is found out when the turn is over. */
+static bool more_to_come(const struct aioconn *c)
+{
+	return c->inbox.count > 0 || ipc_in_raw(&c->in) > 0;
+}
+
+/* The last of a turn, or a lone one, goes at once, with all that came before it. */
 static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 {
 	struct aiolink *l = arg;
 
-	(void)c;
 	if (!l->inbox)
 		return;
+	c->take = true;
 	ipc_landing_take(&l->landing, m);
-	if (l->came++ == 0)
-		ipc_watch_soon(l->turn);
-	if (ipc_landing_is_full(&l->landing) || (l->came == 1 && !l->burst))
+	if (!more_to_come(c) || ipc_landing_is_full(&l->landing))
 		ipc_link_land(l);
-}
-
-void ipc_link_talk_turn(struct aiolink *l)
-{
-	if (l->came)
-		l->burst = l->came > 1;
-	l->came = 0;
-	ipc_link_land(l);
+	else
+		ipc_watch_soon(l->turn);
 }
 
 static void on_writable(struct aioconn *c, void *arg)
@@ -324,8 +327,7 @@ void ipc_link_talk_timer(struct aiolink *l)
 static void start_afresh(struct aiolink *l)
 {
 	l->they_left = l->we_left = l->sure = l->finishing = l->bad = false;
-	l->paused = l->burst = false;
-	l->came = 0;
+	l->paused = false;
 	l->since = l->read_since = l->wrote_since = ipc_os_now();
 	l->read = l->wrote = 0;
 	l->handed = ipc_counter_get(&l->flight.out);
