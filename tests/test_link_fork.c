@@ -89,6 +89,19 @@ static void talk_in_child(unsigned n)
 	close_link(server);
 }
 
+/* Two sanitizers are lost here: with an allocator that another thread held, and with threads in the child of a task. */
+static bool is_sanitized(const struct holdings *h)
+{
+	(void)h;
+#if defined(__SANITIZE_THREAD__)
+	return true;
+#elif defined(__SANITIZE_ADDRESS__)
+	return !h->base;
+#else
+	return false;
+#endif
+}
+
 /* A fork in a task: the child leaves the task's stack to itself. */
 struct child {
 	struct holdings *h;
@@ -99,7 +112,7 @@ static int start_child_here(void *arg)
 {
 	const struct child *c = arg;
 
-	if (c->n % 3 == 2)
+	if (c->n % 3 == 2 && !is_sanitized(c->h))
 		talk_in_child(c->n);
 	be_child(c->h, c->n % 2, c->n % 4 < 2);
 	return 0;
@@ -113,7 +126,8 @@ static void expect_child(struct holdings *h, unsigned n)
 
 	must(aioproc_join(p, &status, soon()));
 	aioproc_free(p);
-	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	if (status != 0)
+		ck_abort_msg("child %u ended with 0x%x", n, (unsigned)status);
 }
 
 /* Messages are under way at every fork. */
