@@ -89,7 +89,7 @@ bool ipc_queue_has_items(const struct aioqueue *q)
 	return count_of(q) > 0;
 }
 
-bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
+static inline bool has_room(const struct aioqueue *q, size_t bytes)
 {
 	size_t count = count_of(q);
 
@@ -98,6 +98,11 @@ bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
 	if (q->most && count >= q->most)
 		return false;
 	return !q->most_bytes || (q->bytes < q->most_bytes && bytes <= q->most_bytes - q->bytes);
+}
+
+bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
+{
+	return has_room(q, bytes);
 }
 
 bool ipc_queue_is_half_empty(const struct aioqueue *q)
@@ -134,7 +139,7 @@ static int push(struct aioqueue *q, struct aiomsg *m)
 	return 0;
 }
 
-static struct aiomsg *pop(struct aioqueue *q)
+static inline struct aiomsg *pop(struct aioqueue *q)
 {
 	struct aiomsg *m = q->ring[q->head];
 
@@ -156,7 +161,7 @@ static void push_first(struct aioqueue *q, struct aiomsg *m)
 static bool put_some(struct aioqueue *q, struct call *c)
 {
 	for (; c->done < c->n; c->done++) {
-		if (!ipc_queue_has_room(q, charge(c->put[c->done])))
+		if (!has_room(q, charge(c->put[c->done])))
 			return false;
 		if (push(q, c->put[c->done]) == -1) {
 			c->error = ENOMEM;

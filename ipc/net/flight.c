@@ -14,7 +14,7 @@
 
 /* A share of one turn. */
 #define TURN_MESSAGES 1024
-#define TURN_BYTES ((uint64_t)256 * 1024)
+#define TURN_BYTES ((uint64_t)64 * 1024)
 
 static struct ipc_flight_place *place(const struct ipc_flight *f, size_t i)
 {

@@ -168,7 +168,7 @@ static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 	ipc_landing_take(&l->landing, m);
 	if (!more_to_come(c) || ipc_landing_is_full(&l->landing))
 		ipc_link_land(l);
-	else
+	else if (l->landing.count == 1)
 		ipc_watch_soon(l->turn);
 }
 
