@@ -13,7 +13,7 @@
 #include "ipc/net/link.h"
 
 #define OUTBOX                                                                                               \
-	((size_t)128 * 1024) /* the queue holds more; what is here and there stays in the processor's cache */
+	((size_t)128 * 1024) /* so little that it stays in the processor's cache: the queue holds more */
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
