@@ -331,10 +331,11 @@ static void idle_alone(struct event_base *base)
 	must_fail(aiolink_join(server, aioipc_after(200)), ETIMEDOUT);
 	ck_assert_int_eq(aiolink_state(server), AIOLINK_CONNECTING);
 	client = start_connecting(unix_at(0), AIOCONN_MESSAGES, base);
-	must(aiolink_wait_connected(server, soon()));
-	close_link(client);
+	must(aiolink_wait_connected(client, soon()));
+	aiolink_abort(client);
 	must(aiolink_join(server, soon()));
-	close_link(server);
+	ck_assert_uint_eq(stat_connections(server), 1);
+	aiolink_abort(server);
 }
 
 TEST(waiting_for_a_peer_has_no_limit)
