@@ -12,8 +12,9 @@
 #include "ipc/end/end.h"
 #include "ipc/net/link.h"
 
-#define OUTBOX                                                                                               \
-	((size_t)128 * 1024) /* so little that it stays in the processor's cache: the queue holds more */
+/* So little that it stays in the processor's cache: the queue holds more. */
+#define OUTBOX ((size_t)128 * 1024)
+
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
