@@ -1140,10 +1140,10 @@ static void put_numbered(struct aioqueue *q, uint32_t n, size_t len)
 	free(data);
 }
 
-static void abort_half_sent(struct event_base *base, bool by_close)
+static void abort_half_sent(struct event_base *base, bool by_close, uint32_t n, size_t len)
 {
 	struct aiolink_options o = options_over(NULL);
-	struct aioqueue *out = must(aioqueue_new(100, 0));
+	struct aioqueue *out = must(aioqueue_new(10000, 0));
 	struct aiomsg *nothing = must(aiomsg_new_bytes("", 0));
 	struct aiolink_stats st;
 	struct side s;
@@ -1152,8 +1152,8 @@ static void abort_half_sent(struct event_base *base, bool by_close)
 	o.outbox = out;
 	fd = start_over_pair(&s, o, base);
 	must(aiolink_wait_connected(s.l, soon()));
-	for (uint32_t i = 0; i < 40; i++)
-		put_numbered(out, i, 30000);
+	for (uint32_t i = 0; i < n; i++)
+		put_numbered(out, i, len);
 	do {
 		must_fail(aiolink_join(s.l, aioipc_after(10)), ETIMEDOUT);
 		st = stats(&s);
@@ -1164,10 +1164,10 @@ static void abort_half_sent(struct event_base *base, bool by_close)
 		must_fail(aiolink_close(s.l, aioipc_after(20)), ETIMEDOUT);
 	else
 		aiolink_abort(s.l);
-	ck_assert_uint_eq(aioqueue_count(out), 40 - st.msgs_out);
+	ck_assert_uint_eq(aioqueue_count(out), n - st.msgs_out);
 	must_fail(aioqueue_put(out, nothing, AIOIPC_NOW), EPIPE);
 	aiomsg_free(nothing);
-	expect_rest(out, (uint32_t)st.msgs_out, 40, &st);
+	expect_rest(out, (uint32_t)st.msgs_out, n, &st);
 	ck_assert_str_eq(s.states, by_close ? "cClE" : "cCE");
 	close(fd);
 	aioqueue_free(out);
@@ -1178,8 +1178,10 @@ TEST(what_did_not_leave_is_in_the_outbox)
 	struct event_base *base = new_base();
 
 	for (int by_close = 0; by_close < 2; by_close++) {
-		abort_half_sent(NULL, by_close);
-		abort_half_sent(base, by_close);
+		abort_half_sent(NULL, by_close, 40, 30000);
+		abort_half_sent(base, by_close, 40, 30000);
+		abort_half_sent(NULL, by_close, 8000, 100);
+		abort_half_sent(base, by_close, 8000, 100);
 	}
 	event_base_free(base);
 }
