@@ -67,7 +67,16 @@ static_works() {
 	works "$CC" -std=c11 "$tmp/program.c" --static && ! ldd "$tmp/program" | grep aioipc
 }
 
+# The tool, with its manual page and what the shells complete.
+tool_works() {
+	for file in man1/aioipc.1 bash-completion/completions/aioipc zsh/site-functions/_aioipc; do
+		[ -n "$(find "$tmp/root" -path "*/$file")" ] || return 1
+	done
+	[ "$("$(find "$tmp/root" -path '*/bin/aioipc')" --version)" = "aioipc $version" ]
+}
+
 check "make install" installs
+check "the tool" tool_works
 check "a program in C" works "$CC" -std=c11 "$tmp/program.c" ""
 check "each header alone, in C11" stands_alone "$CC" -std=c11
 if have "${CXX%% *}"; then

@@ -9,8 +9,8 @@ lint() {
 }
 
 # what the NAME section of each page has, and the pages themselves
-sed -n 's/^\.Nm \([a-z_-]*\).*/\1/p' "$man"/*.[37] >"$tmp/names"
-basename -a "$man"/*.[37] | sed 's/\.[37]$//' >>"$tmp/names"
+sed -n 's/^\.Nm \([a-z_-]*\).*/\1/p' "$man"/*.[137] >"$tmp/names"
+basename -a "$man"/*.[137] | sed 's/\.[137]$//' >>"$tmp/names"
 
 have_pages() {
 	sort -u | grep -v -x -F -f "$tmp/names" | nothing
@@ -46,7 +46,7 @@ described() {
 	}' "$man"/*.3 | sort
 }
 
-for page in "$man"/*.[37]; do
+for page in "$man"/*.[137]; do
 	if have mandoc; then
 		check "${page##*/} is clean" lint "$page"
 	else
@@ -58,6 +58,6 @@ check "every call has a page" have_pages <"$tmp/exported"
 declared >"$tmp/declared"
 described >"$tmp/described"
 check "prototypes are those of the headers" diff "$tmp/declared" "$tmp/described"
-grep -h -o -E '(^\.| )Xr aio[a-z_-]*' "$man"/*.[37] | sed 's/.*Xr //' >"$tmp/referred"
+grep -h -o -E '(^\.| )Xr aio[a-z_-]*' "$man"/*.[137] | sed 's/.*Xr //' >"$tmp/referred"
 check "every reference has its page" have_pages <"$tmp/referred"
 finish

@@ -1,0 +1,426 @@
+#!/bin/sh
+# The command-line tool: two of them against each other, and against plain sockets (tests/tool_peers.py). What a listener
+# got is in "heard", what it told in "told".
+. "$srcdir/tests/tap.sh"
+
+tool=tool/aioipc
+TSAN_OPTIONS=$TSAN_OPTIONS:atexit_sleep_ms=0
+export TSAN_OPTIONS
+input=/dev/null
+heard=$tmp/heard
+
+# A listener in the background, known by "address" once it listens; its standard input is "$input".
+begin() {
+	mkfifo "$tmp/fifo"
+	$tool listen "$@" <"$input" >"$heard" 2>"$tmp/fifo" &
+	listener=$!
+	exec 3<"$tmp/fifo"
+	rm "$tmp/fifo"
+	read -r line <&3
+	address=${line#aioipc: listening on }
+	input=/dev/null
+}
+
+# Waits for its end, and for the status that is due.
+ends() {
+	wait "$listener"
+	got=$?
+	cat <&3 >"$tmp/told"
+	exec 3<&-
+	cat "$tmp/told" "$tmp/heard"
+	[ $got = "$1" ]
+}
+
+# An address that is free.
+fresh() {
+	echo "unix://$(mktemp -u "$tmp/socketXXXXXX")"
+}
+
+# The status due, and a pattern of what the command says.
+gives() {
+	due=$1
+	pattern=$2
+	shift 2
+	"$@" >"$tmp/given" 2>&1 </dev/null
+	got=$?
+	cat "$tmp/given"
+	[ $got = "$due" ] && grep -q -e "$pattern" "$tmp/given"
+}
+
+text() {
+	printf '%s\n' "$@"
+}
+
+### two tools
+
+talk() {
+	text hello '"quoted" \ back' "$(printf 'esc \033[31m')" >"$tmp/lines"
+	text from the listener >"$tmp/answer"
+	input=$tmp/answer
+	begin "$1" --once
+	$tool connect "$address" <"$tmp/lines" >"$tmp/got" || return 1
+	ends 0 && cat "$tmp/got" && text '"from"' '"the"' '"listener"' | diff - "$tmp/got" &&
+		text '"hello"' '"\"quoted\" \\ back"' '"esc \x1b[31m"' | diff - "$tmp/heard"
+}
+
+asks_for_lines() {
+	seq 1 100000 >"$tmp/many"
+	input=$tmp/many
+	begin "$(fresh)" --once "--lines$1"
+	$tool connect "$address" "--lines$1" <"$tmp/many" >"$tmp/got" || return 1
+	ends 0 && cmp "$tmp/many" "$tmp/got" && cmp "$tmp/many" "$tmp/heard"
+}
+
+copies_bytes() {
+	head -c 3000000 /dev/urandom >"$tmp/random"
+	begin "$(fresh)" --once --bytes --raw
+	$tool connect "$address" --bytes <"$tmp/random" && ends 0 >/dev/null && cmp "$tmp/random" "$tmp/heard"
+}
+
+serves_one_after_the_other() {
+	begin "$(fresh)" --count 3
+	for word in one two three; do
+		$tool connect "$address" --send s $word || return 1
+	done
+	ends 0 && text 's "one"' 's "two"' 's "three"' | diff - "$tmp/heard" && [ "$(grep -c connected "$tmp/told")" = 3 ]
+}
+
+# Lines that one peer had no time for are for the next.
+keeps_for_the_next() {
+	seq 1 3 >"$tmp/three"
+	input=$tmp/three
+	begin "$(fresh)" --lines --once
+	$tool connect "$address" --lines --count 3 </dev/null >"$tmp/got" && ends 0 && cmp "$tmp/three" "$tmp/got"
+}
+
+asks_and_is_answered() {
+	text pong >"$tmp/pong"
+	input=$tmp/pong
+	begin "$(fresh)" --once
+	$tool connect "$address" --send s ping --count 1 >"$tmp/got" && ends 0 &&
+		text 's "ping"' | diff - "$tmp/heard" && text '"pong"' | diff - "$tmp/got"
+}
+
+retries() {
+	where=$(fresh)
+	mkfifo "$tmp/fifo"
+	$tool connect "$where" --retry --send s late 2>"$tmp/fifo" &
+	client=$!
+	exec 4<"$tmp/fifo"
+	rm "$tmp/fifo"
+	read -r line <&4
+	echo "$line"
+	case $line in *"trying again") ;; *) return 1 ;; esac
+	begin "$where" --once
+	wait $client && ends 0 && text 's "late"' | diff - "$tmp/heard"
+	got=$?
+	exec 4<&-
+	return $got
+}
+
+stops() {
+	begin "$(fresh)"
+	$tool connect "$address" --print </dev/null >"$tmp/got" 2>&1 &
+	client=$!
+	read -r line <&3
+	echo "$line"
+	kill -"$1" $listener
+	ends 0 && wait $client && [ ! -e "${address#unix://}" ]
+}
+
+ends_when_nobody_reads() {
+	seq 1 100000 >"$tmp/many"
+	mkfifo "$tmp/pipe"
+	head -n 1 <"$tmp/pipe" >"$tmp/got" &
+	heard=$tmp/pipe
+	begin "$(fresh)" --lines
+	heard=$tmp/heard
+	$tool connect "$address" --lines <"$tmp/many" 2>/dev/null
+	ends 0 && [ "$(cat "$tmp/got")" = 1 ] && ! grep output "$tmp/told"
+}
+
+full_disk() {
+	heard=/dev/full
+	begin "$(fresh)"
+	heard=$tmp/heard
+	$tool connect "$address" --send s x && ends 1 && grep 'standard output: No space' "$tmp/told"
+}
+
+### values
+
+# Sends one message of each kind by "$1 FORMAT WORDS...".
+each_value() {
+	"$1" c x && "$1" c '\xff' && "$1" j -32768 && "$1" v 65535 && "$1" i -2147483648 && "$1" u 0xffffffff &&
+		"$1" I -9223372036854775808 && "$1" U 18446744073709551615 && "$1" f 0.1 && "$1" f -inf &&
+		"$1" s "$(printf 'caf\303\251 \033')" && "$1" s '' && "$1" s '\N' && "$1" s '\\N \xff\n' && "$1" B 'a\x00\xfe' &&
+		"$1" B '' && "$1" i# [ 1 -2 ] && "$1" i# 1 -2 && "$1" 'c#' abc && "$1" 'c##i' [ ab cd ] 7 &&
+		"$1" 's##' [ [ a b ] [ '\N' c ] ] && "$1" 'S(ic#s)' 1 xyz name && "$1" 'S(cIjf)#' [ a 1 2 3.5 b -1 -2 1e300 ] &&
+		"$1" 'S(i#c)##' [ [ [ 1 2 ] x [ 3 4 ] y ] ] && "$1" 'A(i)' && "$1" 'A(i)' 1 2 3 &&
+		"$1" 'A(i)i' [ ] 5 && "$1" 'sA(iA(s))u' rows [ 1 [ a b ] 2 [ ] ] 3 && "$1" 'A(S(ic)#i#)' [ [ 1 a ] [ 2 3 ] [ 4 b ] [ 5 6 ] ] &&
+		"$1" 'A(i#)c#' [ [ 1 2 ] [ 3 4 ] ] xyz && "$1" 'A(si#)j##' [ ] [ [ 1 ] [ 2 ] ] && "$1" 'A(A(A(B)))' [ [ [ a ] [ ] ] [ ] ] && "$1" ''
+}
+
+send_it() {
+	$tool connect "$address" --send "$@" </dev/null
+}
+
+prints_values() {
+	begin "$(fresh)" --count 33
+	each_value send_it && ends 0 >/dev/null && cat >"$tmp/due" <<'END' && diff "$tmp/due" "$tmp/heard"
+c "x"
+c "\xff"
+j -32768
+v 65535
+i -2147483648
+u 4294967295
+I -9223372036854775808
+U 18446744073709551615
+f 0.1
+f -inf
+s "café \x1b"
+s ""
+s \N
+s "\\N \xff\n"
+B "a\x00\xfe"
+B ""
+i# [ 1 -2 ]
+i# [ 1 -2 ]
+c# "abc"
+c##i [ "ab" "cd" ] 7
+s## [ [ "a" "b" ] [ \N "c" ] ]
+S(ic#s) 1 "xyz" "name"
+S(cIjf)# [ "a" 1 2 3.5 "b" -1 -2 1e+300 ]
+S(i#c)## [ [ [ 1 2 ] "x" [ 3 4 ] "y" ] ]
+A(i) [ ]
+A(i) [ 1 2 3 ]
+A(i)i [ ] 5
+sA(iA(s))u "rows" [ 1 [ "a" "b" ] 2 [ ] ] 3
+A(S(ic)#i#) [ [ 1 "a" ] [ 2 3 ] [ 4 "b" ] [ 5 6 ] ]
+A(i#)c# [ [ 1 2 ] [ 3 4 ] ] "xyz"
+A(si#)j## [ ] [ [ 1 ] [ 2 ] ]
+A(A(A(B))) [ [ [ "a" ] [ ] ] [ ] ]
+
+END
+}
+
+prints_json() {
+	begin "$(fresh)" --json --count 33
+	each_value send_it && ends 0 >/dev/null && cat >"$tmp/due" <<'END' && sed 's/"values": //' "$tmp/heard" | diff "$tmp/due" -
+{"format": "c", ["x"]}
+{"format": "c", [{"hex": "ff"}]}
+{"format": "j", [-32768]}
+{"format": "v", [65535]}
+{"format": "i", [-2147483648]}
+{"format": "u", [4294967295]}
+{"format": "I", [-9223372036854775808]}
+{"format": "U", [18446744073709551615]}
+{"format": "f", [0.1]}
+{"format": "f", ["-inf"]}
+{"format": "s", ["café \u001b"]}
+{"format": "s", [""]}
+{"format": "s", [null]}
+{"format": "s", [{"hex": "5c4e20ff0a"}]}
+{"format": "B", [{"hex": "6100fe"}]}
+{"format": "B", [""]}
+{"format": "i#", [[1, -2]]}
+{"format": "i#", [[1, -2]]}
+{"format": "c#", ["abc"]}
+{"format": "c##i", [["ab", "cd"], 7]}
+{"format": "s##", [[["a", "b"], [null, "c"]]]}
+{"format": "S(ic#s)", [[1, "xyz", "name"]]}
+{"format": "S(cIjf)#", [[["a", 1, 2, 3.5], ["b", -1, -2, 1e+300]]]}
+{"format": "S(i#c)##", [[[[[1, 2], "x"], [[3, 4], "y"]]]]}
+{"format": "A(i)", [[]]}
+{"format": "A(i)", [[1, 2, 3]]}
+{"format": "A(i)i", [[], 5]}
+{"format": "sA(iA(s))u", ["rows", [[1, ["a", "b"]], [2, []]], 3]}
+{"format": "A(S(ic)#i#)", [[[[[1, "a"]], [2, 3]], [[[4, "b"]], [5, 6]]]]}
+{"format": "A(i#)c#", [[[1, 2], [3, 4]], "xyz"]}
+{"format": "A(si#)j##", [[], [[1], [2]]]}
+{"format": "A(A(A(B)))", [[[["a"], []], []]]}
+{"format": "", []}
+END
+}
+
+# Wrong values, and a part of what is said about them.
+wrong_values() {
+	while IFS='|' read -r say words; do
+		# shellcheck disable=SC2086
+		gives 2 "$say" $tool connect unix:@nobody --send $words || return 1
+	done <<'END'
+is not a format|z 1
+is missing|ii 1
+one word too many|i 1 2
+16-bit|j 32768
+unsigned|u -1
+32-bit|i 1x
+32-bit|i 0x
+number|f 1.5.
+one byte|c ab
+string|s a\x00
+string|s \q
+escape that is none|B \x4
+a ] is missing|A(i)i [ 1
+between the words|A(i)i 1 2
+rows of one # have 2 and 1|i## [ [ 1 2 ] [ 3 ] ]
+counts of a # differ|A(i#) [ [ 1 ] [ 1 2 ] ]
+are 0|i# [ ]
+END
+}
+
+### captures
+
+# What a client says; it hears no goodbye.
+capture() {
+	heard=$tmp/capture
+	begin "$(fresh)" --bytes --raw --once
+	heard=$tmp/heard
+	$tool connect "$address" --send "$@" 2>/dev/null
+	ends 0 >/dev/null && [ -s "$tmp/capture" ]
+}
+
+dumps() {
+	gives 0 . $tool dump "$@" && diff - "$tmp/given"
+}
+
+# The capture with the bytes "$2", as of printf, at offset "$1".
+broken() {
+	cp "$tmp/capture" "$tmp/broken"
+	# shellcheck disable=SC2059
+	printf "$2" | dd of="$tmp/broken" bs=1 seek="$1" conv=notrunc 2>/dev/null
+	gives 1 "broken: bad at byte $3: $4\$" $tool dump "$tmp/broken"
+}
+
+# So many bytes of it, the status due and what is said.
+cut() {
+	head -c "$1" "$tmp/capture" >"$tmp/broken"
+	gives "$2" "broken: $3\$" $tool dump "$tmp/broken"
+}
+
+for where in "unix://$tmp/socket" "unix:@aioipc-test-$$" tcp://127.0.0.1:0 "tcp://*:0"; do
+	check "messages both ways over ${where%"$$"}" talk "$where"
+done
+check "the port that was free is told" sh -c "echo '$address' | grep -q ':[1-9][0-9]*$'"
+check "lines both ways, 100000 at once" asks_for_lines ""
+check "lines that end otherwise" asks_for_lines '=\r\n'
+check "bytes are not touched" copies_bytes
+check "one peer after the other, until --count" serves_one_after_the_other
+check "a peer that only listens gets all" keeps_for_the_next
+check "a question and an answer" asks_and_is_answered
+check "connect --retry waits for a listener" retries
+check "SIGTERM ends with goodbye, and takes the socket away" stops TERM
+check "so does SIGHUP" stops HUP
+check "a closed standard output ends quietly" ends_when_nobody_reads
+if [ -w /dev/full ]; then
+	check "a full disk is told" full_disk
+else
+	skip "a full disk is told" "no /dev/full"
+fi
+check "--send and print, every kind of value" prints_values
+check "--send and print as JSON" prints_json
+check "wrong values are told" wrong_values
+
+check "a capture by --bytes --raw" capture si 'the answer' 42
+check "dump" dumps "$tmp/capture" <<'END'
+         0  preface           8 bytes
+         8  values           29 bytes  si "the answer" 42
+        45  goodbye           0 bytes
+END
+check "dump of standard input, as JSON" sh -c "$tool dump --json <$tmp/capture >$tmp/given"
+check "has the frames and the values" diff - "$tmp/given" <<'END'
+{"offset": 8, "kind": 1, "length": 29, "descriptors": 0, "format": "si", "values": ["the answer", 42]}
+{"offset": 45, "kind": 3, "length": 0, "descriptors": 0}
+END
+check "dump of another file" broken 0 HTTP 0 'the peer does not speak aioipc: no preface'
+check "of another version" broken 4 '\2' 0 'the peer speaks version 2, this library 1'
+check "of an unknown kind" broken 12 '\11' 8 'frame of unknown kind 9'
+check "of flags in a header" broken 14 '\1' 8 'frame header with unknown flags'
+check "of too many descriptors" broken 13 '\377' 8 'more descriptors than a frame can have'
+check "of a NUL in a string" broken 35 '\0' 8 'tpl image: NUL inside a string'
+check "of another format" broken 24 'z' 8 'tpl image: not a format'
+check "of a goodbye with a payload" broken 45 '\1\0\0\0\3\0\0\0x' 45 'goodbye with a payload'
+check "of what follows the goodbye" broken 53 'x' 53 'something follows the goodbye'
+check "of a length over every limit" broken 8 '\377\377\377\377' 8 'frame of 4294967295 bytes, limit 1073741824'
+check "of a length that is not there" broken 8 '\0\0\0\77' 8 'it ends after 45 of the 1056964616 bytes that are due'
+check "of half a preface" cut 7 1 'bad at byte 0: it ends after 7 of the 8 bytes that are due'
+check "of nothing" cut 0 1 'bad at byte 0: it ends after 0 of the 8 bytes that are due'
+check "of half a header" cut 15 1 'bad at byte 8: it ends after 7 of the 8 bytes that are due'
+check "of half a frame" cut 44 1 'bad at byte 8: it ends after 36 of the 37 bytes that are due'
+check "of a stream without goodbye" cut 45 0 'ends at byte 45 without goodbye'
+printf 'AIPC\1\0\0\0\3\0\0\0\311\0\0\0abc\2\0\0\0\2\2\0\0hi\16\0\0\0\1\0\0\0tpl\1\0\0\0\16i\0\0\0\1\2\0\0\0\0\3\0\0\0' >"$tmp/odd"
+check "dump of what is skipped, of descriptors, and of big-endian values" dumps "$tmp/odd" <<'END'
+         0  preface           8 bytes
+         8  kind 201          3 bytes
+        19  bytes             2 bytes, 2 descriptors  "hi"
+        29  values           14 bytes  i 258
+        51  goodbye           0 bytes
+END
+check "dump of no file" gives 1 'No such file' $tool dump "$tmp/none"
+
+check "nobody listens on TCP" gives 1 "nobody listens there (ECONNREFUSED): start the listener first, or use --retry" \
+	$tool connect tcp://127.0.0.1:1 --print
+check "there is no socket" gives 1 "no such socket.*(ENOENT)" $tool connect "unix://$tmp/none"
+check "what is told does nothing to a terminal" gives 1 '/\\x1b\[31m: no such' $tool connect "unix:///$(printf '\033[31m')"
+check "no address" gives 2 "an address is missing" $tool listen
+check "not an address" gives 2 "neither tcp://" $tool connect localhost:4711
+check "no command" gives 2 "usage:" $tool
+check "another command" gives 2 '"talk" is not a command' $tool talk
+check "an option of another command" gives 2 "not with this command" $tool listen unix:@x --retry
+check "no option" gives 2 "no such option" $tool listen unix:@x --prnit
+check "an option without its value" gives 2 "its value is missing" $tool listen unix:@x --count
+check "a value that is none" gives 2 "not a number" $tool listen unix:@x --count=0
+check "a value where none is taken" gives 2 "takes no value" $tool listen unix:@x --json=yes
+check "a line's end that is too long" gives 2 "1 to 8 bytes" $tool listen unix:@x --lines=123456789
+check "--send is for messages" gives 2 "not with --lines" $tool connect unix:@x --send s x --lines
+check "--help" gives 0 "usage: aioipc listen" $tool --help
+check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version
+
+### peers that know nothing of the library
+
+for name in $(sed -n 's/^def test_\(.*\)():$/\1/p' "$srcdir/tests/tool_peers.py"); do
+	said=$(echo "$name" | tr _ ' ')
+	if have python3; then
+		check "$said" python3 "$srcdir/tests/tool_peers.py" "$name"
+	else
+		skip "$said" "no python3"
+	fi
+done
+
+### shells
+
+# What bash proposes for the words.
+proposes() {
+	bash -c '
+		. "$1" && complete -p aioipc >/dev/null || exit
+		shift
+		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+		compopt() { :; }
+		_aioipc && echo ${COMPREPLY[*]}' bash "$srcdir/tool/completion/aioipc" "$@"
+}
+
+# Every option that is proposed is known where it is, and every one that --help has is proposed somewhere.
+proposes_options() {
+	for command in listen connect dump; do
+		for option in $(proposes aioipc $command x --); do
+			echo "$option" >>"$tmp/proposed"
+			$tool $command "$option" 2>&1 </dev/null | grep -e 'no such option$' -e 'not with this' && return 1
+		done
+	done
+	$tool --help | grep -o -- '--[a-z]*' | sort -u >"$tmp/helped"
+	sort -u "$tmp/proposed" | diff "$tmp/helped" -
+}
+
+if have bash; then
+	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect dump --help --version' ]"
+	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
+	check "which are those that there are" proposes_options
+else
+	skip "bash completion" "no bash"
+fi
+if have zsh; then
+	check "zsh completion" zsh -f -c "autoload -U compinit && compinit -D && fpath=('$srcdir/tool/completion' \$fpath) &&
+		autoload +X -U _aioipc && whence -f _aioipc"
+else
+	skip "zsh completion" "no zsh"
+fi
+finish

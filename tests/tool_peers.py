@@ -1,0 +1,401 @@
+"""Peers of the tool that know nothing of the library: plain sockets, a terminal. test_tool.sh runs the tests in here, each by its name."""
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+TOOL = "tool/aioipc"
+LIMIT = 30 * max(1, float(os.environ.get("CK_TIMEOUT_MULTIPLIER", "1")))
+
+PREFACE = b"AIPC\1\0\0\0"
+GOODBYE = struct.pack("<IBBH", 0, 3, 0, 0)
+
+
+def frame(kind, payload, fds=0):
+    return struct.pack("<IBBH", len(payload), kind, fds, 0) + payload
+
+
+def start(*words, **keep):
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([TOOL, *words], **{**pipes, **keep})
+
+
+def listen(address, *options, **keep):
+    """A listener, and the address that it got."""
+    p = start("listen", address, *options, **keep)
+    line = p.stderr.readline().decode().split()
+    assert line[:3] == ["aioipc:", "listening", "on"], line
+    return p, line[3]
+
+
+def finish(p, status):
+    out, err = p.communicate(timeout=LIMIT)
+    print(out[:2000], err[:2000], p.returncode)
+    assert p.returncode == status, p.returncode
+    return out, err
+
+
+def connect(address):
+    if address.startswith("unix:"):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(LIMIT)
+        s.connect(address.replace("unix://", "").replace("unix:@", "\0"))
+        return s
+    host, port = address.replace("tcp://", "").rsplit(":", 1)
+    return socket.create_connection((host, int(port)), LIMIT)
+
+
+def server():
+    s = socket.create_server(("127.0.0.1", 0))
+    s.settimeout(LIMIT)
+    return s, "tcp://127.0.0.1:%d" % s.getsockname()[1]
+
+
+def accept(s):
+    peer = s.accept()[0]
+    peer.settimeout(LIMIT)
+    return peer
+
+
+def all_of(s):
+    parts = []
+    while part := s.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read(s, n):
+    got = b""
+    while len(got) < n:
+        part = s.recv(n - len(got))
+        assert part
+        got += part
+    return got
+
+
+def abstract(name):
+    return "unix:@aioipc-%s-%d" % (name, os.getpid())
+
+
+def test_lines_to_a_client():
+    p, address = listen("tcp://127.0.0.1:0", "--lines=\\r\\n", "--once", stdin=subprocess.PIPE)
+    s = connect(address)
+    s.sendall(b"one\r\ntwo\nstill two\r\nthr")
+    p.stdin.write(b"from\nthe tool")
+    p.stdin.close()
+    p.stdin = None
+    assert all_of(s) == b"from\r\nthe tool\r\n"
+    s.sendall(b"ee")
+    s.close()
+    out, _ = finish(p, 0)
+    assert out == b"one\ntwo\\nstill two\nthree\n"
+
+
+def test_lines_to_a_server():
+    s, address = server()
+    p = start("connect", address, "--lines=\\r\\n", stdin=subprocess.PIPE)
+    peer = accept(s)
+    peer.sendall(b"220 welcome\r\n")
+    assert p.stdout.readline() == b"220 welcome\n"
+    p.stdin.write(b"QUIT\n")
+    p.stdin.close()
+    p.stdin = None
+    assert all_of(peer) == b"QUIT\r\n"
+    peer.sendall(b"221 bye\r\n")
+    peer.close()
+    out, err = finish(p, 0)
+    assert out == b"221 bye\n" and not err
+
+
+def test_terminals_are_safe():
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once")
+    s = connect(address)
+    s.sendall(b"\x1b]0;title\x07\ttab\\ \xc3\xa9 \xff \xc2\x9b2J \xe2\x80\xae\r\n")
+    s.close()
+    out, _ = finish(p, 0)
+    assert out == b"\\x1b]0;title\\x07\ttab\\\\ \xc3\xa9 \\xff \\xc2\\x9b2J \\xe2\\x80\\xae\\r\n", out
+
+
+def test_raw_is_raw():
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once", "--raw")
+    s = connect(address)
+    s.sendall(b"\x1b[1m\\\xff\r\n")
+    s.close()
+    out, _ = finish(p, 0)
+    assert out == b"\x1b[1m\\\xff\r\n", out
+
+
+def test_lines_may_be_long():
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once")
+    s = connect(address)
+    s.sendall(b"x" * 1000000)
+    s.close()
+    out, _ = finish(p, 0)
+    assert len(out) == 1000001
+
+
+def test_dump_ends_quietly_when_nobody_reads():
+    capture = PREFACE + frame(2, b"x") * 10000
+    r, w = os.pipe()
+    os.close(r)
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(capture)
+        f.flush()
+        p = start("dump", f.name, stdout=w)
+        os.close(w)
+        _, err = p.communicate(timeout=LIMIT)
+    assert p.returncode == 0 and not err, (p.returncode, err)
+
+
+def test_json_of_lines():
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once", "--json")
+    s = connect(address)
+    s.sendall("\"é\\\x1b\u202e\U0001f600\n".encode() + b"\xff\0\n")
+    s.close()
+    out, _ = finish(p, 0)
+    one, two = out.splitlines()
+    assert b"\x1b" not in one and "\u202e".encode() not in one
+    assert json.loads(one) == {"line": "\"é\\\x1b\u202e\U0001f600"}
+    assert json.loads(two) == {"line": {"hex": "ff00"}}
+
+
+def test_garbage_is_told():
+    p, address = listen(abstract("garbage"), "--count", "1")
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\0\1\0\1\xfc\3\3", PREFACE + b"\xff" * 8):
+        s = connect(address)
+        s.sendall(garbage)
+        assert all_of(s) in (b"", PREFACE)
+    s = connect(address)
+    s.sendall(PREFACE + frame(2, b"good"))
+    out, err = finish(p, 0)
+    assert out == b'"good"\n' and err.count(b"the peer is bad: ") == 3
+
+
+def test_a_lost_peer_is_told():
+    p, address = listen(abstract("lost"), "--once")
+    s = connect(address)
+    s.sendall(PREFACE + frame(2, b"the last") + b"\x10\0")
+    s.close()
+    out, err = finish(p, 1)
+    assert out == b'"the last"\n' and b"the peer is lost" in err
+
+
+def test_a_lost_server_is_told():
+    s, address = server()
+    p = start("connect", address)
+    accept(s).close()
+    _, err = finish(p, 1)
+    assert b"the peer is lost" in err
+
+
+def test_a_lost_server_is_tried_again():
+    s, address = server()
+    p = start("connect", address, "--retry")
+    for last in (False, True):
+        peer = accept(s)
+        peer.sendall(PREFACE + frame(2, b"here") + (GOODBYE if last else b""))
+        if last:
+            assert all_of(peer) in (b"", PREFACE + GOODBYE)
+        peer.close()
+    out, err = finish(p, 0)
+    assert out == b'"here"\n"here"\n' and b"the peer is lost" in err
+
+
+def test_others_wait_for_their_turn():
+    p, address = listen(abstract("turns"), "--count", "3")
+    peers = [connect(address) for i in range(3)]
+    for i in (2, 1, 0):
+        peers[i].sendall(PREFACE + frame(2, b"%d" % i) + GOODBYE)
+    out, _ = finish(p, 0)
+    assert out == b'"0"\n"1"\n"2"\n'
+
+
+def test_what_one_peer_did_not_take_is_for_the_next():
+    p, address = listen(abstract("next"), "--lines", "--count=1", stdin=subprocess.PIPE)
+    connect(address).close()
+    s = connect(address)
+    p.stdin.write(b"one\ntwo\n")
+    p.stdin.close()
+    p.stdin = None
+    assert all_of(s) == b"one\ntwo\n"
+    s.sendall(b"thanks\n")
+    assert finish(p, 0)[0] == b"thanks\n"
+
+
+def says_nothing_yet(s):
+    s.setblocking(False)
+    try:
+        return s.recv(100) is None
+    except BlockingIOError:
+        s.settimeout(LIMIT)
+        return True
+
+
+def test_an_empty_input_says_no_goodbye():
+    p, address = listen(abstract("empty"), "--once")
+    s = connect(address)
+    s.sendall(PREFACE + frame(2, b"x"))
+    assert p.stdout.readline() == b'"x"\n'
+    assert says_nothing_yet(s)
+    s.sendall(GOODBYE)
+    assert all_of(s) == PREFACE + GOODBYE
+    finish(p, 0)
+
+
+def test_goodbye_waits_for_the_answers_that_were_asked_for():
+    s, address = server()
+    p = start("connect", address, "--send", "c", "x", "--count", "2")
+    peer = accept(s)
+    assert read(peer, 27)[-11:] == b"tpl\0\x0b\0\0\0c\0x"
+    peer.sendall(PREFACE + frame(2, b"one"))
+    assert p.stdout.readline() == b'"one"\n'
+    assert says_nothing_yet(peer)
+    peer.sendall(frame(2, b"two"))
+    assert all_of(peer) == GOODBYE
+    peer.close()
+    finish(p, 0)
+
+
+def test_descriptors_are_counted():
+    p, address = listen(abstract("fds"), "--once")
+    s = connect(address)
+    socket.send_fds(s, [PREFACE + frame(2, b"two", 2)], [0, 1])
+    s.sendall(frame(2, b"none") + GOODBYE)
+    all_of(s)
+    out, _ = finish(p, 0)
+    assert out == b'"two" (descriptors: 2)\n"none"\n'
+
+
+def test_a_reader_that_sleeps_is_felt():
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once")
+    s = connect(address)
+    s.settimeout(LIMIT / 60)
+    line = b"x" * 999 + b"\n"
+    sent = 0
+    try:
+        while sent < 100 << 20:
+            sent += s.send(line[sent % 1000:])
+    except socket.timeout:
+        pass
+    print(sent, "bytes were taken")
+    assert sent < 64 << 20
+    s.close()
+    got = sum(len(part) for part in iter(lambda: p.stdout.read(65536), b""))
+    assert got == sent or got == sent + 1
+    finish(p, 0)
+
+
+def test_a_file_is_sent_to_its_end():
+    with tempfile.TemporaryFile() as f:
+        f.write(b"0123456789\n" * 1000000)
+        f.seek(0)
+        p, address = listen(abstract("file"), "--lines", "--once", stdin=f)
+        s = connect(address)
+        s.shutdown(socket.SHUT_WR)
+        assert len(all_of(s)) == 11000000
+        finish(p, 0)
+
+
+def test_a_terminal_is_not_waited_for():
+    ours, theirs = pty.openpty()
+    s, address = server()
+    p = start("connect", address, stdin=theirs)
+    os.close(theirs)
+    os.write(ours, b"typed\n")
+    peer = accept(s)
+    want = PREFACE + frame(2, b"typed")
+    assert read(peer, len(want)) == want
+    peer.sendall(PREFACE + frame(2, b"answer") + GOODBYE)
+    assert all_of(peer) == GOODBYE
+    peer.close()
+    out, _ = finish(p, 0)
+    assert out == b'"answer"\n'
+    os.close(ours)
+
+
+def test_a_terminal_in_the_background_is_left_alone():
+    """The tool runs in a group of its own that is not the terminal's: reading would stop it."""
+    ours, theirs = pty.openpty()
+
+    def own_session():
+        os.setsid()
+        import fcntl
+        import termios
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    shell = "%s listen %s --count 1 2>&1 & wait $!" % (TOOL, abstract("tty"))
+    p = subprocess.Popen(["sh", "-m", "-c", shell], stdin=theirs, stdout=subprocess.PIPE, preexec_fn=own_session)
+    os.close(theirs)
+    address = p.stdout.readline().decode().split()[-1]
+    s = connect(address)
+    s.sendall(PREFACE + frame(2, b"heard"))
+    out, _ = p.communicate(timeout=LIMIT)
+    print(out)
+    assert b'"heard"' in out and b"standard input" not in out and p.returncode == 0
+    os.close(ours)
+
+
+def test_silence_is_too_long():
+    p = start("listen", abstract("nobody"), "--timeout", "0.05")
+    _, err = finish(p, 1)
+    assert b"nobody came for 0.05 seconds" in err
+    s, address = server()
+    p = start("connect", address, "--timeout=0.05")
+    peer = accept(s)
+    _, err = finish(p, 1)
+    assert b"nothing came for 0.05 seconds" in err
+    peer.close()
+
+
+def test_a_full_reader_does_not_hold_up_the_end():
+    """Standard output is full and nobody reads: a signal still ends it."""
+    p, address = listen("tcp://127.0.0.1:0", "--lines", "--once")
+    s = connect(address)
+    s.settimeout(LIMIT / 60)
+    try:
+        while True:
+            s.send(b"x" * 999 + b"\n")
+    except socket.timeout:
+        pass
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(LIMIT) == 0
+    p.stdout.close()
+    p.stderr.close()
+
+
+def test_closed_streams_stay_closed():
+    """Without standard streams no socket takes their numbers."""
+    p = subprocess.Popen(["sh", "-c", '"$1" listen "$2" --once <&- 2>&1', "sh", TOOL, abstract("closed")],
+                         stdout=subprocess.PIPE)
+    address = p.stdout.readline().decode().split()[-1]
+    s = connect(address)
+    s.sendall(PREFACE + frame(2, b"x") + GOODBYE)
+    all_of(s)
+    out, _ = p.communicate(timeout=LIMIT)
+    assert p.returncode == 0 and b'"x"' in out
+
+
+def test_what_is_printed_can_be_sent():
+    first = [["sBc", "a \"b\" \\\\ [ é", "\\x00\\xff", "]"], ["A(sf)s", "[", "\\[", "0.1", "", "1e-300", "]", "\\N"],
+             ["S(c#i)#c##", "[", "\\x1b\\n", "1", "\\t\\r", "2", "]", "[", "x", "y", "]"]]
+    p, address = listen(abstract("again"), "--count", "6")
+    for words in first:
+        assert start("connect", address, "--send", *words).wait(LIMIT) == 0
+        line = p.stdout.readline().decode()
+        again = [quoted or bare for quoted, bare in re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', line)]
+        again = ["" if word == '""' else word for word in again]
+        print(line, again)
+        assert start("connect", address, "--send", *again).wait(LIMIT) == 0
+        assert p.stdout.readline().decode() == line
+    finish(p, 0)
+
+
+if __name__ == "__main__":
+    globals()["test_" + sys.argv[1]]()

@@ -1,0 +1,264 @@
+/*
+ * dump: prints a captured stream, one direction of a connection. Frames are taken apart here, as aioipc-wire(7) has them: the
+ * library's calls show no frames. But whether they are good, and what is in them, says a connection that each of them is fed
+ * to: so the judge is the one that a real stream meets.
+ */
+#include "tool/tool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#define PREFACE 8
+#define HEADER 8
+#define FRAME_MOST (((uint32_t)1 << 30) - HEADER) /* a connection's largest limit */
+#define CHUNK ((size_t)64 << 10)
+#define FDS_MOST 253
+
+enum kind { KIND_VALUES = 1, KIND_BYTES, KIND_GOODBYE, KIND_SKIPPED = 128 };
+
+struct dump {
+	const struct tool_options *o;
+	const char *name;
+	FILE *f;
+	uint64_t offset;      /* of the frame */
+	unsigned char *frame; /* its header and payload */
+	size_t room, len;
+	struct aioconn *feed;  /* takes bytes, */
+	struct aioconn *judge; /* gives messages */
+	struct event_base *base;
+	const char *why; /* it is bad, and so on */
+	bool ended;      /* goodbye was said */
+};
+
+static void cut_short(struct dump *d, size_t got, size_t due)
+{
+	static char why[80];
+
+	snprintf(why, sizeof why, "it ends after %zu of the %zu bytes that are due", got, due);
+	d->why = why;
+}
+
+/* Appends up to @n bytes of the stream: how many there were. Room is made as they come, not as a header claims. */
+static size_t append(struct dump *d, size_t n)
+{
+	size_t start = d->len;
+
+	while (d->len - start < n) {
+		size_t want = n - (d->len - start), got;
+
+		want = want < CHUNK ? want : CHUNK;
+		if (d->len + want > d->room) {
+			size_t room = 2 * d->room + CHUNK;
+			unsigned char *frame = realloc(d->frame, room);
+
+			if (!frame)
+				break;
+			d->frame = frame;
+			d->room = room;
+		}
+		got = fread(d->frame + d->len, 1, want, d->f);
+		d->len += got;
+		if (got < want)
+			break;
+	}
+	return d->len - start;
+}
+
+static uint32_t length_of(const unsigned char *h)
+{
+	return (uint32_t)h[0] | (uint32_t)h[1] << 8 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 24;
+}
+
+/* What the connection makes of what it was fed: as aioconn_recv(). */
+static int ask(struct dump *d, const void *data, size_t len, struct aiomsg **m)
+{
+	int got;
+
+	if (aioconn_send_bytes(d->feed, data, len) == -1)
+		got = -1;
+	else
+		got = aioconn_recv(d->judge, m, AIOIPC_FOREVER);
+	if (got == -1)
+		d->why = *aioconn_why(d->judge) ? aioconn_why(d->judge) : strerror(errno);
+	return got;
+}
+
+/* It gives nothing for a frame that it skips, but then an empty message of ours that follows. */
+static int ask_behind(struct dump *d)
+{
+	static const unsigned char empty[HEADER] = {[4] = KIND_BYTES};
+	struct aiomsg *m;
+	int got;
+
+	if (aioconn_send_bytes(d->feed, d->frame, d->len) == -1) {
+		d->why = strerror(errno);
+		return -1;
+	}
+	got = ask(d, empty, sizeof empty, &m);
+	if (got == 1)
+		aiomsg_free(m);
+	return got;
+}
+
+/* A frame is whole in the buffer: is it good? Descriptors are not in a capture. */
+static void judge(struct dump *d)
+{
+	unsigned kind = d->frame[4];
+	struct aiomsg *m = NULL;
+	bool carries = kind == KIND_VALUES || kind == KIND_BYTES;
+
+	if (carries && d->frame[5] > FDS_MOST) {
+		d->why = "more descriptors than a frame can have";
+		return;
+	}
+	if (carries)
+		d->frame[5] = 0;
+	if (kind >= KIND_SKIPPED) {
+		ask_behind(d);
+		return;
+	}
+	d->ended = ask(d, d->frame, d->len, &m) == 0;
+	if (m) {
+		fputs(d->o->json ? ", " : "  ", stdout);
+		show_values(stdout, m, d->o->json);
+		aiomsg_free(m);
+	}
+}
+
+static void show_header(const struct dump *d)
+{
+	static const char *const names[] = {"", "values", "bytes", "goodbye"};
+	unsigned kind = d->frame[4], fds = d->frame[5], len = length_of(d->frame);
+	char name[16];
+
+	if (d->o->json) {
+		printf("{\"offset\": %" PRIu64 ", \"kind\": %u, \"length\": %u, \"descriptors\": %u",
+		       d->offset, kind, len, fds);
+		return;
+	}
+	snprintf(name, sizeof name, "kind %u", kind);
+	printf("%10" PRIu64 "  %-8s %10u bytes", d->offset,
+	       kind >= KIND_VALUES && kind <= KIND_GOODBYE ? names[kind] : name, len);
+	if (fds > 0)
+		printf(", %u descriptors", fds);
+}
+
+/* The header of a frame is in the buffer. */
+static void dump_frame(struct dump *d)
+{
+	uint32_t len = length_of(d->frame);
+	size_t got;
+
+	show_header(d);
+	if (len > FRAME_MOST) {
+		judge(d);
+	} else {
+		got = append(d, len);
+		if (got == len)
+			judge(d);
+		else
+			cut_short(d, HEADER + got, HEADER + (size_t)len);
+	}
+	fputs(d->o->json ? "}\n" : "\n", stdout);
+}
+
+static void dump_preface(struct dump *d)
+{
+	size_t got = append(d, PREFACE);
+
+	if (got < PREFACE)
+		cut_short(d, got, PREFACE);
+	else if (ask_behind(d) == 1 && !d->o->json)
+		printf("%10d  preface  %10d bytes\n", 0, PREFACE);
+}
+
+/* False at the end. */
+static bool dump_next(struct dump *d)
+{
+	size_t got;
+
+	d->offset += d->len;
+	d->len = 0;
+	got = append(d, HEADER);
+	if (got == 0)
+		return false;
+	if (d->ended)
+		d->why = "something follows the goodbye";
+	else if (got < HEADER)
+		cut_short(d, got, HEADER);
+	else
+		dump_frame(d);
+	return !d->why && !ferror(stdout);
+}
+
+static void dump_stream(void *arg)
+{
+	struct dump *d = arg;
+
+	dump_preface(d);
+	while (!d->why && dump_next(d))
+		;
+}
+
+static int connect_ends(struct dump *d)
+{
+	const struct aioconn_limits most = {.size = sizeof most, .message = FRAME_MOST + HEADER};
+	struct aioend *in, *out;
+
+	d->base = event_base_new();
+	if (!d->base || aiosockpair(&in, &out) == -1)
+		return -1;
+	d->feed = aioend_open(in, d->base);
+	d->judge = aioend_open(out, d->base);
+	if (!d->feed || !d->judge || aioconn_set_framing(d->feed, AIOCONN_BYTES, NULL) == -1)
+		return -1;
+	return aioconn_set_limits(d->feed, &most) | aioconn_set_limits(d->judge, &most);
+}
+
+static int failed(const char *name)
+{
+	say_error("%s: %s", name, strerror(errno));
+	return TOOL_FAILED;
+}
+
+/* What there is to say on standard error, behind all that was printed. */
+static int tell(const struct dump *d)
+{
+	if (fflush(stdout) == EOF || ferror(stdout))
+		return errno == EPIPE ? TOOL_CLEAN : failed("standard output");
+	if (ferror(d->f)) {
+		errno = EIO;
+		return failed(d->name);
+	}
+	if (d->why) {
+		say_error("%s: bad at byte %" PRIu64 ": %s", d->name, d->offset, d->why);
+		return TOOL_FAILED;
+	}
+	if (!d->ended)
+		say_note(d->o, "%s: ends at byte %" PRIu64 " without goodbye", d->name, d->offset);
+	return TOOL_CLEAN;
+}
+
+int dump(const struct tool_options *o)
+{
+	struct dump d = {.o = o, .name = o->address ? o->address : "standard input", .f = stdin};
+	int status;
+
+	if (o->address && !(d.f = fopen(o->address, "re")))
+		return failed(o->address);
+	if (connect_ends(&d) == -1 || aiotask_run(d.base, dump_stream, &d) == -1)
+		status = failed(d.name);
+	else
+		status = tell(&d);
+	aioconn_abort(d.feed);
+	aioconn_abort(d.judge);
+	event_base_free(d.base);
+	free(d.frame);
+	if (d.f != stdin)
+		fclose(d.f);
+	return status;
+}

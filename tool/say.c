@@ -1,0 +1,64 @@
+/* What the tool says on standard error: notes, and errors with what to do next. Nothing here ends the program. */
+#include "tool/tool.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+static const struct {
+	int error;
+	const char *name, *what, *next;
+} known[] = {
+	{EACCES, "EACCES", "that is not allowed", "ask its owner, or take another address"},
+	{EADDRINUSE, "EADDRINUSE", "somebody listens there, or the file is no socket",
+	 "take another address"},
+	{EADDRNOTAVAIL, "EADDRNOTAVAIL", "no address of this machine", "take one of this machine, or *"},
+	{ECONNREFUSED, "ECONNREFUSED", "nobody listens there", "start the listener first, or use --retry"},
+	{ECONNRESET, "ECONNRESET", "the connection was reset", "see what happened to the peer"},
+	{EHOSTUNREACH, "EHOSTUNREACH", "no way to that host", "try again later, or use --retry"},
+	{ENETUNREACH, "ENETUNREACH", "no way to that network", "try again later, or use --retry"},
+	{ENOENT, "ENOENT", "no such socket, host or folder",
+	 "look at the address; to wait for a listener, use --retry"},
+	{ETIMEDOUT, "ETIMEDOUT", "no answer", "try again later, or use --retry"},
+};
+
+static void say(const char *format, va_list ap)
+{
+	char line[1024];
+
+	vsnprintf(line, sizeof line, format, ap);
+	flockfile(stderr);
+	fputs("aioipc: ", stderr);
+	text_safe(stderr, (const unsigned char *)line, strlen(line));
+	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+void say_note(const struct tool_options *o, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	if (!o->quiet)
+		say(format, ap);
+	va_end(ap);
+}
+
+void say_error(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(format, ap);
+	va_end(ap);
+}
+
+void say_why(const char *where, int error)
+{
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (known[i].error == error) {
+			say_error("%s: %s (%s): %s", where, known[i].what, known[i].name, known[i].next);
+			return;
+		}
+	say_error("%s: %s", where, strerror(error));
+}

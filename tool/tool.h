@@ -1,0 +1,74 @@
+/*
+ * The parts of the aioipc tool. It is a program like any user's: it stands on the public headers, and on the bytes that
+ * aioipc-wire(7) describes.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include <aioipc.h>
+
+#define TOOL_CLEAN 0
+#define TOOL_FAILED 1 /* the peer was lost or bad or could not be reached; so was the output, or a stream */
+#define TOOL_USAGE 2
+
+#define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
+
+enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_DUMP };
+
+struct tool_options {
+	enum tool_mode mode;
+	const char *address; /* or the file to dump; NULL is standard input */
+	enum aioconn_framing framing;
+	char *delimiter;     /* of LINES; NULL is "\n" */
+	struct aiomsg *send; /* NULL: standard input is sent */
+	bool print, json, raw, quiet, once, retry;
+	uint64_t count;  /* messages to receive; 0: no end */
+	int64_t timeout; /* ms; 0: none */
+};
+
+/* text.c: bytes that a peer chose, as text that does nothing to a terminal; and back. */
+bool text_is_utf8(const unsigned char *p, size_t n);
+void text_escaped(FILE *f, const unsigned char *p, size_t n); /* tabs stay */
+void text_safe(FILE *f, const unsigned char *p, size_t n);    /* so do backslashes: not to be read back */
+void text_quoted(FILE *f, const unsigned char *p, size_t n);
+void text_json(FILE *f, const unsigned char *p, size_t n); /* a string, or {"hex": } of what is no UTF-8 */
+ssize_t text_unescape(char *text);                         /* in place; the length, or -1 */
+
+/* show.c: messages, as text or as JSON. */
+void show_message(FILE *f, const struct aiomsg *m, const struct tool_options *o);
+void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */
+
+/* values.c: a message from words. Uses up what the format takes of *@words; NULL with what is wrong in *@why. */
+struct aiomsg *values_message(const char *format, char ***words, const char **why);
+
+/* stdio.c: threads between the standard streams and queues. */
+struct tool_input {
+	struct aioqueue *queue; /* ends with standard input */
+	bool spoke, failed;     /* it was not empty; it could not be read. Known once the queue has ended */
+	enum aioconn_framing framing;
+};
+struct tool_output {
+	struct aioqueue *queue; /* what is put is printed; closed when nobody reads it */
+	struct aioqueue *done;  /* ends when everything was printed, or failed */
+	bool failed;            /* known then */
+	const struct tool_options *o;
+};
+int input_start(struct tool_input *in, enum aioconn_framing framing);
+int output_start(struct tool_output *out, const struct tool_options *o);
+
+/* say.c: the lines on standard error. */
+void say_note(const struct tool_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say_why(const char *where, int error); /* and what to do next */
+
+/* talk.c and dump.c: the commands. Each returns an exit status. */
+int talk(const struct tool_options *o);
+int dump(const struct tool_options *o);
+
+#endif
