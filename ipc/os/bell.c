@@ -1,7 +1,7 @@
 /* An eventfd where there are some, else a pipe: see bell.h. */
 #include "ipc/os/bell.h"
 
-#include <stdint.h>
+#include <errno.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -12,6 +12,19 @@ int ipc_os_bell(int fd[2])
 {
 	fd[0] = fd[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return fd[0] == -1 ? -1 : 0;
+}
+
+/* Neither fails: there is always room for one more ring. */
+void ipc_os_bell_ring(int fd)
+{
+	eventfd_write(fd, 1);
+}
+
+void ipc_os_bell_quiet(int fd)
+{
+	eventfd_t rings;
+
+	eventfd_read(fd, &rings);
 }
 
 #else
@@ -27,22 +40,22 @@ int ipc_os_bell(int fd[2])
 	return 0;
 }
 
-#endif
-
 /* Full means rung. */
 void ipc_os_bell_ring(int fd)
 {
-	const uint64_t one = 1;
-
-	(void)!write(fd, &one, sizeof one);
+	while (write(fd, "", 1) == -1 && errno == EINTR)
+		;
 }
 
 void ipc_os_bell_quiet(int fd)
 {
-	uint64_t rings[16];
+	char rings[128];
 
-	(void)!read(fd, rings, sizeof rings);
+	while (read(fd, rings, sizeof rings) == -1 && errno == EINTR)
+		;
 }
+
+#endif
 
 void ipc_os_bell_close(const int fd[2])
 {
