@@ -512,11 +512,11 @@ static struct aiolink *leave_it(enum left how, struct event_base *base, int *fd)
 	}
 	*fd = raw_connect(unix_at(0));
 	put(*fd, PREFACE "\r\n", how == SHUT_DOWN_TO_HALF_OPEN_LINES ? PREFACE_LEN + 2 : PREFACE_LEN);
+	must(aiolink_wait_connected(l, soon()));
 	if (how == SAID_GOODBYE_TO_HALF_OPEN)
 		put_frame(*fd, GOODBYE, 0, "", 0);
 	if (how == SHUT_DOWN_TO_HALF_OPEN_LINES)
 		must(shutdown(*fd, SHUT_WR));
-	must(aiolink_wait_connected(l, soon()));
 	if (how == DEAF)
 		put_until_full(l);
 	if (how == GONE) {
