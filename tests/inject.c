@@ -195,10 +195,12 @@ long __wrap_syscall(long number, ...)
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t n);
 void *__real_realloc(void *old, size_t n);
 void __real_free(void *p);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
 void *__wrap_realloc(void *old, size_t n);
 void *__wrap_reallocarray(void *old, size_t n, size_t size);
 char *__wrap_strdup(const char *s);
@@ -219,6 +221,11 @@ void *__wrap_malloc(size_t n)
 void *__wrap_calloc(size_t n, size_t size)
 {
 	return due("calloc", ENOMEM, 0) ? NULL : counted(__real_calloc(n, size));
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t n)
+{
+	return due("aligned_alloc", ENOMEM, 0) ? NULL : counted(__real_aligned_alloc(alignment, n));
 }
 
 void *__wrap_realloc(void *old, size_t n)

@@ -63,10 +63,10 @@ static size_t length_of(struct aioqueue *q, struct ipc_line *l)
 {
 	size_t n = 0;
 
-	pthread_mutex_lock(&q->lock);
+	ipc_queue_lock(q);
 	for (struct ipc_place *w = l->first; w; w = w->next)
 		n++;
-	pthread_mutex_unlock(&q->lock);
+	ipc_queue_unlock(q);
 	return n;
 }
 
@@ -437,7 +437,7 @@ TEST(a_forked_child_may_free_it_and_nothing_else)
 	must(aioqueue_put(q, m, AIOIPC_NOW));
 	begin(&put, q, put_one);
 	await_line(q, &q->putters, 1);
-	pthread_mutex_lock(&q->lock);
+	ipc_queue_lock(q);
 	pid = must(fork());
 	if (pid == 0) {
 		must_fail(aioqueue_put(q, m, AIOIPC_FOREVER), ECHILD);
@@ -447,7 +447,7 @@ TEST(a_forked_child_may_free_it_and_nothing_else)
 		aioqueue_free(q);
 		_exit(0);
 	}
-	pthread_mutex_unlock(&q->lock);
+	ipc_queue_unlock(q);
 	ck_assert_int_eq(must(waitpid(pid, NULL, 0)), pid);
 	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
 	end(&put);

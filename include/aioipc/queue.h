@@ -3,8 +3,9 @@
  * thread may make any call at any time, but for aioqueue_watch().
  *
  * Who has to wait stands in line, each direction its own: first come, first served, each woken once, for what
- * it can use. A thread that waits sleeps; inside a task only the task does. In a callback that would stop the whole loop:
- * use AIOIPC_NOW there, and aioqueue_watch().
+ * it can use. A thread that waits sleeps; where that paid off lately, it first looks again and again, for 50 microseconds at most.
+ * Inside a task only the task sleeps. In a callback that would stop the whole loop: use AIOIPC_NOW there, and
+ * aioqueue_watch().
  *
  * Calls that wait: EINVAL (not a deadline), ETIMEDOUT and, in a task, ECANCELED (nothing lost), EMFILE, ENFILE (no
  * descriptor to wake the task by). ECHILD as in <aioipc/base.h>: a queue does not cross a fork, freeing it there is safe.

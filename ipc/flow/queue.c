@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include <aioipc/msg.h>
 #include <aioipc/queue.h>
@@ -22,7 +22,7 @@
 #define OVERHEAD 64 /* bytes that a message counts beside its own */
 #define SMALLEST 16 /* places in a ring */
 #define LOCK_SPINS 200
-#define SPIN_NS 5000 /* less than it costs to fall asleep and be woken */
+#define RELAX 8 /* times between two looks: half a microsecond or less */
 
 /* A call that puts or gets messages, and may come to wait. */
 struct call {
@@ -113,8 +113,8 @@ bool ipc_queue_is_half_empty(const struct aioqueue *q)
 
 static int grow(struct aioqueue *q)
 {
-	size_t places = q->places ? 2 * q->places : SMALLEST;
-	struct aiomsg **ring = reallocarray(NULL, places, sizeof *ring);
+	uint32_t places = q->places ? 2 * q->places : SMALLEST;
+	struct aiomsg **ring = places ? reallocarray(NULL, places, sizeof *ring) : NULL;
 
 	if (!ring)
 		return -1;
@@ -209,6 +209,14 @@ static struct ipc_line settle(struct aioqueue *q)
 	return woken;
 }
 
+static void wake(struct ipc_line *woken)
+{
+	if (!woken->first)
+		return;
+	ipc_look_wakes();
+	ipc_line_wake(woken);
+}
+
 static void settle_and_unlock(struct aioqueue *q)
 {
 	struct ipc_line woken = {NULL, NULL};
@@ -218,7 +226,7 @@ static void settle_and_unlock(struct aioqueue *q)
 	if (q->watches)
 		ipc_flow_watches_tell(q);
 	ipc_queue_unlock(q);
-	ipc_line_wake(&woken);
+	wake(&woken);
 }
 
 /* Under the lock. True when there is nothing to wait for: all done, or refused. */
@@ -233,24 +241,48 @@ static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
 	return ipc_queue_is_closed(q);
 }
 
-/* Until something has moved, or the time is up in which sleeping would cost more. A task has others to let run. */
-static void spin(const struct aioqueue *q, size_t count)
+/* Until something has moved, @ns at most. How long was it? */
+static int64_t look(const struct aioqueue *q, size_t count, int64_t ns)
 {
-	static atomic_int processors;
-	int n = atomic_load_explicit(&processors, memory_order_relaxed);
-	int64_t until;
+	int64_t start = ipc_os_now(), took;
 
-	if (n == 0) {
-		n = (int)sysconf(_SC_NPROCESSORS_ONLN);
-		atomic_store_explicit(&processors, n, memory_order_relaxed);
-	}
-	if (n == 1)
-		return;
-	until = ipc_os_now() + SPIN_NS;
 	do {
-		for (int i = 0; i < 100; i++)
+		for (int i = 0; i < RELAX; i++)
 			ipc_os_relax();
-	} while (count_of(q) == count && !ipc_queue_is_closed(q) && ipc_os_now() < until);
+		took = ipc_os_now() - start;
+	} while (count_of(q) == count && !ipc_queue_is_closed(q) && took < ns);
+	return took;
+}
+
+static int64_t longest_look(int64_t deadline)
+{
+	int64_t left = ipc_deadline_left(deadline);
+
+	return left == -1 || left > IPC_LOOK_NS ? IPC_LOOK_NS : left;
+}
+
+/*
+ * Under the lock. It would have to wait: looks for a while, again as long as something moves, without standing in line; where others
+ * do, they come first. True as attempt(). A task has others to let run.
+ */
+static bool look_around(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	struct ipc_look *hope = l == &q->getters ? &q->get_look : &q->put_look;
+	bool through = false, moved = true;
+	int64_t took, most;
+	size_t done, count;
+
+	while (!through && moved && !l->first && (most = longest_look(deadline)) > 0 && ipc_look_pays(hope)) {
+		done = c->done;
+		count = count_of(q);
+		settle_and_unlock(q);
+		took = look(q, count, most);
+		ipc_queue_lock(q);
+		through = attempt(q, l, c);
+		moved = through || c->done > done;
+		ipc_look_took(hope, took, moved);
+	}
+	return through;
 }
 
 /* It gave up waiting, or a signal or a cancel wants it to. If it was served meanwhile, it has been. */
@@ -293,21 +325,15 @@ static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int6
 	return false;
 }
 
-/* What every call that puts or gets does: try, look again when something has moved, stand in line. */
+/* What every call that puts or gets does: try, look whether something moves, stand in line. */
 static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
 	bool through, in_line;
-	size_t count;
 
 	ipc_queue_lock(q);
 	through = attempt(q, l, c);
-	if (!through && deadline != AIOIPC_NOW && !aiotask_self()) {
-		count = count_of(q);
-		settle_and_unlock(q);
-		spin(q, count);
-		ipc_queue_lock(q);
-		through = attempt(q, l, c);
-	}
+	if (!through && deadline != AIOIPC_NOW && !aiotask_self())
+		through = look_around(q, l, c, deadline);
 	in_line = !through && line_up(q, l, c, deadline);
 	settle_and_unlock(q);
 	if (in_line)
@@ -337,14 +363,17 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 		errno = EINVAL;
 		return NULL;
 	}
-	q = calloc(1, sizeof *q);
+	q = aligned_alloc(IPC_CACHE_LINE, sizeof *q);
 	if (!q)
 		return NULL;
+	memset(q, 0, sizeof *q);
 	q->refs = 1;
 	q->epoch = ipc_epoch();
 	q->most = most;
 	q->most_bytes = most_bytes;
 	pthread_mutex_init(&q->lock, NULL);
+	ipc_look_init(&q->get_look);
+	ipc_look_init(&q->put_look);
 	return q;
 }
 

@@ -10,25 +10,31 @@
 #include <sys/types.h>
 
 #include "ipc/flow/line.h"
+#include "ipc/flow/look.h"
+
+#define IPC_CACHE_LINE 64
 
 struct aiomsg;
 struct ipc_flow_watch;
 
+/* What every message changes has a line of the cache for itself. */
 struct aioqueue {
 	uint32_t epoch;
+	unsigned refs;           /* 0: what is left of it belongs to its watches */
 	size_t most, most_bytes; /* 0: no limit */
-
-	pthread_mutex_t lock; /* of all below; count and closed may be looked at without */
-	unsigned refs;        /* 0: what is left of it belongs to its watches */
-	atomic_size_t count;
-	atomic_bool closed;
-	size_t bytes;
-	struct aiomsg **ring; /* NULL before the first message */
-	size_t places, head;  /* places: a power of two */
-	size_t lent;          /* messages that may come back: places are kept for them */
+	atomic_bool closed;      /* may be looked at without the lock */
 	bool discarded;
+	struct aiomsg **ring; /* NULL before the first message */
+	uint32_t places;      /* in it; a power of two */
+	size_t lent;          /* messages that may come back: places are kept for them */
 	struct ipc_line getters, putters;
 	struct ipc_flow_watch *watches;
+
+	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock; /* of all but what never changes */
+	atomic_size_t count;                           /* may be looked at without it */
+	size_t bytes;
+	uint32_t head;
+	struct ipc_look get_look, put_look;
 };
 
 /* 0, or -1/ECHILD: another process's. */

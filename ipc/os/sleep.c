@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ipc/os/os.h"
 
@@ -19,8 +20,8 @@ void ipc_os_relax(void)
 #ifdef __linux__
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* Without any limit the kernel would start over after handlers with SA_RESTART. */
 #define LONG_TIME INT64_C(1000000000000000)
@@ -38,6 +39,19 @@ int ipc_os_sleep(const atomic_uint *word, unsigned value, int64_t ns)
 void ipc_os_wake(const atomic_uint *word)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* The one processor that this thread may run on; -1: there are several, or nobody knows. */
+static int only_processor(void)
+{
+	cpu_set_t set;
+	int cpu = 0;
+
+	if (sched_getaffinity(0, sizeof set, &set) == -1 || CPU_COUNT(&set) != 1)
+		return -1;
+	while (!CPU_ISSET((unsigned)cpu, &set))
+		cpu++;
+	return cpu;
 }
 
 #else
@@ -62,4 +76,25 @@ void ipc_os_wake(const atomic_uint *word)
 	(void)word;
 }
 
+static int only_processor(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) == 1 ? 0 : -1;
+}
+
 #endif
+
+bool ipc_os_parallel(void)
+{
+	static const int unknown = -2;
+	static atomic_int only = -2; /* all who asked may run there and nowhere else; -1: there are several */
+	static _Thread_local bool asked;
+	int before = unknown, mine;
+
+	if (!asked) {
+		asked = true;
+		mine = only_processor();
+		if (!atomic_compare_exchange_strong(&only, &before, mine) && before != mine)
+			atomic_store(&only, -1);
+	}
+	return atomic_load_explicit(&only, memory_order_relaxed) == -1;
+}

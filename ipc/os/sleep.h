@@ -1,8 +1,12 @@
-/* How one thread sleeps until another wakes it: nothing but a word that both can see. Keeps no state. */
+/*
+ * How one thread waits for another: it sleeps until it is woken, on nothing but a word that both can see; or it looks again
+ * and again, where the other one may be running meanwhile.
+ */
 #ifndef IPC_OS_SLEEP_H
 #define IPC_OS_SLEEP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -16,5 +20,8 @@ void ipc_os_wake(const atomic_uint *word);
 
 /* Tells the processor that this is a loop that waits for another one. */
 void ipc_os_relax(void);
+
+/* May threads of this process run at the same time? By the processors that those which asked may run on. Cheap. */
+bool ipc_os_parallel(void);
 
 #endif
