@@ -13,16 +13,26 @@
 #include "ipc/task/task.h"
 
 struct side {
-	struct ipc_task_end end; /* of its user; first */
+	struct ipc_task_end end; /* of its user; first, as in the next */
 	struct aiochan *ch;
 	struct aiotask *user;  /* that used it last; NULL */
 	struct aiotask *waits; /* in a call; NULL */
+	unsigned calls;        /* that hold the channel: a call may consist of others */
 	bool cancelled;        /* in its last call */
+};
+
+/* The task of a generator, which holds the channel. */
+struct producer {
+	struct ipc_task_end end;
+	struct aiochan *ch;
+	struct aiotask *task; /* NULL: none, or over */
+	int (*run)(struct aiochan *ch, void *arg);
+	void *arg;
 };
 
 struct aiochan {
 	uint32_t epoch;
-	unsigned refs; /* the handle, calls that wait, the task of a generator */
+	unsigned refs; /* the handle, calls that wait, the producer */
 	uint64_t thread;
 	struct side server, client;
 
@@ -36,14 +46,8 @@ struct aiochan {
 	const struct side *closer; /* NULL: neither */
 	int error;
 
-	int (*produce)(struct aiochan *ch, void *arg);
-	void *arg;
+	struct producer producer;
 };
-
-static void hold(struct aiochan *ch)
-{
-	ch->refs++;
-}
 
 static void let_go(struct aiochan *ch)
 {
@@ -53,11 +57,24 @@ static void let_go(struct aiochan *ch)
 	if (ch->epoch == ipc_epoch()) {
 		ipc_task_not_on_end(&ch->server.end);
 		ipc_task_not_on_end(&ch->client.end);
+		ipc_task_not_on_end(&ch->producer.end);
 	}
 	free(ch);
 }
 
 /* Sides. */
+
+static void begin_call(struct side *s)
+{
+	s->calls++;
+	s->ch->refs++;
+}
+
+static void end_call(struct side *s)
+{
+	s->calls--;
+	let_go(s->ch);
+}
 
 static void rouse(struct side *s)
 {
@@ -77,12 +94,18 @@ static void close_by(struct aiochan *ch, const struct side *closer, int error)
 	rouse(&ch->client);
 }
 
-static void user_ended(struct ipc_task_end *end)
+/* A call that it died in does not return. */
+static void user_ended(struct ipc_task_end *end, bool died)
 {
 	struct side *s = (struct side *)end;
+	unsigned calls = died ? s->calls : 0;
 
 	s->user = NULL;
+	if (calls > 0)
+		s->waits = NULL;
 	close_by(s->ch, s, s->cancelled ? ECANCELED : ECONNRESET);
+	while (calls-- > 0)
+		end_call(s);
 }
 
 static void side_init(struct side *s, struct aiochan *ch)
@@ -170,11 +193,11 @@ int aiochan_serve(struct aiochan *ch, int64_t deadline)
 
 	if (use(&ch->server, deadline) == -1)
 		return -1;
-	hold(ch);
+	begin_call(&ch->server);
 	result = wait_until(&ch->server, is_asking, deadline);
 	if (result == 0 && ch->closed)
 		result = over(&ch->server) == 0 ? fail(EPIPE) : -1;
-	let_go(ch);
+	end_call(&ch->server);
 	return result;
 }
 
@@ -204,12 +227,12 @@ int aiochan_send(struct aiochan *ch, void *item, void **reply, int64_t deadline)
 
 	if (use(&ch->server, deadline) == -1)
 		return -1;
-	hold(ch);
+	begin_call(&ch->server);
 	ch->taken = 0;
 	result = give(ch, &item, 1, deadline);
 	if (result == 1 && reply)
 		*reply = ch->reply;
-	let_go(ch);
+	end_call(&ch->server);
 	return result;
 }
 
@@ -219,7 +242,7 @@ ssize_t aiochan_send_all(struct aiochan *ch, void *const *items, size_t n, int64
 
 	if (use(&ch->server, deadline) == -1)
 		return -1;
-	hold(ch);
+	begin_call(&ch->server);
 	ch->taken = 0;
 	if (n > 0)
 		result = give(ch, items, n, deadline);
@@ -227,7 +250,7 @@ ssize_t aiochan_send_all(struct aiochan *ch, void *const *items, size_t n, int64
 		cancel_later(&ch->server);
 		result = (ssize_t)ch->taken;
 	}
-	let_go(ch);
+	end_call(&ch->server);
 	return result;
 }
 
@@ -279,12 +302,12 @@ static ssize_t next(struct aiochan *ch, void *item, void **items, size_t n, int6
 		return over(&ch->client);
 	if (item && !ch->owed)
 		return fail(EINVAL);
-	hold(ch);
+	begin_call(&ch->client);
 	if (ch->left == 0)
 		result = ask(ch, item, deadline);
 	if (result == 1)
 		result = (int)take(ch, items, n);
-	let_go(ch);
+	end_call(&ch->client);
 	return result;
 }
 
@@ -303,16 +326,25 @@ ssize_t aiochan_next_all(struct aiochan *ch, void **items, size_t n, int64_t dea
 	size_t got = 0;
 	ssize_t result = 1;
 
-	hold(ch);
+	begin_call(&ch->client);
 	while (got < n && (result = next(ch, NULL, items + got, n - got, deadline)) > 0)
 		got += (size_t)result;
 	if (got > 0 && result == -1)
 		cancel_later(&ch->client);
-	let_go(ch);
+	end_call(&ch->client);
 	return got > 0 ? (ssize_t)got : n > 0 ? result : 0;
 }
 
 /* Beginning and end. */
+
+static void producer_ended(struct ipc_task_end *end, bool died)
+{
+	struct producer *p = (struct producer *)end;
+
+	(void)died;
+	p->task = NULL;
+	let_go(p->ch);
+}
 
 struct aiochan *aiochan_new(void)
 {
@@ -324,6 +356,8 @@ struct aiochan *aiochan_new(void)
 	ch->refs = 1;
 	side_init(&ch->server, ch);
 	side_init(&ch->client, ch);
+	ch->producer = (struct producer){.end = {.cb = producer_ended}, .ch = ch};
+	ch->producer.end.next = ch->producer.end.prev = &ch->producer.end;
 	return ch;
 }
 
@@ -341,10 +375,22 @@ void aiochan_close(struct aiochan *ch, int error)
 	close_by(ch, closer, error);
 }
 
+/* Does it hold the channel, and never run again? */
+static void notice(struct aiotask *t)
+{
+	if (t)
+		ipc_task_notice(t);
+}
+
 void aiochan_free(struct aiochan *ch)
 {
 	if (!ch)
 		return;
+	if (ch->epoch == ipc_epoch()) {
+		notice(ch->server.user);
+		notice(ch->client.user);
+		notice(ch->producer.task);
+	}
 	aiochan_close(ch, 0);
 	let_go(ch);
 }
@@ -354,8 +400,9 @@ static void run_producer(void *arg)
 	struct aiochan *ch = arg;
 
 	if (aiochan_serve(ch, AIOIPC_FOREVER) == 0)
-		aiochan_close(ch, ch->produce(ch, ch->arg));
-	let_go(ch);
+		aiochan_close(ch, ch->producer.run(ch, ch->producer.arg));
+	if (ch->epoch != ipc_epoch()) /* there its end is not told */
+		let_go(ch);
 }
 
 struct aiochan *aiochan_produce(struct event_base *base, int (*fn)(struct aiochan *ch, void *arg), void *arg)
@@ -365,14 +412,16 @@ struct aiochan *aiochan_produce(struct event_base *base, int (*fn)(struct aiocha
 
 	if (!ch)
 		return NULL;
-	ch->produce = fn;
-	ch->arg = arg;
+	ch->producer.run = fn;
+	ch->producer.arg = arg;
 	t = aiotask_spawn(base, run_producer, ch);
 	if (!t) {
 		let_go(ch);
 		return NULL;
 	}
-	hold(ch);
+	ch->refs++;
+	ch->producer.task = t;
+	ipc_task_on_end(t, &ch->producer.end);
 	aiotask_free(t);
 	return ch;
 }

@@ -28,6 +28,7 @@ void ipc_line_join(struct ipc_line *l, struct ipc_place *p)
 	else
 		l->first = p;
 	l->last = p;
+	p->line = l;
 	p->in_line = true;
 }
 
@@ -65,6 +66,15 @@ void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken)
 		ipc_line_join(woken, p);
 		p->in_line = false;
 	}
+}
+
+struct aiotask *ipc_line_dead(const struct ipc_line *l)
+{
+	const struct ipc_place *p = l->first;
+
+	if (!p || !p->task || !pthread_equal(p->thread, pthread_self()))
+		return NULL;
+	return ipc_task_is_dead(p->task) ? p->task : NULL;
 }
 
 void ipc_line_call_all(struct ipc_line *l, struct ipc_line *woken)
@@ -105,18 +115,37 @@ static int sleep_at(struct ipc_place *p, int64_t deadline)
 	return 0;
 }
 
+/* A task ends in no other way where it waits. Whoever is just waking it holds the lock. */
+static void leave_for_good(struct ipc_task_end *end, bool died)
+{
+	struct ipc_place *p = (struct ipc_place *)end;
+
+	(void)died;
+	pthread_mutex_lock(p->lock);
+	if (p->in_line)
+		ipc_line_leave(p->line, p);
+	pthread_mutex_unlock(p->lock);
+	if (p->died)
+		p->died(p);
+}
+
 /* A task that runs before its waker is through waits for that one's lock. */
 static int park_at(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 {
-	while (!is_woken(p)) {
-		if (ipc_task_park(deadline) == -1)
-			return -1;
-		if (is_woken(p))
+	int r = 0;
+
+	p->end.cb = leave_for_good;
+	p->lock = lock;
+	ipc_task_on_end(p->task, &p->end);
+	while (r == 0 && !is_woken(p)) {
+		r = ipc_task_park(deadline);
+		if (r == -1 || is_woken(p))
 			break;
 		pthread_mutex_lock(lock);
 		pthread_mutex_unlock(lock);
 	}
-	return 0;
+	ipc_task_not_on_end(&p->end);
+	return r;
 }
 
 int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)

@@ -11,14 +11,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct aiotask;
+#include "ipc/task/task.h"
 
+/*
+ * A task whose base is freed while it is parked here never runs again: when that is noticed, its place leaves the line, and
+ * @died is told, without the lock and for the last time.
+ */
 struct ipc_place {
+	struct ipc_task_end end; /* of the task; first */
 	struct ipc_place *next, *prev;
+	struct ipc_line *line;
+	pthread_mutex_t *lock;
 	struct aiotask *task; /* that is parked; NULL: a thread that sleeps, or will soon */
 	pthread_t thread;
 	bool in_line;
 	atomic_uint state;
+	void (*died)(struct ipc_place *p); /* NULL: nobody */
 };
 
 /* First come, first served. */
@@ -34,6 +42,9 @@ void ipc_line_leave(struct ipc_line *l, struct ipc_place *p);
 
 /* Takes the first out of the line and wakes it, if it is a task; else it joins @woken, to be woken by ipc_line_wake(). */
 void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken);
+
+/* The task of the first place, if its base was freed; NULL. To be told to ipc_task_notice(), without the lock. */
+struct aiotask *ipc_line_dead(const struct ipc_line *l);
 
 /* Wakes all threads of a line that nobody else can reach any more. */
 void ipc_line_wake(struct ipc_line *woken);

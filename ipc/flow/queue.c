@@ -27,6 +27,7 @@
 /* A call that puts or gets messages, and may come to wait. */
 struct call {
 	struct ipc_place place; /* first: who stands in line is a call */
+	struct aioqueue *q;
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
@@ -229,6 +230,24 @@ static void settle_and_unlock(struct aioqueue *q)
 	wake(&woken);
 }
 
+static struct aiotask *dead_in(const struct ipc_line *l)
+{
+	return l->first ? ipc_line_dead(l) : NULL;
+}
+
+/* Who stands first in line and will never run again leaves, before anything is handed to it. */
+static void lock_among_the_living(struct aioqueue *q)
+{
+	struct aiotask *dead;
+
+	ipc_queue_lock(q);
+	while ((dead = dead_in(&q->getters)) || (dead = dead_in(&q->putters))) {
+		ipc_queue_unlock(q);
+		ipc_task_notice(dead);
+		ipc_queue_lock(q);
+	}
+}
+
 /* Under the lock. True when there is nothing to wait for: all done, or refused. */
 static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
 {
@@ -312,10 +331,32 @@ static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c,
 	}
 }
 
-/* Under the lock: it has to wait. Does it stand in line now, or may it not? */
+/* What a task was handed that never runs again goes back. */
+static void caller_died(struct ipc_place *p)
+{
+	struct call *c = (struct call *)p;
+	struct aioqueue *q = c->q;
+
+	if (c->got) {
+		ipc_queue_unget(q, c->got, c->done);
+		while (c->done > 0)
+			aiomsg_free(c->got[--c->done]);
+	}
+	ipc_queue_lock(q);
+	settle_and_unlock(q);
+	ipc_queue_lock(q);
+	q->parked--;
+	ipc_queue_unlock_or_destroy(q);
+}
+
+/* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps the queue, and places for what it gets. */
 static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
 	if (deadline != AIOIPC_NOW && ipc_place_init(&c->place) == 0) {
+		c->q = q;
+		c->place.died = caller_died;
+		c->lends = c->place.task;
+		q->parked += c->lends;
 		ipc_line_join(l, &c->place);
 		return true;
 	}
@@ -325,19 +366,32 @@ static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int6
 	return false;
 }
 
+/* It runs again. */
+static void leave_to_the_task(struct aioqueue *q, const struct call *c)
+{
+	ipc_queue_lock(q);
+	if (c->got)
+		q->lent -= c->done;
+	q->parked--;
+	ipc_queue_unlock_or_destroy(q);
+}
+
 /* What every call that puts or gets does: try, look whether something moves, stand in line. */
 static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
 	bool through, in_line;
 
-	ipc_queue_lock(q);
+	lock_among_the_living(q);
 	through = attempt(q, l, c);
 	if (!through && deadline != AIOIPC_NOW && !aiotask_self())
 		through = look_around(q, l, c, deadline);
 	in_line = !through && line_up(q, l, c, deadline);
 	settle_and_unlock(q);
-	if (in_line)
+	if (in_line) {
 		wait_in_line(q, l, c, deadline);
+		if (c->lends)
+			leave_to_the_task(q, c);
+	}
 }
 
 static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
@@ -423,7 +477,7 @@ void ipc_queue_unget(struct aioqueue *q, struct aiomsg *const *m, size_t n)
 {
 	if (n == 0 || ipc_queue_check(q) == -1)
 		return;
-	ipc_queue_lock(q);
+	lock_among_the_living(q);
 	q->lent -= n;
 	if (!q->discarded) {
 		while (n > 0)
@@ -471,7 +525,7 @@ static void close_queue(struct aioqueue *q, bool drop)
 
 	if (!q || ipc_queue_check(q) == -1)
 		return;
-	ipc_queue_lock(q);
+	lock_among_the_living(q);
 	news = !ipc_queue_is_closed(q) || (drop && count_of(q) > 0);
 	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 	if (drop) {
@@ -517,7 +571,7 @@ static void free_inherited(struct aioqueue *q)
 
 void ipc_queue_unlock_or_destroy(struct aioqueue *q)
 {
-	bool over = q->refs == 0 && !q->watches;
+	bool over = q->refs == 0 && q->parked == 0 && !q->watches;
 
 	ipc_queue_unlock(q);
 	if (!over)
@@ -530,6 +584,7 @@ void ipc_queue_unlock_or_destroy(struct aioqueue *q)
 void ipc_queue_unref_and_unlock(struct aioqueue *q)
 {
 	if (--q->refs == 0) {
+		q->discarded = true;
 		drop_all(q);
 		ipc_flow_watches_drop(q);
 	}
@@ -544,6 +599,6 @@ void aioqueue_free(struct aioqueue *q)
 		free_inherited(q);
 		return;
 	}
-	ipc_queue_lock(q);
+	lock_among_the_living(q);
 	ipc_queue_unref_and_unlock(q);
 }

@@ -31,7 +31,7 @@ bool ipc_task_on(struct event_base *base)
 
 static inline void push(struct ipc_sched *s, struct aiotask *t)
 {
-	if (!s->first && !s->turning)
+	if (!s->first && !s->turning && !ipc_watch_base_freed(s->turn))
 		ipc_watch_soon(s->turn);
 	t->state = IPC_TASK_READY;
 	t->next = NULL;
@@ -84,15 +84,14 @@ static void leave_list(struct aiotask *t)
 		t->older->younger = t->younger;
 }
 
-static void tell_end(struct aiotask *t)
+static void tell_end(struct aiotask *t, bool died)
 {
 	while (t->ends.next != &t->ends) {
 		struct ipc_task_end *e = t->ends.next;
 
 		ipc_task_not_on_end(e);
-		e->cb(e);
+		e->cb(e, died);
 	}
-	ipc_task_wake_all(&t->joiners);
 }
 
 static void run_to_the_end(void *arg);
@@ -104,7 +103,8 @@ __attribute__((noreturn)) static void end(struct aiotask *t)
 	struct aiotask *next = NULL;
 
 	if (t->epoch == ipc_epoch()) {
-		tell_end(t);
+		tell_end(t, false);
+		ipc_task_wake_all(&t->joiners);
 		ipc_share_withdraw(t);
 		ipc_watch_free(t->timer);
 		leave_list(t);
@@ -311,7 +311,9 @@ int ipc_task_wait(struct ipc_waiter *list, int64_t deadline)
 	int r;
 
 	w.prev->next = w.next->prev = &w;
+	w.task->waiter = &w;
 	r = ipc_task_park(deadline);
+	w.task->waiter = NULL;
 	unlink_waiter(&w);
 	return r;
 }
@@ -399,14 +401,14 @@ void ipc_sched_release(struct ipc_sched *s)
 /* Its base was freed while it was parked: what its stack held is lost, but not what belongs to others. */
 static void die(struct aiotask *t)
 {
-	while (t->ends.next != &t->ends)
-		ipc_task_not_on_end(t->ends.next);
+	tell_end(t, true);
+	if (t->waiter)
+		unlink_waiter(t->waiter);
 	ipc_watch_forget(t->timer);
 	ipc_stack_put(t->stack);
 	t->timer = NULL;
 	t->stack = NULL;
 	t->sched = NULL;
-	t->state = IPC_TASK_DEAD;
 	if (!t->handled)
 		free(t);
 }
@@ -415,6 +417,8 @@ static void die_all(struct ipc_sched *s)
 {
 	struct aiotask *t, *older;
 
+	for (t = s->youngest; t; t = t->older)
+		t->state = IPC_TASK_DEAD; /* nobody wakes it any more */
 	for (t = s->youngest; t; t = older) {
 		older = t->older;
 		die(t);
@@ -425,12 +429,35 @@ static void die_all(struct ipc_sched *s)
 	free(s);
 }
 
+static bool is_this_thread_s(const struct ipc_sched *s)
+{
+	return atomic_load_explicit(&s->thread, memory_order_relaxed) == ipc_thread_serial();
+}
+
 static int check_thread(const struct ipc_sched *s)
 {
-	if (atomic_load_explicit(&s->thread, memory_order_relaxed) == ipc_thread_serial())
+	if (is_this_thread_s(s))
 		return 0;
 	errno = EBUSY;
 	return -1;
+}
+
+/* Not while one of its tasks runs: they are still needed. */
+static bool is_dead(const struct ipc_sched *s)
+{
+	return s->epoch == ipc_epoch() && is_this_thread_s(s) && !s->turning && ipc_watch_base_freed(s->turn);
+}
+
+static struct ipc_sched *find_dead(void)
+{
+	struct ipc_sched *s;
+
+	if (ipc_own_hold() == -1)
+		return NULL;
+	for (s = scheds; s && !is_dead(s); s = s->next)
+		;
+	ipc_own_let_go();
+	return s;
 }
 
 struct ipc_sched *ipc_sched_of(struct event_base *base)
@@ -445,9 +472,11 @@ struct ipc_sched *ipc_sched_of(struct event_base *base)
 		die_all(s);
 		s = NULL;
 	}
-	if (!s)
-		return new_sched(base);
-	return check_thread(s) == 0 ? s : NULL;
+	if (s)
+		return check_thread(s) == 0 ? s : NULL;
+	while ((s = find_dead())) /* a good moment to notice */
+		die_all(s);
+	return new_sched(base);
 }
 
 int ipc_task_check(struct aiotask *t)
@@ -463,6 +492,17 @@ int ipc_task_check(struct aiotask *t)
 	if (ipc_watch_base_freed(t->sched->turn))
 		die_all(t->sched);
 	return 0;
+}
+
+bool ipc_task_is_dead(const struct aiotask *t)
+{
+	return t->sched && is_dead(t->sched);
+}
+
+void ipc_task_notice(struct aiotask *t)
+{
+	if (ipc_task_is_dead(t))
+		die_all(t->sched);
 }
 
 void ipc_sched_start(struct ipc_sched *s, struct aiotask *t)

@@ -51,13 +51,21 @@ int ipc_task_wait(struct ipc_waiter *list, int64_t deadline);
 /* All of them; they leave the list by themselves when they run, a woken one is not woken again. */
 void ipc_task_wake_all(struct ipc_waiter *list);
 
-/* Told when a task has ended, on its stack: may wake others, may not wait. Unlinked before the call. */
+/*
+ * Told when a task has ended, on its stack: may wake others, may not wait. Unlinked before the call. Or @died: its base was
+ * freed under it, so it will never run again, and what is on its stack will be gone after the call; this is told when somebody
+ * notices.
+ */
 struct ipc_task_end {
 	struct ipc_task_end *next, *prev;
-	void (*cb)(struct ipc_task_end *e);
+	void (*cb)(struct ipc_task_end *e, bool died);
 };
 void ipc_task_on_end(struct aiotask *t, struct ipc_task_end *e);
-void ipc_task_not_on_end(struct ipc_task_end *e); /* also when it was told, or the task died with its base */
+void ipc_task_not_on_end(struct ipc_task_end *e); /* also when it was told */
+
+/* Was the base of @t, a task of this thread, freed under it? Then notice() tells, and @t and others may be gone. */
+bool ipc_task_is_dead(const struct aiotask *t);
+void ipc_task_notice(struct aiotask *t);
 
 /* As ipc_wait(), for the running task; nobody has more than two. -1: ETIMEDOUT, ECANCELED, or as event_add(). */
 int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline);
