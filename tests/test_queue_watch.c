@@ -379,6 +379,102 @@ TEST(freed_in_another_thread_the_loop_takes_the_watch_down)
 	event_base_free(s.base);
 }
 
+static void watch_and_free(struct event_base *base, int watches, void *(*free_q)(void *))
+{
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	pthread_t thread;
+
+	must(aioqueue_watch(q, base, take, count_room, NULL));
+	while (watches-- > 1)
+		must(ipc_flow_watch_new(q, base, take, count_room, NULL));
+	put_some(q, 1);
+	if (free_q == free_there) {
+		ck_assert_int_eq(pthread_create(&thread, NULL, free_q, q), 0);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	} else {
+		free_q(q);
+	}
+}
+
+static void *free_here(void *q)
+{
+	aioqueue_free(q);
+	return NULL;
+}
+
+static void *no_turn(void *base)
+{
+	event_base_free(base);
+	return NULL;
+}
+
+static void *one_turn(void *base)
+{
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	event_base_free(base);
+	return NULL;
+}
+
+/* Whether its loop comes to it or not, and in which thread. */
+TEST(a_queue_that_is_freed_before_the_first_turn)
+{
+	void *(*const frees[])(void *) = {free_here, free_there},
+				    *(*const ends[])(void *) = {no_turn, one_turn};
+	pthread_t thread;
+
+	for (int i = 0; i < 8; i++) {
+		struct event_base *base = must(event_base_new());
+
+		watch_and_free(base, 3, frees[i & 1]);
+		watch_and_free(base, 1, frees[i & 1]);
+		if (i & 4) {
+			ck_assert_int_eq(pthread_create(&thread, NULL, ends[i >> 1 & 1], base), 0);
+			ck_assert_int_eq(pthread_join(thread, NULL), 0);
+		} else {
+			ends[i >> 1 & 1](base);
+		}
+	}
+}
+
+TEST(a_watch_that_is_taken_back_before_the_first_turn)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 1};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+
+	put_some(q, 1);
+	must(aioqueue_watch(q, s.base, take, count_room, &s));
+	must(aioqueue_watch(q, s.base, NULL, NULL, NULL));
+	turn(s.base);
+	ck_assert_int_eq(s.called + s.room, 0);
+	must(aioqueue_watch(q, s.base, take, count_room, &s));
+	must(aioqueue_watch(q, s.base, NULL, NULL, NULL));
+	event_base_free(s.base);
+	aioqueue_free(q);
+}
+
+TEST(a_fork_before_the_first_turn)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 1};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	pid_t pid;
+	int status;
+
+	put_some(q, 1);
+	must(aioqueue_watch(q, s.base, take, NULL, &s));
+	pid = must(fork());
+	if (pid == 0) {
+		aioqueue_free(q);
+		must(aioipc_base_reinit(s.base));
+		turn(s.base);
+		event_base_free(s.base);
+		_exit(s.called);
+	}
+	ck_assert_int_eq(must(waitpid(pid, &status, 0)), pid);
+	ck_assert_int_eq(status, 0);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}
+
 TEST(a_forked_child_that_frees_all_leaves_the_parent_s_watch_alone)
 {
 	struct seen s = {.base = must(event_base_new()), .at_once = 1};
@@ -475,7 +571,6 @@ static void free_watch_and_put(struct aioqueue *q, void *arg)
 	s->called++;
 	ipc_flow_watch_free(to_free);
 	put_some(q, 1);
-	turn(s->base);
 }
 
 TEST(a_watch_may_be_freed_in_its_own_callback)
@@ -648,7 +743,7 @@ TEST(a_callback_may_fork_and_free_all_in_the_child)
 	ck_assert_int_eq(s.called, 1);
 	ck_assert_int_eq(s.room, 0);
 	put_some(q, 1);
-	turn(s.base);
+	event_base_loop(s.base, EVLOOP_ONCE);
 	if (s.ended)
 		_exit(0);
 	ck_assert_int_eq(s.called, 2);

@@ -12,6 +12,7 @@
 #include <event2/event.h>
 
 #include "ipc/end/own.h"
+#include "ipc/end/turn.h"
 #include "ipc/end/watch.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/bell.h"
@@ -21,6 +22,7 @@ struct ipc_flow_watch {
 	struct aioqueue *queue;
 	struct event_base *base;
 	struct ipc_watch *watch;
+	struct ipc_turn *first_turn; /* NULL: it has come */
 	int bell[2];
 	pthread_t thread; /* that runs the base: known once it has been here */
 	bool thread_known;
@@ -127,6 +129,7 @@ static void free_watch(struct ipc_flow_watch *w)
 {
 	bool ours = w->queue->epoch == ipc_epoch();
 
+	ipc_turn_cancel(w->first_turn);
 	ipc_watch_free(w->watch);
 	/* in a forked child its number holds a placeholder, which the watch looks after */
 	if (ours)
@@ -192,26 +195,45 @@ static void answer(struct ipc_flow_watch *w)
 	after_call(w, room);
 }
 
+/* Under the lock, which it gives up. The queue was freed meanwhile. */
+static void go_with_the_queue(struct ipc_flow_watch *w)
+{
+	struct aioqueue *q = w->queue;
+
+	leave(w);
+	free_watch(w);
+	ipc_queue_unlock_or_destroy(q);
+}
+
 static void on_ring(short what, void *arg)
 {
 	struct ipc_flow_watch *w = arg;
-	struct aioqueue *q = w->queue;
 
-	ipc_queue_lock(q);
+	ipc_queue_lock(w->queue);
 	if (what & EV_READ)
 		ipc_os_bell_quiet(w->bell[0]);
 	w->rung = false;
 	w->thread = pthread_self();
 	w->thread_known = true;
-	if (q->refs == 0) {
-		leave(w);
-		free_watch(w);
-		ipc_queue_unlock_or_destroy(q);
-	} else if (w->calling) {
-		ipc_queue_unlock(q);
-	} else {
+	if (w->queue->refs == 0)
+		go_with_the_queue(w);
+	else if (w->calling)
+		ipc_queue_unlock(w->queue);
+	else
 		answer(w);
-	}
+}
+
+/* Or the base was freed, and there will be none. */
+static void on_first_turn(void *arg)
+{
+	struct ipc_flow_watch *w = arg;
+
+	ipc_queue_lock(w->queue);
+	w->first_turn = NULL;
+	if (w->queue->refs == 0)
+		go_with_the_queue(w);
+	else
+		ipc_queue_unlock(w->queue);
 }
 
 void ipc_flow_watches_drop(struct aioqueue *q)
@@ -242,7 +264,8 @@ static struct ipc_flow_watch *make(struct aioqueue *q, struct event_base *base)
 	if (ipc_os_bell(w->bell) == -1)
 		goto fail;
 	w->watch = ipc_watch_new(base, w->bell[0], on_ring, w);
-	if (w->watch && ipc_watch_want(w->watch, EV_READ) == 0)
+	if (w->watch && ipc_watch_want(w->watch, EV_READ) == 0 &&
+	    (w->first_turn = ipc_turn_new(base, on_first_turn, w)))
 		return w;
 	error = errno;
 	ipc_watch_free(w->watch);
