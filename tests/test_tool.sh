@@ -9,10 +9,11 @@ export TSAN_OPTIONS
 input=/dev/null
 heard=$tmp/heard
 
-# A listener in the background, known by "address" once it listens; its standard input is "$input".
+# A listener in the background, known by "address" once it listens; its standard input is "$input". The tests may run
+# under nohup: the signal that this ignores has its meaning back.
 begin() {
 	mkfifo "$tmp/fifo"
-	$tool listen "$@" <"$input" >"$heard" 2>"$tmp/fifo" &
+	env --default-signal=HUP $tool listen "$@" <"$input" >"$heard" 2>"$tmp/fifo" &
 	listener=$!
 	exec 3<"$tmp/fifo"
 	rm "$tmp/fifo"
