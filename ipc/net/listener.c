@@ -188,7 +188,8 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 
 	if (!p)
 		return NULL;
-	*p = (struct peer){.hook = {on_spoke, on_gone}, .listener = l, .since = ipc_os_now()};
+	*p = (struct peer){
+		.hook = {.spoke = on_spoke, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
 	p->conn = aioend_open(end, l->base);
 	if (!p->conn) {
 		free(p);
