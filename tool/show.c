@@ -205,30 +205,17 @@ static void show_cells(struct walk *w, const struct cell *cell, const char *hash
 	close_bracket(w);
 }
 
-/* From behind a '(' to its ')', and how many '#' are between. */
-static const char *find_end(const char *p, size_t *hashes)
-{
-	unsigned depth = 0;
-
-	for (*hashes = 0; depth > 0 || *p != ')'; p++) {
-		depth += *p == '(';
-		depth -= *p == ')';
-		*hashes += *p == '#';
-	}
-	return p;
-}
-
 /* Behind "A(". */
 static const char *walk_array(struct walk *w, const char *body)
 {
 	const unsigned char *counts = w->counts;
 	uint32_t n = take_count(w);
 	size_t hashes;
-	const char *end = find_end(body, &hashes), *p = body;
+	const char *end = format_end(body, &hashes), *p = body;
 	bool several;
 
 	if (*p == 'A' || *p == 'S')
-		p = find_end(p + 2, &(size_t){0});
+		p = format_end(p + 2, &(size_t){0});
 	p += 1 + strspn(p + 1, "#");
 	several = *p != ')';
 	open_bracket(w);
@@ -253,7 +240,7 @@ static const char *walk_cells(struct walk *w, const char *p)
 	size_t inside = 0;
 
 	if (*p == 'S')
-		p = find_end(p + 2, &inside);
+		p = format_end(p + 2, &inside);
 	p++;
 	show_cells(w, &cell, p, counts + 4 * inside);
 	w->counts = counts + 4 * (inside + strspn(p, "#"));

@@ -40,6 +40,9 @@ void text_quoted(FILE *f, const unsigned char *p, size_t n);
 void text_json(FILE *f, const unsigned char *p, size_t n); /* a string, or {"hex": } of what is no UTF-8 */
 ssize_t text_unescape(char *text);                         /* in place; the length, or -1 */
 
+/* format.c: from behind a '(' to its ')', and how many '#' are between. */
+const char *format_end(const char *p, size_t *hashes);
+
 /* show.c: messages, as text or as JSON. */
 void show_message(FILE *f, const struct aiomsg *m, const struct tool_options *o);
 void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */

@@ -205,19 +205,6 @@ static int close_bracket(struct build *b, int bracket)
 	return 1;
 }
 
-/* From behind a '(' to its ')', and how many '#' are between. */
-static const char *find_end(const char *p, size_t *hashes)
-{
-	unsigned depth = 0;
-
-	for (*hashes = 0; depth > 0 || *p != ')'; p++) {
-		depth += *p == '(';
-		depth -= *p == ')';
-		*hashes += *p == '#';
-	}
-	return p;
-}
-
 static void *add(struct cells *cells, size_t size, size_t align)
 {
 	size_t start = (cells->len + align - 1) / align * align;
@@ -334,7 +321,7 @@ static int put_cells(struct build *b, const char *p, const char *end)
 	struct cells cells = {NULL, 0, 0, 0};
 	size_t n[COUNTS] = {0}, inside = 0, all = 0;
 	const struct cell cell = {p, n};
-	const char *hashes = *p == 'S' ? find_end(p + 2, &inside) + 1 : p + 1;
+	const char *hashes = *p == 'S' ? format_end(p + 2, &inside) + 1 : p + 1;
 	char *piece = strndup(p, (size_t)(end - p));
 	int r = piece ? 0 : fail("%s", strerror(errno));
 
@@ -412,7 +399,7 @@ static int put_items(struct build *b, const char *p)
 	int r = 0;
 
 	while (*p && *p != ')' && !r) {
-		const char *end = *p == 'A' || *p == 'S' ? find_end(p + 2, &(size_t){0}) + 1 : p + 1;
+		const char *end = *p == 'A' || *p == 'S' ? format_end(p + 2, &(size_t){0}) + 1 : p + 1;
 		size_t hashes = strspn(end, "#");
 
 		end += hashes;
