@@ -14,7 +14,6 @@
 #include "bench/bench.h"
 
 #define INTS 1000
-#define SPIN 20 /* microseconds */
 
 typedef int make_fn(struct aioend **one, struct aioend **other);
 

@@ -14,6 +14,7 @@
 #define BULK 65536
 #define CHILDREN 1000
 #define IDLE 1000
+#define SPIN 20 /* microseconds */
 
 /* One measurement. Each of the two processes has a copy of its own; only the figure is shared. */
 struct bench {

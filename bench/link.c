@@ -22,11 +22,12 @@ struct side {
 	bool last;
 };
 
-static struct side open_side(struct bench *b, const char *address, bool listens)
+static struct side open_side(struct bench *b, const char *address, bool listens, unsigned spin)
 {
 	struct aiolink_options o = {.size = sizeof o,
 				    .role = listens ? AIOLINK_LISTEN : AIOLINK_CONNECT,
 				    .address = address,
+				    .spin = spin,
 				    .reconnect_first = listens ? 0 : 5,
 				    .reconnect_most = listens ? 0 : 5};
 	struct side s = {.bench = b};
@@ -99,7 +100,7 @@ static void read_on(struct aioqueue *q, void *arg)
 static void small(struct bench *b, const char *address)
 {
 	bool child = bench_fork(b);
-	struct side s = open_side(b, address, child);
+	struct side s = open_side(b, address, child, 0);
 
 	if (child)
 		must(aioqueue_watch(aiolink_inbox(s.link), s.base, read_on, NULL, &s), "aioqueue_watch");
@@ -140,10 +141,10 @@ static void bounce_back(struct aioqueue *q, void *arg)
 		event_base_loopbreak(s->base);
 }
 
-static void trip(struct bench *b, const char *address)
+static void trip(struct bench *b, const char *address, unsigned spin)
 {
 	bool child = bench_fork(b);
-	struct side s = open_side(b, address, child);
+	struct side s = open_side(b, address, child, spin);
 	char data[SMALL] = "";
 	struct aiomsg *m;
 
@@ -188,12 +189,22 @@ static void small_tcp(struct bench *b)
 
 static void trip_unix(struct bench *b)
 {
-	trip(b, unix_address());
+	trip(b, unix_address(), 0);
 }
 
 static void trip_tcp(struct bench *b)
 {
-	trip(b, tcp_address());
+	trip(b, tcp_address(), 0);
+}
+
+static void trip_spin_unix(struct bench *b)
+{
+	trip(b, unix_address(), SPIN);
+}
+
+static void trip_spin_tcp(struct bench *b)
+{
+	trip(b, tcp_address(), SPIN);
 }
 
 /* Links over pairs, both ends here, with nothing to do: what they cost in processor time while the clock runs. */
@@ -261,6 +272,8 @@ int main(int argc, char **argv)
 		{"small-tcp", small_tcp},
 		{"trip-unix", trip_unix},
 		{"trip-tcp", trip_tcp},
+		{"trip-spin-unix", trip_spin_unix},
+		{"trip-spin-tcp", trip_spin_tcp},
 		{"idle", idle},
 		{"idle-without", idle_without},
 		{NULL, NULL},

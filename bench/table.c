@@ -225,6 +225,21 @@ struct work bench_table[] = {
 		  .measures = "trip-blocking-tcp",
 		  .target = 1.30},
 	 }},
+	{"links, spin 20 us, unix",
+	 MICROSECONDS,
+	 {
+		 {.who = "aiolink, both on a base", .program = "link", .measures = "trip-spin-unix"},
+		 {.who = "raw write, read",
+		  .program = "raw",
+		  .measures = "trip-blocking-pair",
+		  .target = 0.5},
+	 }},
+	{"links, spin 20 us, TCP",
+	 MICROSECONDS,
+	 {
+		 {.who = "aiolink, both on a base", .program = "link", .measures = "trip-spin-tcp"},
+		 {.who = "raw write, read", .program = "raw", .measures = "trip-blocking-tcp", .target = 0.5},
+	 }},
 	{"idle second, processor time",
 	 MICROSECONDS,
 	 {

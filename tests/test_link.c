@@ -295,6 +295,7 @@ TEST(options_that_make_no_sense_are_refused_in_words)
 	REFUSED("half open", TCP, .reconnect_first = 5, .reconnect_most = 5, .half_open = true);
 	REFUSED("delimiter", TCP, .framing = AIOCONN_LINES, .delimiter = "");
 	REFUSED("delimiter", TCP, .framing = AIOCONN_LINES, .delimiter = "123456789");
+	REFUSED("spinning", TCP, .spin = 1001);
 	REFUSED("descriptors", TCP, .fds = 1);
 	REFUSED("descriptors", ABSTRACT, .fds = 254);
 	REFUSED("no inbox", TCP, .direction = AIOLINK_SEND, .inbox = q);

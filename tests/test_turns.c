@@ -186,6 +186,93 @@ TEST_WITHIN(a_flood_starves_neither_timers_nor_other_connections, 20)
 	event_base_free(base);
 }
 
+/* What a loop has to wait for. */
+static int waits_for(struct event_base *base)
+{
+	return event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED);
+}
+
+TEST(a_loop_that_spins_goes_round_and_then_sleeps)
+{
+	struct event_base *base = new_base();
+	struct aioconn *c;
+	int fd = raw_peer(PAIR, base, &c), before;
+	struct seen s = {0};
+
+	see(c, &s);
+	must(aioconn_set_spin(c, 1000));
+	run_now(base);
+	while ((before = waits_for(base)) > 1)
+		must(event_base_loop(base, EVLOOP_ONCE));
+	put(fd, PREFACE, PREFACE_LEN);
+	put_frame(fd, BYTES, 0, "word", 4);
+	run_until(base, &s.msgs, 1);
+	ck_assert_int_gt(waits_for(base), before);
+	do
+		must(event_base_loop(base, EVLOOP_ONCE));
+	while (waits_for(base) > before);
+	must(aioconn_set_spin(c, 0));
+	put_frame(fd, BYTES, 0, "word", 4);
+	run_until(base, &s.msgs, 2);
+	ck_assert_int_eq(waits_for(base), before);
+	aioconn_abort(c);
+	close(fd);
+	event_base_free(base);
+}
+
+/* Turns of the loop, and how many messages came between two of them. */
+struct rounds {
+	struct event *ev;
+	unsigned trips, between, most, done;
+};
+
+static void next_round(evutil_socket_t fd, short what, void *arg)
+{
+	struct rounds *r = arg;
+
+	(void)fd;
+	(void)what;
+	if (r->between > r->most)
+		r->most = r->between;
+	r->between = 0;
+	must(event_add(r->ev, &(struct timeval){0, 0}));
+}
+
+static void hit_back(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct rounds *r = arg;
+
+	r->between++;
+	if (++r->trips < 1000)
+		must(aioconn_send_msg(c, m));
+	else
+		r->done++;
+}
+
+TEST_WITHIN(spinning_starves_nobody_on_its_base, 20)
+{
+	struct event_base *base = new_base();
+	struct rounds r = {.done = 0};
+	struct aioend *mine, *theirs;
+	struct aioconn *c;
+	pid_t pid;
+
+	make_ends(PAIR, &mine, &theirs);
+	pid = start_child(echo, theirs, NULL);
+	c = open_end(mine, base);
+	r.ev = must(event_new(base, -1, 0, next_round, &r));
+	must(event_add(r.ev, &(struct timeval){0, 0}));
+	must(aioconn_set_callbacks(c, hit_back, NULL, NULL, &r));
+	must(aioconn_set_spin(c, 1000));
+	send_text(c, "ball");
+	run_until(base, &r.done, 1);
+	ck_assert_uint_le(r.most, 2);
+	event_free(r.ev);
+	aioconn_abort(c);
+	expect_exit(pid, 0);
+	event_base_free(base);
+}
+
 static size_t queued(struct aioconn *c)
 {
 	struct aioconn_stats s = {.size = sizeof s};

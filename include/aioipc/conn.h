@@ -129,8 +129,9 @@ AIOIPC_API void aioconn_abort(struct aioconn *c);
 AIOIPC_API int aioconn_set_send_wait(struct aioconn *c, int64_t ms);
 
 /*
- * Polls for up to @us microseconds for the next input before it goes to sleep: lower latency for
- * processor time. 0, the default, never; at most 1000. Errno: EINVAL. Since 0.1.
+ * Polls for up to @us microseconds for the next input before it goes to sleep: lower latency for processor time. On a base
+ * that is its loop, for so long after each turn in which the connection had something to do, and all else on it is served
+ * meanwhile. 0, the default, never; at most 1000. Errno: EINVAL, ENOMEM. Since 0.1.
  */
 AIOIPC_API int aioconn_set_spin(struct aioconn *c, unsigned us);
 

@@ -65,10 +65,11 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (!c->told && c->on_close && ipc_own_check(&c->own) == 0)
 		c->on_close(c, cause, c->arg);
 	c->told = true;
+	ipc_watch_free(c->awake);
 	ipc_watch_free(c->turn);
 	ipc_watch_free(c->read_watch);
 	ipc_watch_free(c->write_watch);
-	c->turn = c->read_watch = c->write_watch = NULL;
+	c->awake = c->turn = c->read_watch = c->write_watch = NULL;
 	ipc_own_close(&c->own);
 	drop_all(c);
 	while ((h = c->hooks)) {

@@ -10,7 +10,6 @@
 
 #define MESSAGE_MOST ((size_t)1 << 30)
 #define QUEUE_DEFAULT ((size_t)1 << 20)
-#define SPIN_MOST 1000
 
 void ipc_conn_hold(struct aioconn *c)
 {
@@ -191,10 +190,12 @@ int aioconn_set_spin(struct aioconn *c, unsigned us)
 {
 	if (ipc_own_check(&c->own) < 0)
 		return -1;
-	if (us > SPIN_MOST) {
+	if (us > IPC_SPIN_MOST) {
 		errno = EINVAL;
 		return -1;
 	}
+	if (us && c->base && !c->awake && !(c->awake = ipc_watch_new(c->base, -1, ipc_conn_on_awake, c)))
+		return -1;
 	c->spin = (int64_t)us * 1000;
 	return 0;
 }

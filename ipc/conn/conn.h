@@ -42,6 +42,8 @@
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"
 
+#define IPC_SPIN_MOST 1000 /* microseconds */
+
 /* Messages that were received before anyone asked for them, in order. */
 struct ipc_inbox {
 	struct aiomsg **ring; /* from the pool */
@@ -82,6 +84,7 @@ struct aioconn {
 	struct ipc_watch *read_watch;  /* of a socket this one sees to both directions */
 	struct ipc_watch *write_watch; /* of a pipe that is written to */
 	struct ipc_watch *turn;        /* no descriptor: the end of this turn, or later */
+	struct ipc_watch *awake;       /* the same: keeps the loop from sleeping; NULL unless asked for */
 
 	aioconn_msg_cb *on_msg;
 	aioconn_cb *on_writable;
@@ -95,9 +98,10 @@ struct aioconn {
 	struct ipc_out out;
 	size_t inbox_limit, outbox_limit;
 	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */
-	int64_t spin;      /* nanoseconds */
-	int64_t deadline;  /* of finish */
-	int64_t retry; /* deadline until which writing is of no use, though the kernel says otherwise; 0 */
+	int64_t spin;      /* nanoseconds; */
+	int64_t awake_until;
+	int64_t deadline; /* of finish */
+	int64_t retry;    /* deadline until which writing is of no use, though the kernel says otherwise; 0 */
 
 	enum aioconn_cause cause;
 	int end_error; /* what recv says after the end; 0 for CLEAN */
@@ -208,6 +212,7 @@ void ipc_conn_wake(struct aioconn *c, unsigned what); /* tasks that wait for any
 void ipc_conn_turn(struct aioconn *c); /* calls back what is due */
 void ipc_conn_on_turn(short what, void *arg);
 void ipc_conn_on_ready(short what, void *arg);
+void ipc_conn_on_awake(short what, void *arg);
 int ipc_conn_stow(struct aioconn *c); /* moves what arrived to the inbox, while there is room; -1/ENOMEM */
 /* 1, 0, -1/ENOMEM; a broken stream ends the connection. */
 int ipc_conn_next(struct aioconn *c, struct aiomsg **m);

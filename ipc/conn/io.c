@@ -367,7 +367,7 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
 	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
-		return spun(c) ? 0 : park(c, what, deadline);
+		return park(c, what, deadline);
 	if (!c->more)
 		return wait_ready(c, deadline);
 	c->more = false;

@@ -7,7 +7,6 @@
 /* A connection's share of one turn, so that a flood does not starve its neighbours. */
 #define TURN_MESSAGES 1024
 #define TURN_BYTES ((size_t)256 * 1024)
-#define TURN_SPINS 64
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory is short */
 
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
@@ -260,41 +259,37 @@ static void turn_over(struct aioconn *c)
 		ipc_conn_flush(c);
 }
 
-/* For those who asked for it: looks for the next input before the loop goes to sleep. */
-static void spin(struct aioconn *c)
+/* For those who asked for it: the loop goes round without sleeping, and everybody on it is served. */
+static void stay_awake(struct aioconn *c)
 {
-	int64_t until = ipc_os_now() + c->spin;
-	unsigned turns = 0;
+	if (!c->spin || c->ended)
+		return;
+	c->awake_until = ipc_os_now() + c->spin;
+	ipc_watch_later(c->awake, 0);
+}
 
-	while (!c->gone && !c->ended && !c->in.eof && turns < TURN_SPINS) {
-		int r;
+void ipc_conn_on_awake(short what, void *arg)
+{
+	struct aioconn *c = arg;
 
-		turn_over(c);
-		r = ipc_conn_fill(c);
-		if (r == 1 || c->in.eof) {
-			ipc_conn_turn(c);
-			turns++;
-			until = ipc_os_now() + c->spin;
-		} else if (r < 0 || ipc_os_now() >= until) {
-			return;
-		}
-	}
+	(void)what;
+	if (ipc_os_now() < c->awake_until)
+		ipc_watch_later(c->awake, 0);
 }
 
 /* Calls back what is due, and says what the loop should wait for next. */
-static void settle(struct aioconn *c, bool may_spin)
+static void settle(struct aioconn *c)
 {
 	if (c->finishing && !c->gone)
 		ipc_conn_finish_turn(c);
 	else
 		ipc_conn_turn(c);
-	if (may_spin && !c->finishing)
-		spin(c);
 	if (c->gone)
 		return;
 	ipc_conn_interest(c);
 	ipc_in_rest(&c->in);
 	ipc_out_rest(&c->out);
+	stay_awake(c);
 }
 
 void ipc_conn_on_turn(short what, void *arg)
@@ -305,7 +300,7 @@ void ipc_conn_on_turn(short what, void *arg)
 	c->more = false;
 	ipc_conn_hold(c);
 	turn_over(c);
-	settle(c, false);
+	settle(c);
 	ipc_conn_release(c);
 }
 
@@ -322,6 +317,6 @@ void ipc_conn_on_ready(short what, void *arg)
 		c->stalled = c->paused;
 	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
 		later(c, RETRY_NS);
-	settle(c, c->spin > 0 && !c->waits);
+	settle(c);
 	ipc_conn_release(c);
 }

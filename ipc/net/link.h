@@ -44,6 +44,7 @@ struct ipc_link_options {
 	unsigned fds;
 	int64_t first, most; /* nanoseconds, as all below */
 	int64_t connect_limit, idle_limit, send_limit;
+	unsigned spin;
 	bool half_open;
 	mode_t mode;
 	uid_t *uids;

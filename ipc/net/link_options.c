@@ -30,6 +30,8 @@ static const char *check_numbers(const struct aiolink_options *o)
 		return "a negative time";
 	if (reconnects(o) && (o->reconnect_first == 0 || o->reconnect_most < o->reconnect_first))
 		return "reconnecting begins after some time, and at most that much or more";
+	if (o->spin > IPC_SPIN_MOST)
+		return "spinning for longer than a millisecond";
 	if (o->fds > IPC_FDS_MOST)
 		return "more descriptors than can wait";
 	if (o->delimiter && (!*o->delimiter || strlen(o->delimiter) > 8))
@@ -120,6 +122,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		.connect_limit = nanoseconds(o->connect_limit),
 		.idle_limit = nanoseconds(o->idle_limit),
 		.send_limit = nanoseconds(o->send_limit),
+		.spin = o->spin,
 		.half_open = o->half_open,
 		.mode = o->mode,
 	};

@@ -38,7 +38,7 @@ int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 
 	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
 	    aioconn_set_send_wait(c, 0) == -1 || aioconn_set_limits(c, &limits) == -1 ||
-	    (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
+	    aioconn_set_spin(c, l->o.spin) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
 		return -1;
 	c->by_hand = true;
 	return 0;
