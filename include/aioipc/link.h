@@ -74,8 +74,8 @@ struct aiolink_options {
 	 */
 	int64_t connect_limit, idle_limit, send_limit;
 
-	unsigned
-		spin; /* microseconds, at most 1000, in which it polls for more before its loop sleeps: see aioconn_set_spin() */
+	/* Microseconds in which its loop polls before it sleeps, at most 1000: see aioconn_set_spin(). */
+	unsigned spin;
 
 	bool half_open; /* after the peer's goodbye, sends on until the outbox is closed; never reconnects */
 	mode_t mode;    /* of a listening link, as in struct aiolistener_options: */
