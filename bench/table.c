@@ -215,6 +215,7 @@ struct work bench_table[] = {
 		  .program = "raw",
 		  .measures = "trip-blocking-pair",
 		  .target = 1.30},
+		 {.who = "raw epoll", .program = "raw", .measures = "trip-epoll-pair"},
 	 }},
 	{"links, round trip, TCP",
 	 MICROSECONDS,
