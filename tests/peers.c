@@ -348,6 +348,21 @@ pid_t start_child(void (*body)(struct aioend *end, void *arg), struct aioend *en
 	return pid;
 }
 
+void chatter(struct aioend *end, void *arg)
+{
+	struct aioconn *c = open_end(end, NULL);
+	struct aiomsg *m;
+
+	(void)arg;
+	for (uint64_t i = 0;; i++) {
+		must(aioconn_send(c, "Us", i, "some text to fill the message with"));
+		if (i % CHATTER_WINDOW == CHATTER_WINDOW - 1) {
+			ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
+			aiomsg_free(m);
+		}
+	}
+}
+
 void expect_exit(pid_t pid, int status)
 {
 	int got;

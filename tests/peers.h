@@ -95,6 +95,10 @@ pid_t start_child(void (*body)(struct aioend *end, void *arg), struct aioend *en
 void expect_exit(pid_t pid, int status);
 void expect_killed(pid_t pid, int sig);
 
+/* A child's body: numbers for ever, "Us" with some text each, and an answer awaited for each window of them. */
+enum { CHATTER_WINDOW = 16 };
+void chatter(struct aioend *end, void *arg);
+
 /* Bytes in use by malloc. */
 size_t heap_in_use(void);
 

@@ -10,7 +10,6 @@
 
 #define CHILDREN 8
 #define ROUNDS 200
-#define WINDOW 16
 
 struct slot {
 	struct storm *storm;
@@ -35,22 +34,6 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-/* Numbers for ever; an answer for each window of them. */
-static void chatter(struct aioend *end, void *arg)
-{
-	struct aioconn *c = open_end(end, NULL);
-	struct aiomsg *m;
-
-	(void)arg;
-	for (uint64_t i = 0;; i++) {
-		must(aioconn_send(c, "Us", i, "some text to fill the message with"));
-		if (i % WINDOW == WINDOW - 1) {
-			ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
-			aiomsg_free(m);
-		}
-	}
-}
-
 static void start_slot(struct slot *s);
 
 static void hear(struct aioconn *c, struct aiomsg *m, void *arg)
@@ -62,7 +45,7 @@ static void hear(struct aioconn *c, struct aiomsg *m, void *arg)
 	must(aiomsg_unpack(m, "Us", &i, &text));
 	ck_assert_uint_eq(i, s->next);
 	s->next++;
-	if (i % WINDOW == WINDOW - 1 && aioconn_send(c, "U", i) == -1) {
+	if (i % CHATTER_WINDOW == CHATTER_WINDOW - 1 && aioconn_send(c, "U", i) == -1) {
 		ck_assert_int_eq(errno, EPIPE);
 		ck_assert(s->dead);
 	}
@@ -105,7 +88,7 @@ static void hear_everyone(struct storm *storm)
 	for (int i = 0; i < CHILDREN; i++)
 		heard[i] = storm->slots[i].next;
 	for (int i = 0; i < CHILDREN; i++)
-		while (storm->slots[i].next < heard[i] + WINDOW)
+		while (storm->slots[i].next < heard[i] + CHATTER_WINDOW)
 			must(event_base_loop(storm->base, EVLOOP_ONCE));
 }
 

@@ -224,7 +224,7 @@ TEST(a_child_that_lives_holds_nothing)
 }
 
 /* Eight children, each behind a link over an end, which die at random while both sides talk. */
-enum { CHILDREN = 8, ROUNDS = 50, WINDOW = 16 };
+enum { CHILDREN = 8, ROUNDS = 50 };
 
 struct slot {
 	struct storm *storm;
@@ -242,22 +242,6 @@ struct storm {
 
 static void start_slot(struct slot *s);
 
-/* Numbers for ever; an answer for each window of them. */
-static void chatter_by_conn(struct aioend *end, void *arg)
-{
-	struct aioconn *c = open_end(end, NULL);
-	struct aiomsg *m;
-
-	(void)arg;
-	for (uint64_t i = 0;; i++) {
-		must(aioconn_send(c, "Us", i, "some text to fill the message with"));
-		if (i % WINDOW == WINDOW - 1) {
-			ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
-			aiomsg_free(m);
-		}
-	}
-}
-
 static void chatter_by_link(struct aioend *end, void *arg)
 {
 	struct aiolink_options o = options_of(AIOLINK_CONNECT, NULL, AIOCONN_MESSAGES);
@@ -272,7 +256,7 @@ static void chatter_by_link(struct aioend *end, void *arg)
 		m = must(aiomsg_new("Us", i, "some text to fill the message with"));
 		must(aioqueue_put(aiolink_outbox(l), m, soon()));
 		aiomsg_free(m);
-		if (i % WINDOW == WINDOW - 1) {
+		if (i % CHATTER_WINDOW == CHATTER_WINDOW - 1) {
 			ck_assert_int_eq(must(aioqueue_get(aiolink_inbox(l), &m, soon())), 1);
 			aiomsg_free(m);
 		}
@@ -301,7 +285,7 @@ static void hear(struct aioqueue *q, void *arg)
 	ck_assert_uint_eq(n, s->next);
 	s->next++;
 	aiomsg_free(m);
-	if (n % WINDOW == WINDOW - 1)
+	if (n % CHATTER_WINDOW == CHATTER_WINDOW - 1)
 		answer(s, n);
 }
 
@@ -328,7 +312,7 @@ static void start_slot(struct slot *s)
 
 	make_ends(PAIR, &o.end, &theirs);
 	never_again(&o);
-	s->pid = start_child(by_link ? chatter_by_link : chatter_by_conn, theirs, NULL);
+	s->pid = start_child(by_link ? chatter_by_link : chatter, theirs, NULL);
 	s->next = 0;
 	s->dead = false;
 	s->l = must(aiolink_new(&o));
@@ -345,7 +329,7 @@ static void hear_everyone(struct storm *storm)
 	for (int i = 0; i < CHILDREN; i++)
 		heard[i] = storm->slots[i].next;
 	for (int i = 0; i < CHILDREN; i++)
-		while (storm->slots[i].next < heard[i] + 2 * WINDOW)
+		while (storm->slots[i].next < heard[i] + 2 * CHATTER_WINDOW)
 			must(event_base_loop(storm->base, EVLOOP_ONCE));
 }
 
