@@ -312,11 +312,12 @@ static void on_trip(struct aioconn *c, struct aiomsg *m, void *arg)
 	must(aioconn_finish(c, AIOIPC_FOREVER), "aioconn_finish");
 }
 
-static void trips_base(struct bench *b, make_fn *make)
+static void trips_base(struct bench *b, make_fn *make, unsigned spin)
 {
 	bool child;
 	struct end e = open_end(b, make, true, &child);
 
+	must(aioconn_set_spin(e.conn, spin), "aioconn_set_spin");
 	aioconn_set_callbacks(e.conn, child ? on_echo : on_trip, NULL, on_close, &e);
 	if (!child)
 		must(send_small(&e), "aioconn_send_bytes");
@@ -326,12 +327,17 @@ static void trips_base(struct bench *b, make_fn *make)
 
 static void trip_base_pair(struct bench *b)
 {
-	trips_base(b, aiosockpair);
+	trips_base(b, aiosockpair, 0);
 }
 
 static void trip_base_pipes(struct bench *b)
 {
-	trips_base(b, aioduplex);
+	trips_base(b, aioduplex, 0);
+}
+
+static void trip_spin_base(struct bench *b)
+{
+	trips_base(b, aiosockpair, SPIN);
 }
 
 /* A child with a pair of its own, started and joined, again and again. */
@@ -421,6 +427,7 @@ int main(int argc, char **argv)
 		{"trip-blocking-pipes", trip_blocking_pipes},
 		{"trip-spin-pair", trip_spin_pair},
 		{"trip-spin-pipes", trip_spin_pipes},
+		{"trip-spin-base", trip_spin_base},
 		{"trip-base-pair", trip_base_pair},
 		{"trip-base-pipes", trip_base_pipes},
 		{"children", children},

@@ -90,6 +90,7 @@ struct work bench_table[] = {
 	 {
 		 {.who = "aioipc, blocking", .program = "aioipc", .measures = "trip-spin-pair"},
 		 {.who = "raw epoll", .program = "raw", .measures = "trip-epoll-pair", .target = 0.5},
+		 {.who = "aioipc on a base", .program = "aioipc", .measures = "trip-spin-base"},
 	 }},
 	{"round trip, spin 20 us, pipes",
 	 MICROSECONDS,
