@@ -218,7 +218,7 @@ TEST(blocking_read_is_interrupted)
 	struct sigaction sa = {.sa_handler = catch, .sa_flags = SA_RESTART};
 	struct itimerval soon = {.it_value = {0, 20000}, .it_interval = {0, 20000}}, never = {0};
 	static struct ipc_fdlist list;
-	char room[10];
+	char room[10] = "";
 	struct iovec in = bytes(room, sizeof(room));
 	int s[2];
 
