@@ -24,6 +24,8 @@
 
 #include <event2/event.h>
 
+#include "ipc/wire/pool.h"
+
 static atomic_bool armed;
 static unsigned countdown;
 static enum inject_kind kind_wanted;
@@ -138,6 +140,9 @@ WRAP(int, pthread_create, (pthread_t * t, const pthread_attr_t *a, void *(*fn)(v
 WRAP(int, pthread_atfork, (void (*a)(void), void (*b)(void), void (*c)(void)), (a, b, c), ENOMEM, ENOMEM, 0)
 WRAP(int, pthread_key_create, (pthread_key_t * key, void (*fn)(void *)), (key, fn), EAGAIN, EAGAIN, 0)
 WRAP(int, event_add, (struct event * e, const struct timeval *t), (e, t), -1, ENOMEM, 0)
+
+/* Not only when the thread keeps no block, and malloc is asked. */
+WRAP(void *, ipc_pool_get, (size_t want, size_t *size), (want, size), NULL, ENOMEM, 0)
 
 /* In the child nothing fails: who forks is tested. */
 pid_t __real_fork(void);
