@@ -20,7 +20,7 @@
 #endif
 
 #define FDS_MOST 4096
-#define GRACE_MS 1000 /* a child that has been told to end may take so long */
+#define GRACE_MS 1000 /* who was told to end may take so long */
 
 struct fd {
 	bool open;
@@ -85,21 +85,33 @@ unsigned harness_count_fds(void)
 	return look_at_fds(after);
 }
 
-static void check_fds(void)
+/* What differs from before, told in @text: true when nothing does. */
+static bool same_fds(char *text, size_t size)
 {
-	char text[512] = "";
-
+	*text = '\0';
 	look_at_fds(after);
 	for (int i = 0; i < FDS_MOST; i++) {
 		size_t n = strlen(text);
 		bool same = !strcmp(before[i].what, after[i].what);
 
 		if (after[i].open && !(before[i].open && same))
-			snprintf(text + n, sizeof text - n, "; leaked descriptor %d %s", i, after[i].what);
+			snprintf(text + n, size - n, "; leaked descriptor %d %s", i, after[i].what);
 		else if (before[i].open && !after[i].open)
-			snprintf(text + n, sizeof text - n, "; closed descriptor %d %s, not its own", i,
+			snprintf(text + n, size - n, "; closed descriptor %d %s, not its own", i,
 				 before[i].what);
 	}
+	return !*text;
+}
+
+/* A thread of the library may be on its way out, and about to close. */
+static void check_fds(void)
+{
+	const struct timespec nap = {0, 1000000};
+	int left = (int)(GRACE_MS * harness_slowness());
+	char text[512];
+
+	while (!same_fds(text, sizeof text) && left-- > 0)
+		nanosleep(&nap, NULL);
 	if (*text)
 		ck_abort_msg("%s", text + 2);
 }

@@ -374,7 +374,12 @@ static void many_parked(uint32_t n, bool close)
 
 	for (uint32_t i = 0; i < n; i++) {
 		c[i] = (struct caller){.q = q, .deadline = AIOIPC_FOREVER};
-		c[i].task = must(aiotask_spawn(base, get_one, &c[i]));
+		c[i].task = aiotask_spawn(base, get_one, &c[i]);
+		if (!c[i].task) { /* an older kernel, see "guard" in aiotask(3) */
+			ck_assert_int_eq(errno, ENOMEM);
+			ck_assert_uint_gt(i, 10000);
+			n = i;
+		}
 	}
 	while (length_of(q, &q->getters) < n)
 		event_base_loop(base, EVLOOP_ONCE);

@@ -51,6 +51,13 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t at, int fl
 	return refused() ? -1 : __real_pwritev2(fd, iov, n, at, flags);
 }
 
+ssize_t __real_writev(int fd, const struct iovec *iov, int n);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int n);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int n)
+{
+	return refused() ? -1 : __real_writev(fd, iov, n);
+}
+
 int __real_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *set);
 int __wrap_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *set);
 int __wrap_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *set)

@@ -24,12 +24,15 @@ static bool moving;
 static int shake[2] = {-1, -1};
 static int errno_before;
 
+/* Without such a page nobody but the handlers tells of a fork. */
 static void map_word(void)
 {
 	_Atomic(uint32_t) *page = ipc_os_page_of_this_process();
 
 	if (page)
 		atomic_store(&ipc_epoch_word, page);
+	else
+		ipc_fork_handlers();
 }
 
 /* A fork without handlers: all that the parent had is dead, and stays open until this process execs or ends. */

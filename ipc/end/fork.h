@@ -19,7 +19,7 @@ pid_t ipc_own_fork(struct ipc_own *const *own, size_t n);
 /* These live in a child from now on: closed here. */
 void ipc_own_gone(struct ipc_own *const *own, size_t n);
 
-/* For own.c alone, under its mutex: registers the handlers, once. */
+/* For own.c, under its mutex, and before anything else runs: registers the handlers, once. */
 int ipc_fork_handlers(void);
 
 /* For fork.c alone: the registry, and its mutex as plain stores leave it. */

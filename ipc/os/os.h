@@ -110,7 +110,7 @@ void ipc_os_unmap_stacks(void *at, size_t len, unsigned guards);
  */
 int ipc_os_guard(void *page);
 
-/* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK); NULL where there is none. */
+/* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK, since 4.14); NULL where there is none. */
 void *ipc_os_page_of_this_process(void);
 
 #endif
