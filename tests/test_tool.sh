@@ -343,6 +343,7 @@ check "of a goodbye with a payload" broken 45 '\1\0\0\0\3\0\0\0x' 45 'goodbye wi
 check "of what follows the goodbye" broken 53 'x' 53 'something follows the goodbye'
 check "of a length over every limit" broken 8 '\377\377\377\377' 8 'frame of 4294967295 bytes, limit 1073741824'
 check "of a length that is not there" broken 8 '\0\0\0\77' 8 'it ends after 45 of the 1056964616 bytes that are due'
+check "of one just below that" broken 8 '\377\377\377\77' 8 'it ends after 45 of the 1073741831 bytes that are due'
 check "of half a preface" cut 7 1 'bad at byte 0: it ends after 7 of the 8 bytes that are due'
 check "of nothing" cut 0 1 'bad at byte 0: it ends after 0 of the 8 bytes that are due'
 check "of half a header" cut 15 1 'bad at byte 8: it ends after 7 of the 8 bytes that are due'
@@ -357,6 +358,7 @@ check "dump of what is skipped, of descriptors, and of big-endian values" dumps 
         51  goodbye           0 bytes
 END
 check "dump of no file" gives 1 'No such file' $tool dump "$tmp/none"
+check "dump of a folder" gives 1 'Is a directory' $tool dump "$tmp"
 
 check "nobody listens on TCP" gives 1 "nobody listens there (ECONNREFUSED): start the listener first, or use --retry" \
 	$tool connect tcp://127.0.0.1:1 --print
@@ -364,14 +366,18 @@ check "there is no socket" gives 1 "no such socket.*(ENOENT)" $tool connect "uni
 check "what is told does nothing to a terminal" gives 1 '/\\x1b\[31m: no such' $tool connect "unix:///$(printf '\033[31m')"
 check "no address" gives 2 "an address is missing" $tool listen
 check "not an address" gives 2 "neither tcp://" $tool connect localhost:4711
+check "not one to connect to" gives 2 'not an address to connect to; see aioipc --help' $tool connect 'tcp://*:4711'
+check "no folder for a socket" gives 1 "no such socket, host or folder (ENOENT): look at the address$" $tool listen "unix://$tmp/none/x"
 check "no command" gives 2 "usage:" $tool
 check "another command" gives 2 '"talk" is not a command' $tool talk
 check "an option of another command" gives 2 "not with this command" $tool listen unix:@x --retry
 check "no option" gives 2 "no such option" $tool listen unix:@x --prnit
 check "an option without its value" gives 2 "its value is missing" $tool listen unix:@x --count
 check "a value that is none" gives 2 "not a number" $tool listen unix:@x --count=0
+check "half of a message" gives 2 "not a whole number" $tool listen unix:@x --count 1.5
 check "a value where none is taken" gives 2 "takes no value" $tool listen unix:@x --json=yes
 check "a line's end that is too long" gives 2 "1 to 8 bytes" $tool listen unix:@x --lines=123456789
+check "lines and bytes" gives 2 "--lines or --bytes, not both" $tool listen unix:@x --lines --bytes
 check "--send is for messages" gives 2 "not with --lines" $tool connect unix:@x --send s x --lines
 check "--help" gives 0 "usage: aioipc listen" $tool --help
 check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version

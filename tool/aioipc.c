@@ -77,11 +77,18 @@ static double read_number(struct words *w, double least, double most)
 	return n;
 }
 
+static void set_framing(struct tool_options *o, enum aioconn_framing framing)
+{
+	if (o->framing != AIOCONN_MESSAGES && o->framing != framing)
+		die_of_usage("--lines or --bytes, not both");
+	o->framing = framing;
+}
+
 static void set_lines(struct tool_options *o, struct words *w)
 {
 	ssize_t len;
 
-	o->framing = AIOCONN_LINES;
+	set_framing(o, AIOCONN_LINES);
 	o->delimiter = w->value;
 	w->value = NULL;
 	if (!o->delimiter)
@@ -94,7 +101,7 @@ static void set_lines(struct tool_options *o, struct words *w)
 static void set_bytes(struct tool_options *o, struct words *w)
 {
 	(void)w;
-	o->framing = AIOCONN_BYTES;
+	set_framing(o, AIOCONN_BYTES);
 }
 
 static void set_send(struct tool_options *o, struct words *w)
@@ -110,7 +117,11 @@ static void set_send(struct tool_options *o, struct words *w)
 
 static void set_count(struct tool_options *o, struct words *w)
 {
-	o->count = (uint64_t)read_number(w, 1, 1e15);
+	double n = read_number(w, 1, 1e15);
+
+	o->count = (uint64_t)n;
+	if ((double)o->count != n)
+		die_of_usage("--count: not a whole number");
 }
 
 static void set_timeout(struct tool_options *o, struct words *w)

@@ -14,7 +14,7 @@
 
 #define PREFACE 8
 #define HEADER 8
-#define FRAME_MOST (((uint32_t)1 << 30) - HEADER) /* a connection's largest limit */
+#define FRAME_MOST ((uint32_t)1 << 30) /* a connection's largest limit */
 #define CHUNK ((size_t)64 << 10)
 #define FDS_MOST 253
 
@@ -31,6 +31,7 @@ struct dump {
 	struct aioconn *judge; /* gives messages */
 	struct event_base *base;
 	const char *why; /* it is bad, and so on */
+	int error;       /* it could not be read, an errno */
 	bool ended;      /* goodbye was said */
 };
 
@@ -42,6 +43,21 @@ static void cut_short(struct dump *d, size_t got, size_t due)
 	d->why = why;
 }
 
+static int make_room(struct dump *d, size_t n)
+{
+	size_t room = 2 * d->room + CHUNK;
+	unsigned char *frame;
+
+	if (d->len + n <= d->room)
+		return 0;
+	frame = realloc(d->frame, room);
+	if (!frame)
+		return -1;
+	d->frame = frame;
+	d->room = room;
+	return 0;
+}
+
 /* Appends up to @n bytes of the stream: how many there were. Room is made as they come, not as a header claims. */
 static size_t append(struct dump *d, size_t n)
 {
@@ -51,19 +67,12 @@ static size_t append(struct dump *d, size_t n)
 		size_t want = n - (d->len - start), got;
 
 		want = want < CHUNK ? want : CHUNK;
-		if (d->len + want > d->room) {
-			size_t room = 2 * d->room + CHUNK;
-			unsigned char *frame = realloc(d->frame, room);
-
-			if (!frame)
-				break;
-			d->frame = frame;
-			d->room = room;
-		}
-		got = fread(d->frame + d->len, 1, want, d->f);
+		got = make_room(d, want) == 0 ? fread(d->frame + d->len, 1, want, d->f) : 0;
 		d->len += got;
-		if (got < want)
+		if (got < want) {
+			d->error = feof(d->f) ? 0 : errno;
 			break;
+		}
 	}
 	return d->len - start;
 }
@@ -73,18 +82,29 @@ static uint32_t length_of(const unsigned char *h)
 	return (uint32_t)h[0] | (uint32_t)h[1] << 8 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 24;
 }
 
-/* What the connection makes of what it was fed: as aioconn_recv(). */
-static int ask(struct dump *d, const void *data, size_t len, struct aiomsg **m)
+/* What is bad says the judge, also when it was fed in vain. */
+static int bad(struct dump *d)
 {
-	int got;
+	d->why = *aioconn_why(d->judge) ? aioconn_why(d->judge) : strerror(errno);
+	return -1;
+}
 
-	if (aioconn_send_bytes(d->feed, data, len) == -1)
-		got = -1;
-	else
+/* The preface, or a frame: by itself, the payload is no longer than what may be sent at once. */
+static int feed(struct dump *d, const unsigned char *data, size_t len)
+{
+	if (aioconn_send_bytes(d->feed, data, HEADER) == -1)
+		return -1;
+	return len > HEADER ? aioconn_send_bytes(d->feed, data + HEADER, len - HEADER) : 0;
+}
+
+/* What the connection makes of what it was fed: as aioconn_recv(). */
+static int ask(struct dump *d, const unsigned char *data, size_t len, struct aiomsg **m)
+{
+	int got = feed(d, data, len);
+
+	if (got == 0)
 		got = aioconn_recv(d->judge, m, AIOIPC_FOREVER);
-	if (got == -1)
-		d->why = *aioconn_why(d->judge) ? aioconn_why(d->judge) : strerror(errno);
-	return got;
+	return got == -1 ? bad(d) : got;
 }
 
 /* It gives nothing for a frame that it skips, but then an empty message of ours that follows. */
@@ -94,10 +114,8 @@ static int ask_behind(struct dump *d)
 	struct aiomsg *m;
 	int got;
 
-	if (aioconn_send_bytes(d->feed, d->frame, d->len) == -1) {
-		d->why = strerror(errno);
-		return -1;
-	}
+	if (feed(d, d->frame, d->len) == -1)
+		return bad(d);
 	got = ask(d, empty, sizeof empty, &m);
 	if (got == 1)
 		aiomsg_free(m);
@@ -206,7 +224,7 @@ static void dump_stream(void *arg)
 
 static int connect_ends(struct dump *d)
 {
-	const struct aioconn_limits most = {.size = sizeof most, .message = FRAME_MOST + HEADER};
+	const struct aioconn_limits most = {.size = sizeof most, .message = FRAME_MOST};
 	struct aioend *in, *out;
 
 	d->base = event_base_new();
@@ -230,8 +248,8 @@ static int tell(const struct dump *d)
 {
 	if (fflush(stdout) == EOF || ferror(stdout))
 		return errno == EPIPE ? TOOL_CLEAN : failed("standard output");
-	if (ferror(d->f)) {
-		errno = EIO;
+	if (d->error) {
+		errno = d->error;
 		return failed(d->name);
 	}
 	if (d->why) {

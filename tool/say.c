@@ -8,18 +8,19 @@
 static const struct {
 	int error;
 	const char *name, *what, *next;
+	bool retry; /* may help who connects */
 } known[] = {
-	{EACCES, "EACCES", "that is not allowed", "ask its owner, or take another address"},
-	{EADDRINUSE, "EADDRINUSE", "somebody listens there, or the file is no socket",
-	 "take another address"},
-	{EADDRNOTAVAIL, "EADDRNOTAVAIL", "no address of this machine", "take one of this machine, or *"},
-	{ECONNREFUSED, "ECONNREFUSED", "nobody listens there", "start the listener first, or use --retry"},
-	{ECONNRESET, "ECONNRESET", "the connection was reset", "see what happened to the peer"},
-	{EHOSTUNREACH, "EHOSTUNREACH", "no way to that host", "try again later, or use --retry"},
-	{ENETUNREACH, "ENETUNREACH", "no way to that network", "try again later, or use --retry"},
-	{ENOENT, "ENOENT", "no such socket, host or folder",
-	 "look at the address; to wait for a listener, use --retry"},
-	{ETIMEDOUT, "ETIMEDOUT", "no answer", "try again later, or use --retry"},
+	{EACCES, "EACCES", "that is not allowed", "ask its owner, or take another address", false},
+	{EADDRINUSE, "EADDRINUSE", "somebody listens there, or the file is no socket", "take another address",
+	 false},
+	{EADDRNOTAVAIL, "EADDRNOTAVAIL", "no address of this machine", "take one of this machine, or *",
+	 false},
+	{ECONNREFUSED, "ECONNREFUSED", "nobody listens there", "start the listener first", true},
+	{ECONNRESET, "ECONNRESET", "the connection was reset", "see what happened to the peer", false},
+	{EHOSTUNREACH, "EHOSTUNREACH", "no way to that host", "try again later", true},
+	{ENETUNREACH, "ENETUNREACH", "no way to that network", "try again later", true},
+	{ENOENT, "ENOENT", "no such socket, host or folder", "look at the address", true},
+	{ETIMEDOUT, "ETIMEDOUT", "no answer", "try again later", true},
 };
 
 static void say(const char *format, va_list ap)
@@ -53,11 +54,14 @@ void say_error(const char *format, ...)
 	va_end(ap);
 }
 
-void say_why(const char *where, int error)
+void say_why(const struct tool_options *o, const char *where, int error)
 {
+	bool may_retry = o->mode == TOOL_CONNECT && !o->retry;
+
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (known[i].error == error) {
-			say_error("%s: %s (%s): %s", where, known[i].what, known[i].name, known[i].next);
+			say_error("%s: %s (%s): %s%s", where, known[i].what, known[i].name, known[i].next,
+				  known[i].retry && may_retry ? ", or use --retry" : "");
 			return;
 		}
 	say_error("%s: %s", where, strerror(error));

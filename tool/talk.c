@@ -226,7 +226,7 @@ static enum end failed(struct session *s, int error)
 	else if (error == ECONNRESET || error == EPIPE)
 		say_error("%s: the peer is lost: %s", s->name, *why ? why : "it does not take what is sent");
 	else
-		say_why(s->name, error);
+		say_why(s->t->o, s->name, error);
 	return error == ECONNRESET || error == EPIPE ? END_LOST : END_FAILED;
 }
 
@@ -309,13 +309,17 @@ static void lengthen(int64_t *pause)
 		*pause = RETRY_MOST;
 }
 
-static void give_up(struct talk *t, const char *where, int error)
+/* What is wrong with an address, the log has told. */
+static void give_up(struct talk *t, int error)
 {
+	const struct tool_options *o = t->o;
+
 	t->status = error == EINVAL ? TOOL_USAGE : TOOL_FAILED;
 	if (error == EINVAL)
-		say_error("%s is not an address: see aioipc(1)", where);
+		say_error("%s: not an address to %s; see aioipc --help", o->address,
+			  o->mode == TOOL_LISTEN ? "listen on" : "connect to");
 	else
-		say_why(where, error);
+		say_why(o, o->address, error);
 }
 
 /* Waits ever longer between attempts. NULL: it was told why, or we were stopped. */
@@ -333,7 +337,7 @@ static struct aioconn *dial(struct talk *t, int64_t *pause)
 			return c;
 		aioconn_abort(c);
 		if (!o->retry || !may_retry(errno) || (o->timeout && now_ms() >= last)) {
-			give_up(t, o->address, errno);
+			give_up(t, errno);
 			return NULL;
 		}
 		if (!t->told)
@@ -404,7 +408,7 @@ static void talk_as_server(struct talk *t)
 	enum end end;
 
 	if (!l) {
-		give_up(t, o->address, errno);
+		give_up(t, errno);
 		return;
 	}
 	say_note(o, "listening on %s", aiolistener_address(l));

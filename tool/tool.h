@@ -68,7 +68,7 @@ int output_start(struct tool_output *out, const struct tool_options *o);
 /* say.c: the lines on standard error. */
 void say_note(const struct tool_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void say_why(const char *where, int error); /* and what to do next */
+void say_why(const struct tool_options *o, const char *where, int error); /* and what to do next */
 
 /* talk.c and dump.c: the commands. Each returns an exit status. */
 int talk(const struct tool_options *o);
