@@ -354,6 +354,19 @@ def test_silence_is_too_long():
     peer.close()
 
 
+def test_silence_begins_with_the_last_that_was_sent():
+    s, address = server()
+    sends = start("connect", address, "--timeout=1", "--send", "s", "x", "--count=1")
+    first = accept(s)
+    is_silent = start("connect", address, "--timeout=1.7")
+    second = accept(s)
+    finish(is_silent, 1)
+    assert sends.poll() == 1, sends.poll()
+    finish(sends, 1)
+    first.close()
+    second.close()
+
+
 def test_a_full_reader_does_not_hold_up_the_end():
     """Standard output is full and nobody reads: a signal still ends it."""
     p, address = listen("tcp://127.0.0.1:0", "--lines", "--once")

@@ -16,6 +16,7 @@
 #define FDS_MOST 253
 #define GRACE 1000 /* ms for the peer to take what is left, and for the output, when we end by our own wish */
 #define SIGNALS 3
+#define STEPS 4         /* in which the end of --timeout is approached, as it is looked what left meanwhile */
 #define RETRY_FIRST 100 /* ms */
 #define RETRY_MOST 2000
 
@@ -38,7 +39,8 @@ struct session {
 	struct talk *t;
 	struct aioconn *c;
 	struct aiotask *sender;
-	uint64_t sent; /* bytes, when it was last looked */
+	uint64_t sent;  /* bytes, when it was last looked */
+	unsigned quiet; /* steps in which nothing moved */
 	char name[160];
 };
 
@@ -103,15 +105,21 @@ static int prepare(struct aioconn *c, const struct tool_options *o)
 	return -1;
 }
 
-/* A silence of so long is too long, unless something of ours left meanwhile. */
-static bool still_sends(struct session *s)
+static int64_t step(const struct tool_options *o)
+{
+	return o->timeout ? aioipc_after((o->timeout + STEPS - 1) / STEPS) : AIOIPC_FOREVER;
+}
+
+/* Nothing came for one more step. It is too long a silence when nothing of ours left either. */
+static bool is_silent(struct session *s)
 {
 	struct aioconn_stats stats = {.size = sizeof stats};
 	uint64_t before = s->sent;
 
 	if (aioconn_stats(s->c, &stats) == 0)
 		s->sent = stats.bytes_out;
-	return s->sent != before;
+	s->quiet = s->sent == before ? s->quiet + 1 : 0;
+	return s->quiet >= STEPS;
 }
 
 /* What is not to be sent at all is told and left out. */
@@ -177,9 +185,9 @@ static void stop_sending(struct session *s)
 static int finish_sending(struct session *s)
 {
 	while (s->sender) {
-		if (aiotask_join(s->sender, limit(s->t->o)) == 0)
+		if (aiotask_join(s->sender, step(s->t->o)) == 0)
 			s->sender = NULL;
-		else if (errno != ETIMEDOUT || !still_sends(s))
+		else if (errno != ETIMEDOUT || is_silent(s))
 			return -1;
 	}
 	return 0;
@@ -202,11 +210,12 @@ static int receive(struct session *s)
 	int got;
 
 	for (;;) {
-		got = aioconn_recv(s->c, &m, limit(s->t->o));
-		if (got == -1 && errno == ETIMEDOUT && still_sends(s))
+		got = aioconn_recv(s->c, &m, step(s->t->o));
+		if (got == -1 && errno == ETIMEDOUT && !is_silent(s))
 			continue;
 		if (got != 1)
 			return got;
+		s->quiet = 0;
 		if (hand_on(s->t, m) == -1)
 			return -1;
 		s->t->received++;
