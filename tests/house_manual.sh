@@ -8,6 +8,11 @@ lint() {
 	mandoc -T lint -W style "$1" 2>/dev/null | grep -v 'referenced manual not found' | nothing
 }
 
+# Tables, as man shows them on a terminal.
+fits() {
+	groff -mandoc -Tascii -rLL=78n "$1" 2>&1 >"$tmp/shown" | nothing
+}
+
 # what the NAME section of each page has, and the pages themselves
 sed -n 's/^\.Nm \([a-z_-]*\).*/\1/p' "$man"/*.[137] >"$tmp/names"
 basename -a "$man"/*.[137] | sed 's/\.[137]$//' >>"$tmp/names"
@@ -51,6 +56,11 @@ for page in "$man"/*.[137]; do
 		check "${page##*/} is clean" lint "$page"
 	else
 		skip "${page##*/} is clean" "no mandoc"
+	fi
+	if have groff; then
+		check "${page##*/} fits a terminal of 80 columns" fits "$page"
+	else
+		skip "${page##*/} fits a terminal of 80 columns" "no groff"
 	fi
 done
 sed -n 's/^\t\(aio[a-z_]*\);/\1/p' "$srcdir/ipc/libaioipc.map" >"$tmp/exported"
