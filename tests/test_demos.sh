@@ -115,7 +115,7 @@ serve() {
 client_logs() {
 	rm -f "$tmp/pysock_server" "$tmp/pysock_client" "$tmp/err"
 	mkfifo "$tmp/pysock_server" "$tmp/pysock_client"
-	serve "$1" || return 1
+	serve "$1" || { cat "$tmp/err"; return 1; }
 	demos/pysock_client "$address" >"$tmp/pysock_client" 2>>"$tmp/err" &
 	client=$!
 	exec 4<"$tmp/pysock_client"
@@ -123,7 +123,7 @@ client_logs() {
 		stops "$server" && stops "$client" && ! cat "$tmp/err" | grep .
 	status=$?
 	exec 4<&-
-	[ $status = 0 ] || kill "$server" "$client"
+	[ $status = 0 ] || { cat "$tmp/err"; kill "$server" "$client"; }
 	return $status
 }
 
@@ -221,7 +221,7 @@ check "a chain of services, through another process and to its end" roles_say <<
 [B] to upper: CHERRY
 END
 
-check "pysock_server generates, pysock_client logs, and connects again" client_logs "tcp://localhost:0"
+check "pysock_server generates, pysock_client logs, and connects again" client_logs "tcp://127.0.0.1:0"
 check "at a path too" client_logs "unix://$tmp/socket"
 
 check "the program of aioipc(7)" succeeds tests/example_man
