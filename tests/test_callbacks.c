@@ -458,3 +458,67 @@ TEST(freed_without_a_turn)
 	ck_assert_uint_eq(s.closes, 40);
 	event_base_free(base);
 }
+
+static void call_all(struct aioconn *c, enum aioconn_cause cause, void *arg)
+{
+	unsigned *told = arg;
+	struct aiomsg *m;
+
+	ck_assert_int_eq(cause, AIOCONN_LOCAL);
+	must_fail(aioconn_send(c, "i", 1), EPIPE);
+	must_fail(aioconn_send_bytes(c, "x", 1), EPIPE);
+	must_fail(aioconn_recv(c, &m, AIOIPC_FOREVER), EPIPE);
+	must_fail(aioconn_flush(c, AIOIPC_FOREVER), EPIPE);
+	must_fail(aioconn_cork(c, true), EPIPE);
+	must_fail(aioconn_write_eof(c), EPIPE);
+	aioconn_pause(c);
+	aioconn_resume(c);
+	++*told;
+}
+
+TEST(calls_in_the_local_on_close_are_epipe)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 4; k++) {
+		struct aioconn *a, *b;
+		unsigned told = 0;
+
+		open_pair(PAIR, k & 1 ? base : NULL, &a, &b);
+		must(aioconn_set_callbacks(a, NULL, NULL, call_all, &told));
+		send_text(b, "x");
+		if (k & 2)
+			must(aioconn_close(a, soon()));
+		else
+			aioconn_abort(a);
+		ck_assert_uint_eq(told, 1);
+		run_now(base);
+		aioconn_abort(b);
+	}
+	event_base_free(base);
+}
+
+/* Its message came long ago: nothing is waited for. */
+TEST(freed_before_recv_waits)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 2; k++) {
+		struct act s = {.how = DO_ABORT};
+		struct aioconn *a, *b;
+		struct aiomsg *m;
+
+		open_pair(PAIR, k ? base : NULL, &a, &b);
+		send_text(a, "first");
+		send_text(a, "x");
+		must(aioconn_flush(a, soon()));
+		expect_text(b, "first");
+		must(aioconn_set_callbacks(b, act_on_msg, NULL, note_close, &s));
+		must_fail(aioconn_recv(b, &m, AIOIPC_NOW), EPIPE);
+		ck_assert_uint_eq(s.msgs, 1);
+		ck_assert_uint_eq(s.closes, 1);
+		run_now(base);
+		aioconn_abort(a);
+	}
+	event_base_free(base);
+}

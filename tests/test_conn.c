@@ -737,3 +737,84 @@ TEST(spinning_changes_nothing_but_time)
 	expect_end(b, ECONNRESET);
 	aioconn_abort(b);
 }
+
+static void expect_child_is_told(struct aioconn *c)
+{
+	struct aioconn_limits limits = {.size = sizeof limits};
+	struct aiomsg *m;
+
+	must_fail(aioconn_set_callbacks(c, NULL, NULL, NULL, NULL), ECHILD);
+	must_fail(aioconn_set_framing(c, AIOCONN_LINES, NULL), ECHILD);
+	must_fail(aioconn_set_send_wait(c, 0), ECHILD);
+	must_fail(aioconn_set_spin(c, 1), ECHILD);
+	must_fail(aioconn_set_limits(c, &limits), ECHILD);
+	must_fail(aioconn_allow_fds(c, 1), ECHILD);
+	must_fail(aioconn_peer_cred(c, NULL, NULL, NULL), ECHILD);
+	must_fail(aioconn_send_bytes(c, "x", 1), ECHILD);
+	must_fail(aioconn_send_fd(c, 0, "s", "x"), ECHILD);
+	must_fail(aioconn_recv(c, &m, AIOIPC_FOREVER), ECHILD);
+	must_fail(aioconn_cork(c, true), ECHILD);
+	must_fail(aioconn_flush(c, AIOIPC_FOREVER), ECHILD);
+	must_fail(aioconn_write_eof(c), ECHILD);
+	aioconn_pause(c);
+	aioconn_resume(c);
+	must_fail(aioconn_close(c, AIOIPC_FOREVER), ECHILD);
+}
+
+TEST(in_a_child_every_call_is_echild_and_does_nothing)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 2; k++) {
+		struct aioconn *a, *b;
+		pid_t pid;
+
+		open_pair(PAIR, k ? base : NULL, &a, &b);
+		pid = must(fork());
+		if (pid == 0) {
+			expect_child_is_told(a);
+			expect_child_is_told(b);
+			_exit(0);
+		}
+		expect_exit(pid, 0);
+		send_text(a, "as before");
+		expect_text(b, "as before");
+		aioconn_abort(a);
+		aioconn_abort(b);
+	}
+	event_base_free(base);
+}
+
+/* What waits to be sent, and would for ever, since the loop that moves the other side stands still. */
+static void send_wrongly(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct deadlock *d = arg;
+
+	(void)c;
+	(void)m;
+	send_fill(d->other, 1 << 20, 5);
+	must_fail(aioconn_flush(d->other, AIOIPC_FOREVER), EDEADLK);
+	must_fail(aioconn_close(d->other, AIOIPC_FOREVER), EDEADLK);
+	d->done++;
+}
+
+TEST(flushing_for_ever_in_a_callback_is_edeadlk_and_close_frees)
+{
+	struct event_base *base = new_base();
+	struct deadlock dead = {.done = 0};
+	struct seen s = {.msgs = 0};
+	struct aioconn *a, *b, *d;
+
+	open_pair(PAIR, base, &a, &b);
+	open_pair(PAIR, base, &dead.other, &d);
+	must(aioconn_set_callbacks(b, send_wrongly, NULL, NULL, &dead));
+	see(d, &s);
+	send_text(a, "x");
+	run_until(base, &s.closes, 1);
+	ck_assert_uint_eq(dead.done, 1);
+	ck_assert_uint_eq(s.msgs, 0);
+	ck_assert_int_eq(s.cause, AIOCONN_LOST);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}

@@ -237,6 +237,26 @@ TEST(sending_to_a_peer_that_left_is_epipe)
 	}
 }
 
+/* It would go past the queue, whose first message finds out. */
+TEST(a_large_message_behind_one_that_nobody_reads_is_epipe)
+{
+	static const char data[100000];
+	struct aioconn_stats stats = {.size = sizeof stats};
+	struct event_base *base = new_base();
+	struct aioconn *a, *b;
+
+	open_pair(PAIR, base, &a, &b);
+	send_text(a, "one");
+	send_text(a, "waits for the end of the turn");
+	aioconn_abort(b);
+	must_fail(aioconn_send_bytes(a, data, sizeof data), EPIPE);
+	must(aioconn_stats(a, &stats));
+	ck_assert_uint_eq(stats.msgs_out, 2);
+	must_fail(aioconn_flush(a, soon()), EPIPE);
+	must_fail(aioconn_close(a, soon()), EPIPE);
+	event_base_free(base);
+}
+
 TEST(a_simplex_writer_notices_that_its_reader_left)
 {
 	struct event_base *base = new_base();

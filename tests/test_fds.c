@@ -548,3 +548,47 @@ TEST(a_descriptor_outlives_its_sender)
 	expect_end(c, ECONNRESET);
 	aioconn_abort(c);
 }
+
+TEST(what_was_allowed_can_be_taken_back)
+{
+	struct event_base *base = new_base();
+	struct seen s = {.stay = true};
+	struct aioconn *a, *b;
+
+	open_pair(PAIR, base, &a, &b);
+	must(aioconn_allow_fds(b, 3));
+	must(aioconn_allow_fds(b, 0));
+	see_end_only(b, &s);
+	send_text(a, "without");
+	must(aioconn_close(a, soon()));
+	run_until(base, &s.closes, 1);
+	ck_assert_int_eq(s.cause, AIOCONN_CLEAN);
+	expect_text(b, "without");
+	expect_end(b, 0);
+	aioconn_abort(b);
+	event_base_free(base);
+}
+
+/* Credentials that the kernel adds to each message are none of ours, and no descriptors. */
+TEST(credentials_that_come_along_are_passed_over)
+{
+	struct aioend *one, *other;
+	struct aioconn *a, *b;
+	struct aiomsg *m;
+	int fd, none;
+
+	make_ends(PAIR, &one, &other);
+	must(aioend_release(one, &fd, &none));
+	must(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)));
+	a = open_end(must(aioend_from_fds(fd, fd)), NULL);
+	b = open_end(other, NULL);
+	must(aioconn_allow_fds(a, 3));
+	must(aioconn_send_fd(b, 0, "s", "with one"));
+	send_text(b, "without");
+	ck_assert_int_eq(must(aioconn_recv(a, &m, soon())), 1);
+	ck_assert_uint_eq(aiomsg_fds(m), 1);
+	aiomsg_free(m);
+	expect_text(a, "without");
+	aioconn_abort(a);
+	aioconn_abort(b);
+}

@@ -56,6 +56,8 @@ TEST(settings_out_of_range_are_refused)
 	must_fail(aioconn_set_limits(p.a, &l), EINVAL);
 	l = (struct aioconn_limits){.size = sizeof l, .message = ((size_t)1 << 30) + 1};
 	must_fail(aioconn_set_limits(p.a, &l), EINVAL);
+	l = (struct aioconn_limits){.size = sizeof l, .line = ((size_t)1 << 30) + 1};
+	must_fail(aioconn_set_limits(p.a, &l), EINVAL);
 	must_fail(aioconn_set_spin(p.a, 1001), EINVAL);
 	must_fail(aioconn_set_send_wait(p.a, -2), EINVAL);
 	must_fail(aioconn_allow_fds(p.a, 254), EINVAL);

@@ -477,3 +477,23 @@ TEST(hello_world_in_capitals_from_a_child)
 	must(aioconn_close(c, soon()));
 	expect_exit(pid, 0);
 }
+
+/* The peer left without reading what it was sent: that is no end of a stream, however often it is asked for. */
+TEST(a_reset_is_told_each_time)
+{
+	struct aioconn *c;
+	int fd = raw_stream(AIOCONN_LINES, NULL, NULL, &c);
+	const char *line;
+	char buf[4];
+
+	put_text(fd, "last\n");
+	send_text(c, "unread");
+	close(fd);
+	expect_line(c, "last\n");
+	for (int i = 0; i < 2; i++) {
+		must_fail(aioconn_read_line(c, &line, soon()), ECONNRESET);
+		must_fail(aioconn_read(c, buf, sizeof buf, soon()), ECONNRESET);
+		must_fail(aioconn_read_exactly(c, buf, sizeof buf, soon()), ECONNRESET);
+	}
+	aioconn_abort(c);
+}

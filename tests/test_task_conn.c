@@ -566,6 +566,50 @@ TEST(a_connection_without_a_base_parks_the_task_too)
 	ck_assert_str_eq(trace, "tr");
 }
 
+/* Cancelled when its message is on its way: that goes on, and the next wait tells. */
+static void cancelled_plain_send(void *arg)
+{
+	static const char block[1 << 20];
+
+	must(aioconn_send_bytes(arg, block, sizeof block));
+	note("s");
+	must_fail(aiotask_sleep(AIOIPC_NOW), ECANCELED);
+	must(aioconn_send(arg, "i", (int32_t)9));
+	must(aioconn_flush(arg, AIOIPC_FOREVER));
+}
+
+static void cancel_plain_send(void *arg)
+{
+	struct aioend *a, *b;
+	struct aioconn *plain, *peer;
+	struct aiotask *t;
+	struct aiomsg *m;
+	size_t len;
+
+	(void)arg;
+	must(aiosockpair(&a, &b));
+	plain = must(aioend_open(a, NULL));
+	peer = must(aioend_open(b, NULL));
+	t = spawn(cancelled_plain_send, plain);
+	yield();
+	ck_assert_str_eq(trace, "");
+	must(aiotask_cancel(t));
+	ck_assert_int_eq(must(aioconn_recv(peer, &m, AIOIPC_FOREVER)), 1);
+	ck_assert_str_eq(trace, "s");
+	aiomsg_bytes(m, &len);
+	ck_assert_uint_eq(len, 1 << 20);
+	aiomsg_free(m);
+	ck_assert_int_eq(next_int(peer), 9);
+	join(t);
+	aioconn_abort(plain);
+	aioconn_abort(peer);
+}
+
+TEST(a_cancelled_send_without_a_base_loses_no_message)
+{
+	run(cancel_plain_send, NULL);
+}
+
 /* Children. */
 
 static int echo_child(void *arg)

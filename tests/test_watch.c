@@ -381,9 +381,16 @@ TEST(opening_on_an_inherited_base)
 static void *open_on_it(void *arg)
 {
 	struct scene *s = arg;
+	struct aioend *a, *b;
 
 	must_fail(ipc_watch_base_ok(s->base), ECHILD);
 	must_fail(ipc_watch_new(s->base, -1, see, NULL), ECHILD);
+	must(aiosockpair(&a, &b));
+	must_fail(aioend_open(a, s->base), ECHILD);
+	must(write(b->own.w.fd, "x", 1));
+	ck_assert_int_eq(must(read(a->own.r.fd, &(char){0}, 1)), 1);
+	aioend_free(a);
+	aioend_free(b);
 	return NULL;
 }
 

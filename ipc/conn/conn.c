@@ -83,11 +83,8 @@ static struct aioconn *new_conn(struct event_base *base)
 
 struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 {
-	struct aioconn *c;
+	struct aioconn *c = new_conn(base);
 
-	if (base && ipc_watch_base_ok(base) < 0)
-		return NULL;
-	c = new_conn(base);
 	if (!c)
 		return NULL;
 	if (ipc_own_transfer(&c->own, &end->own) < 0)
