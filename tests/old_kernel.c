@@ -14,6 +14,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Younger than the headers of the systems we build on. */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
 #define NO_SIGNAL 0x100
 #define WIPE_ON_FORK 18
 #define GUARD_INSTALL 102
