@@ -920,6 +920,25 @@ TEST(a_peer_that_takes_nothing_is_lost_after_the_limit)
 	must_fail(aiolink_close(s.l, AIOIPC_NOW), EPIPE);
 }
 
+/* Much is sent in many shares: that there are limits to be looked at does not hold up the next one. */
+TEST(a_peer_that_takes_all_is_not_slowed_down_by_limits)
+{
+	enum { MESSAGES = 14, LEN = 65536 };
+	static char data[HEADER_LEN + LEN];
+	struct aiolink_options o = options_over(NULL);
+	struct side s;
+	int fd;
+
+	o.send_limit = o.idle_limit = 8000;
+	fd = start_over_pair(&s, o, NULL);
+	put_much(s.out, MESSAGES, LEN);
+	get_preface(fd);
+	for (int i = 0; i < MESSAGES; i++)
+		ck_assert_uint_eq(get(fd, data, sizeof data), sizeof data);
+	aiolink_abort(s.l);
+	close(fd);
+}
+
 /* The same after its goodbye. */
 TEST(a_peer_that_leaves_and_takes_nothing_is_lost)
 {

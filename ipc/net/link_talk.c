@@ -312,14 +312,14 @@ static void watch_limits(struct aiolink *l)
 		ipc_link_after(l, next_look(&l->o));
 }
 
-/* Either it is time to look, or something failed for want of memory. */
+/* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
 void ipc_link_talk_timer(struct aiolink *l)
 {
 	ipc_link_hold(l);
+	if (!l->talk_error)
+		watch_limits(l);
 	ipc_link_land(l);
 	ipc_link_pump(l);
-	if (l->conn && !l->talk_error)
-		watch_limits(l);
 	ipc_link_release(l);
 }
 
@@ -363,9 +363,9 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	l->phase = IPC_LINK_TALKS;
 	want_items(l, true);
-	ipc_link_land(l);
 	if (next_look(&l->o))
 		ipc_link_after(l, next_look(&l->o));
+	ipc_link_land(l);
 	ipc_counter_add(&l->connections, 1);
 	ipc_link_note(l, 0, "");
 	remember_peer(l, c);
