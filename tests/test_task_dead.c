@@ -343,6 +343,63 @@ TEST(the_dead_do_not_wake_each_other)
 	reuse_stacks();
 }
 
+/* Links and services. */
+
+static void await_peer(void *link)
+{
+	aiolink_wait_connected(link, AIOIPC_FOREVER);
+	ck_abort_msg("it ran again");
+}
+
+static void await_end(void *service)
+{
+	aioservice_join(service, AIOIPC_FOREVER);
+	ck_abort_msg("it ran again");
+}
+
+static int never_called(struct aiomsg *in, struct aioqueue *out, void *arg)
+{
+	(void)in;
+	(void)out;
+	(void)arg;
+	return 0;
+}
+
+/* They are freed before or after it is noticed. */
+TEST(a_link_goes_on_without_who_waited_for_it)
+{
+	const struct aiolink_options o = {
+		.size = sizeof o, .role = AIOLINK_LISTEN, .address = "tcp://127.0.0.1:0"};
+
+	for (int noticed = 0; noticed < 2; noticed++) {
+		struct aiolink *l = must(aiolink_new(&o));
+
+		event_base_free(park(2, await_peer, l, NULL));
+		if (noticed)
+			reuse_stacks();
+		must(aiolink_start(l, NULL));
+		must(aiolink_close(l, AIOIPC_FOREVER));
+		reuse_stacks();
+	}
+}
+
+TEST(a_service_goes_on_without_who_waited_for_it)
+{
+	for (int noticed = 0; noticed < 2; noticed++) {
+		struct aioqueue *q = must(aioqueue_new(1, 0));
+		const struct aioservice_options o = {.size = sizeof o, .in = q, .handle = never_called};
+		struct aioservice *s = must(aioservice_new(&o));
+
+		event_base_free(park(2, await_end, s, NULL));
+		if (noticed)
+			reuse_stacks();
+		must(aioservice_start(s));
+		must(aioservice_close(s, AIOIPC_FOREVER));
+		aioqueue_free(q);
+		reuse_stacks();
+	}
+}
+
 /* A task of one base waits for one of another. */
 
 static struct aiotask *joined;

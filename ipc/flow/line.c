@@ -164,27 +164,27 @@ static void await_waker(struct ipc_place *p, pthread_mutex_t *lock, int error)
 	pthread_mutex_lock(lock);
 }
 
-int ipc_line_wait(struct ipc_line *l, pthread_mutex_t *lock, int64_t deadline)
+int ipc_line_wait(struct ipc_line *l, struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 {
-	struct ipc_place p = {.task = NULL};
 	int error = 0;
 
+	*p = (struct ipc_place){.died = p->died};
 	if (deadline == AIOIPC_NOW)
 		errno = ETIMEDOUT;
-	if (deadline == AIOIPC_NOW || ipc_place_init(&p) == -1)
+	if (deadline == AIOIPC_NOW || ipc_place_init(p) == -1)
 		return -1;
-	ipc_line_join(l, &p);
+	ipc_line_join(l, p);
 	pthread_mutex_unlock(lock);
-	if (ipc_place_wait(&p, lock, deadline) == -1)
+	if (ipc_place_wait(p, lock, deadline) == -1)
 		error = errno;
 	pthread_mutex_lock(lock);
-	if (error && !p.in_line) {
-		await_waker(&p, lock, error);
+	if (error && !p->in_line) {
+		await_waker(p, lock, error);
 		error = 0;
 	}
 	if (!error)
 		return 0;
-	ipc_line_leave(l, &p);
+	ipc_line_leave(l, p);
 	errno = error;
 	return -1;
 }

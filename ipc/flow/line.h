@@ -54,9 +54,10 @@ int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 
 /*
  * All of this in one, for who is handed nothing and looks again by itself, as with a condition: holds @lock before
- * and after, not while it waits. 0: it was called out of the line; -1: ETIMEDOUT, EINTR, ECANCELED, or as ipc_place_init().
+ * and after, not while it waits. Of @p, which is its caller's, only died is to be set.
+ * 0: it was called out of the line; -1: ETIMEDOUT, EINTR, ECANCELED, or as ipc_place_init().
  */
-int ipc_line_wait(struct ipc_line *l, pthread_mutex_t *lock, int64_t deadline);
+int ipc_line_wait(struct ipc_line *l, struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline);
 
 /* ipc_line_call_first() for all who stand in it. */
 void ipc_line_call_all(struct ipc_line *l, struct ipc_line *woken);

@@ -8,6 +8,7 @@
 #include "ipc/net/link.h"
 
 struct wait {
+	struct ipc_place place; /* first: who stands in line is a wait */
 	struct aiolink *link;
 	enum ipc_link_event what;
 	uint64_t number; /* of the connection that is to come, or to be over */
@@ -79,15 +80,22 @@ static int wait_until_met(struct wait *w, int64_t deadline)
 		bool here = deadline != AIOIPC_NOW && ipc_link_is_here(l) &&
 			    (!aiotask_self() || !ipc_task_on(l->base));
 
-		if ((here ? wait_here(w, deadline) : ipc_line_wait(&l->line, &l->lock, deadline)) == -1)
+		if ((here ? wait_here(w, deadline)
+			  : ipc_line_wait(&l->line, &w->place, &l->lock, deadline)) == -1)
 			return -1;
 	}
 	return w->what == IPC_LINK_UP && l->ups < w->number ? fail(EPIPE) : 0;
 }
 
+/* A task that never runs again gives back what it holds. */
+static void waiter_died(struct ipc_place *p)
+{
+	ipc_link_release(((struct wait *)p)->link);
+}
+
 int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
 {
-	struct wait w = {l, what, 0};
+	struct wait w = {.place.died = waiter_died, .link = l, .what = what};
 	int r, error;
 
 	ipc_link_hold(l);

@@ -164,25 +164,43 @@ static int may_wait(const struct aioservice *s, int64_t deadline)
 	return ipc_service_is_own_thread(s) ? fail(EDEADLK) : 0;
 }
 
+struct join {
+	struct ipc_place place; /* first */
+	struct aioservice *service;
+};
+
 /* Under the lock, which is let go meanwhile. 0, or an error. */
-static int wait_for_end(struct aioservice *s, int64_t deadline, bool despite_signals)
+static int wait_for_end(struct aioservice *s, struct join *j, int64_t deadline, bool despite_signals)
 {
 	while (!s->ended)
-		if (ipc_line_wait(&s->joiners, &s->lock, deadline) == -1 &&
+		if (ipc_line_wait(&s->joiners, &j->place, &s->lock, deadline) == -1 &&
 		    !(despite_signals && errno == EINTR))
 			return errno;
 	return 0;
 }
 
+static void release(struct aioservice *s)
+{
+	pthread_mutex_lock(&s->lock);
+	ipc_service_unref_and_unlock(s);
+}
+
+/* A task that never runs again gives back what it holds. */
+static void joiner_died(struct ipc_place *p)
+{
+	release(((struct join *)p)->service);
+}
+
 int aioservice_join(struct aioservice *s, int64_t deadline)
 {
+	struct join j = {.place.died = joiner_died, .service = s};
 	int error;
 
 	if (may_wait(s, deadline) == -1)
 		return -1;
 	pthread_mutex_lock(&s->lock);
 	s->refs++;
-	error = wait_for_end(s, deadline, false);
+	error = wait_for_end(s, &j, deadline, false);
 	ipc_service_unref_and_unlock(s);
 	return error ? fail(error) : 0;
 }
@@ -204,14 +222,9 @@ static void end_unstarted(struct aioservice *s)
 	ipc_line_wake(&woken);
 }
 
-static void release(struct aioservice *s)
-{
-	pthread_mutex_lock(&s->lock);
-	ipc_service_unref_and_unlock(s);
-}
-
 int aioservice_close(struct aioservice *s, int64_t deadline)
 {
+	struct join j = {.service = s};
 	int error;
 
 	if (!s)
@@ -225,7 +238,7 @@ int aioservice_close(struct aioservice *s, int64_t deadline)
 	aioservice_stop(s);
 	end_unstarted(s);
 	pthread_mutex_lock(&s->lock);
-	error = wait_for_end(s, deadline, true);
+	error = wait_for_end(s, &j, deadline, true);
 	pthread_mutex_unlock(&s->lock);
 	if (error)
 		return fail(error);
@@ -237,11 +250,12 @@ int aioservice_close(struct aioservice *s, int64_t deadline)
 /* So that a task lets others run meanwhile. Where it cannot be woken, joining the threads has to do. */
 static void await_end(struct aioservice *s)
 {
+	struct join j = {.service = s};
 	bool cancelled = false;
 	int error;
 
 	pthread_mutex_lock(&s->lock);
-	while ((error = wait_for_end(s, AIOIPC_FOREVER, true)) == ECANCELED)
+	while ((error = wait_for_end(s, &j, AIOIPC_FOREVER, true)) == ECANCELED)
 		cancelled = true;
 	pthread_mutex_unlock(&s->lock);
 	if (cancelled)

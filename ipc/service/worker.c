@@ -124,8 +124,10 @@ void *ipc_service_work(void *arg)
 
 static int wait_for_halt(struct aioservice *s, int64_t deadline)
 {
+	struct ipc_place place = {.died = NULL};
+
 	while (!is_halted(s))
-		if (ipc_line_wait(&s->sleepers, &s->lock, deadline) == -1 && errno != EINTR)
+		if (ipc_line_wait(&s->sleepers, &place, &s->lock, deadline) == -1 && errno != EINTR)
 			return errno == ETIMEDOUT ? 0 : -1;
 	errno = ECANCELED;
 	return -1;
