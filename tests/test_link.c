@@ -486,6 +486,64 @@ TEST(it_speaks_over_an_end)
 	talk_over(PAIR);
 }
 
+/* The peer at the other end is there already: it is heard, and told, though the outbox is closed before the first turn. */
+static void close_before_it_begins(enum transport t, bool before_start, struct event_base *base)
+{
+	struct aioend *a, *b;
+	struct aiolink_options o;
+	struct aioconn *peer;
+	struct side s;
+
+	make_ends(t, &a, &b);
+	o = options_over(a);
+	peer = open_end(b, NULL);
+	send_text(peer, "said before");
+	must(aioconn_write_eof(peer));
+	make(&s, &o);
+	if (before_start)
+		aioqueue_close(s.out);
+	must(aiolink_start(s.l, base));
+	aioqueue_close(s.out);
+	must(aiolink_join(s.l, soon()));
+	expect_text_in(s.in, "said before");
+	expect_end_of(s.in);
+	expect_end(peer, 0);
+	must(aioconn_close(peer, soon()));
+	must(aiolink_close(s.l, AIOIPC_NOW));
+	ck_assert_str_eq(s.states, "cClE");
+}
+
+TEST(over_an_end_there_is_a_peer_from_the_beginning)
+{
+	for (int before_start = 0; before_start < 2; before_start++)
+		for (enum transport t = DUPLEX; t <= PAIR; t++) {
+			struct event_base *base = new_base();
+
+			close_before_it_begins(t, before_start, NULL);
+			close_before_it_begins(t, before_start, base);
+			event_base_free(base);
+		}
+}
+
+/* One that only receives, and is not wanted to. */
+TEST(over_an_end_the_peer_is_told_that_nobody_listens)
+{
+	struct aiolink_options o;
+	struct aioend *a, *b;
+	struct aioconn *peer;
+	struct side s;
+
+	make_ends(PAIR, &a, &b);
+	o = options_over(a);
+	o.direction = AIOLINK_RECV;
+	peer = open_end(b, NULL);
+	start(&s, &o, NULL);
+	aioqueue_close(s.in);
+	expect_end(peer, 0);
+	must(aioconn_close(peer, soon()));
+	must(aiolink_close(s.l, soon()));
+}
+
 TEST(an_end_is_freed_with_a_link_that_never_started)
 {
 	struct aioend *a, *b;

@@ -212,8 +212,12 @@ static void talk_over_end(struct aiolink *l)
 	struct aioconn *c = l->ready;
 
 	l->ready = NULL;
+	ipc_link_hold(l);
 	if (ipc_link_talk(l, c) == -1)
 		attempt_failed(l, errno, NULL);
+	else if (l->closing)
+		ipc_link_pump(l);
+	ipc_link_release(l);
 }
 
 /* Whoever comes when there is never to be another one is the last that could. */
@@ -257,6 +261,7 @@ void ipc_link_step(struct aiolink *l)
 	}
 }
 
+/* The peer at the other end of an end is there before it is talked to: that is still to come. */
 void ipc_link_close_soon(struct aiolink *l)
 {
 	l->closing = true;
@@ -264,7 +269,7 @@ void ipc_link_close_soon(struct aiolink *l)
 		ipc_link_pump(l);
 	} else if (l->phase == IPC_LINK_LANDS) {
 		ipc_link_step(l);
-	} else if (l->phase != IPC_LINK_OVER && ipc_link_nothing_left(l)) {
+	} else if (l->phase != IPC_LINK_OVER && !l->ready && ipc_link_nothing_left(l)) {
 		ipc_link_note(l, 0, "");
 		stop_dialling(l);
 		end_when_landed(l);
