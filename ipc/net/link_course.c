@@ -364,8 +364,8 @@ static void remember_address(struct aiolink *l)
 	if (!l->listener)
 		return;
 	snprintf(l->listens_at, sizeof l->listens_at, "%s", aiolistener_address(l->listener));
-	atomic_store_explicit(&l->where, l->listens_at, memory_order_release);
 	l->port = aiolistener_port(l->listener);
+	atomic_store_explicit(&l->where, l->listens_at, memory_order_release);
 }
 
 static int open_end(struct aiolink *l)
