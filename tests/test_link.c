@@ -1015,6 +1015,32 @@ TEST(a_peer_that_leaves_and_takes_nothing_is_lost)
 	ck_assert_str_eq(s.states, "cClE");
 }
 
+/* Its goodbye came before it can have seen ours: it may leave without the rest. */
+TEST(a_goodbye_that_crosses_ours_is_no_receipt)
+{
+	enum { MESSAGES = 4, LEN = 65536 };
+	struct event_base *base = new_base();
+	struct side s;
+	char data[4096];
+	int fd = start_over_pair(&s, options_over(NULL), base);
+
+	put_much(s.out, MESSAGES, LEN);
+	aioqueue_close(s.out);
+	run_now(base);
+	ck_assert_uint_eq(aioqueue_count(s.out), 0);
+	ck_assert_uint_lt(stats(&s).msgs_out, MESSAGES);
+	say_goodbye(fd);
+	while (s.count[AIOLINK_ENDED] == 0) {
+		ck_assert_uint_eq(get(fd, data, sizeof data), sizeof data);
+		run_now(base);
+	}
+	ck_assert_uint_eq(stats(&s).msgs_out, MESSAGES);
+	ck_assert_uint_eq(stats(&s).unsure, MESSAGES);
+	close(fd);
+	must(aiolink_close(s.l, AIOIPC_NOW));
+	event_base_free(base);
+}
+
 /* Full queues, closed queues. */
 
 TEST(the_end_waits_until_all_that_came_is_in_the_inbox)

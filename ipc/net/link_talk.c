@@ -188,7 +188,7 @@ static void they_leave(struct aiolink *l)
 
 	ipc_link_hold(l);
 	l->they_left = true;
-	l->sure = l->we_left;
+	l->sure = l->we_left && l->conn->out.count == 0;
 	if (l->we_left || !l->outbox) {
 		finish(l);
 	} else if (never && l->o.half_open) {
