@@ -225,6 +225,9 @@ TEST(fork_moves_what_was_detached_and_closes_the_rest)
 		ck_assert(!is_open(one->own.r.fd));
 		must_fail(aioend_detach(one), ECHILD);
 		must_fail(aioend_release(one, &r, &w), ECHILD);
+		must_fail(aioend_set_name(one, "x"), ECHILD);
+		must_fail(aioend_set_stdio(one, 0, 1), ECHILD);
+		must_fail(aioend_open(one, NULL), ECHILD);
 		aioend_free(one);
 		must(aioend_release(other, &r, &w));
 		ck_assert_int_eq(next_byte(r), 'p');
@@ -235,12 +238,29 @@ TEST(fork_moves_what_was_detached_and_closes_the_rest)
 	must_fail(aioend_detach(other), EBADF);
 	must_fail(aioend_reclaim(other), EBADF);
 	must_fail(aioend_release(other, &r, &w), EBADF);
+	must_fail(aioend_open(other, NULL), EBADF);
 	aioend_free(other);
 	must(aioend_release(one, &r, &w));
 	must(write(w, "p", 1));
 	ck_assert_int_eq(next_byte(r), 'c');
 	close(r);
 	ck_assert_int_eq(WEXITSTATUS(status_of(pid)), 7);
+}
+
+/* It would be closed here by the next fork, behind the connection's back. */
+TEST(a_detached_end_is_not_opened)
+{
+	struct aioend *one, *other;
+	struct aioconn *c;
+
+	must(aiosockpair(&one, &other));
+	must(aioend_detach(other));
+	must_fail(aioend_open(other, NULL), EBUSY);
+	must(aioend_reclaim(other));
+	c = must(aioend_open(other, NULL));
+	aioconn_abort(c);
+	wait_end(one->own.r.fd);
+	aioend_free(one);
 }
 
 TEST(a_detach_is_used_up_by_one_fork)

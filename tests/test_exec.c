@@ -175,16 +175,93 @@ TEST(grandchild_and_forked_child_do_not_adopt)
 	}
 }
 
+/* Some by name, some as standard descriptors: of the others the program sees nothing. */
+TEST(named_ends_beside_standard_ones)
+{
+	char *const entry[] = {"sh", "-c", "echo \"$AIOIPC_ENDS\"", NULL};
+	struct aioend *mine, *theirs, *rx, *tx;
+	struct aioproc *p;
+	const char *text;
+
+	must(aiopipe(&rx, &tx));
+	must(aioend_set_stdio(tx, -1, 1));
+	must(aioend_detach(tx));
+	mine = give(aiosockpair, &theirs, "x");
+	p = must(aioproc_exec("/bin/sh", entry, NULL, NULL));
+	text = read_all(rx->own.r.fd);
+	ck_assert_ptr_nonnull(strstr(text, ":x,"));
+	ck_assert_ptr_null(strchr(text, ';'));
+	ck_assert_int_eq(finish(p), 0);
+	aioend_free(rx);
+	aioend_free(tx);
+	aioend_free(mine);
+	aioend_free(theirs);
+}
+
+TEST(more_names_than_can_be_handed_over_are_refused)
+{
+	struct aioend *a[IPC_ENDS_MOST / 2 + 1], *b[IPC_ENDS_MOST / 2 + 1];
+	char name[10];
+
+	for (int i = 0; i <= IPC_ENDS_MOST / 2; i++) {
+		must(aiosockpair(&a[i], &b[i]));
+		snprintf(name, sizeof(name), "a%d", i);
+		must(aioend_set_name(a[i], name));
+		must(aioend_detach(a[i]));
+		name[0] = 'b';
+		must(aioend_set_name(b[i], name));
+		if (i < IPC_ENDS_MOST / 2)
+			must(aioend_detach(b[i]));
+	}
+	must_fail(aioproc_exec(INHERITOR, args("has", "a0"), NULL, NULL), EINVAL);
+	must(aioend_reclaim(a[0]));
+	ck_assert_int_eq(run("has", "b0"), 0);
+	for (int i = 0; i <= IPC_ENDS_MOST / 2; i++) {
+		aioend_free(a[i]);
+		aioend_free(b[i]);
+	}
+}
+
+/* As the library would never write it. */
+static void expect_no_end_in(const char *entries)
+{
+	char entry[200];
+	pid_t pid = must(fork());
+	int status;
+
+	if (pid == 0) {
+		snprintf(entry, sizeof(entry), "%d%s", getpid(), entries);
+		must(setenv("AIOIPC_ENDS", entry, 1));
+		must_fail(aioend_inherited("x"), ENOENT);
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0));
+	ck_assert_msg(status == 0, "%s", entries);
+}
+
+TEST(garbage_in_the_environment_is_no_end)
+{
+	expect_no_end_in("");
+	expect_no_end_in(":");
+	expect_no_end_in(";x,0,1,0,0,0,0");
+	expect_no_end_in(":x");
+	expect_no_end_in(":x,0,1");
+	expect_no_end_in(":,0,1,0,0,0,0");
+	expect_no_end_in(":x y,0,1,0,0,0,0");
+	expect_no_end_in(":y,0;x,0,1,0,0,0,0");
+}
+
 TEST(stale_environment_is_not_believed)
 {
 	static char entry[200];
 	char *const envp[] = {entry, NULL};
 	int fd = must(open("/dev/null", O_RDWR));
 
-	snprintf(entry, sizeof(entry), "AIOIPC_ENDS=%d:x,%d,-1,1,2,0,0", getpid(), fd);
+	snprintf(entry, sizeof(entry), "AIOIPC_ENDS=%d:x,%d,-1,1,2,0,0;negative,-2,-1,0,0,0,0", getpid(), fd);
 	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("has", "x"), envp, NULL))), ENOENT);
 	putenv(entry);
 	must_fail(aioend_inherited("x"), EBADF);
+	must_fail(aioend_inherited("negative"), EBADF);
 	must_fail(aioend_inherited("y"), ENOENT);
 	ck_assert(is_open(fd));
 	close(fd);
@@ -392,9 +469,18 @@ TEST(other_user)
 	struct aioproc_options o = {.size = sizeof(o), .set_ids = true, .uid = 54321, .gid = 54322};
 	char *const ids[] = {"sh", "-c", "test \"$(id -u) $(id -g) $(id -G)\" = '54321 54322 54322'", NULL};
 
-	if (geteuid() != 0)
+	pid_t pid = must(fork());
+	int status;
+
+	if (pid == 0) {
+		if (geteuid() == 0)
+			must(setresuid(54321, 54321, 54321));
 		must_fail(aioproc_exec("/bin/sh", ids, NULL, &o), EPERM);
-	else
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0));
+	ck_assert_int_eq(status, 0);
+	if (geteuid() == 0)
 		ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", ids, NULL, &o))), 0);
 }
 

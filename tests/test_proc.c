@@ -363,6 +363,7 @@ TEST(a_handle_belongs_to_the_process_that_made_it)
 	if (pid == 0) {
 		must_fail(aioproc_join(p, NULL, AIOIPC_NOW), ECHILD);
 		must_fail(aioproc_kill(p, SIGKILL), ECHILD);
+		must_fail(aioproc_on_exit(p, NULL, NULL, NULL), ECHILD);
 		aioproc_free(p);
 		_exit(0);
 	}
@@ -456,6 +457,28 @@ TEST(on_exit_calls_once)
 TEST(on_exit_without_pidfd)
 {
 	without_pidfd(exit_is_told);
+}
+
+/* Before it is asked for, or while it is. */
+TEST(on_exit_tells_that_someone_else_waited)
+{
+	for (int early = 0; early < 2; early++) {
+		struct exits e = {.base = must(event_base_new())};
+		struct aioproc *p = must(aioproc_start(wait_for_ever, NULL));
+
+		if (!early)
+			must(aioproc_on_exit(p, e.base, on_exit_cb, &e));
+		must(aioproc_kill(p, SIGKILL));
+		must(waitpid(aioproc_pid(p), NULL, 0));
+		if (early)
+			must(aioproc_on_exit(p, e.base, on_exit_cb, &e));
+		must(event_base_dispatch(e.base));
+		ck_assert_int_eq(e.calls, 1);
+		ck_assert_int_eq(e.status, -1);
+		must_fail(aioproc_join(p, NULL, AIOIPC_NOW), ECHILD);
+		aioproc_free(p);
+		event_base_free(e.base);
+	}
 }
 
 TEST(on_exit_may_free)
