@@ -421,6 +421,9 @@ if have bash; then
 	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect dump --help --version' ]"
 	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
 	check "which are those that there are" proposes_options
+	check "of addresses" sh -c "[ '$(proposes aioipc listen --once uni)' = 'unix:/// unix:@' ]"
+	check "behind a colon" sh -c "[ '$(proposes aioipc listen unix :)' = '/// @' ]"
+	check "and of one only" sh -c "[ -z '$(proposes aioipc listen unix : @x uni)' ]"
 else
 	skip "bash completion" "no bash"
 fi
