@@ -5,6 +5,7 @@
 #include "tests/inject.h"
 #include "tests/peers.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/end/end.h"
+#include "ipc/end/proc.h"
 #include "ipc/wire/pool.h"
 
 /* COMPLETE: all was done and is right. TOLD: some call failed and said so. SILENT: neither. */
@@ -388,6 +391,283 @@ TEST_WITHIN(reading_lines, 60)
 	fail_each(read_lines);
 }
 
+static bool make_stream(enum aioconn_framing f, struct event_base *base, struct aioconn **a,
+			struct aioconn **b)
+{
+	return make_pair(PAIR, base, a, b) && aioconn_set_framing(*a, f, NULL) == 0 &&
+	       aioconn_set_framing(*b, f, NULL) == 0;
+}
+
+#define FIRST 5
+#define SECOND 40000 /* longer than a buffer is at first */
+
+static bool send_stream(struct aioconn *c)
+{
+	static char line[SECOND];
+
+	memset(line, 'x', sizeof line);
+	return aioconn_send_bytes(c, line, FIRST) == 0 && aioconn_send_bytes(c, line, SECOND) == 0;
+}
+
+static enum outcome receive_stream(enum aioconn_framing f)
+{
+	struct aioconn *a, *b;
+	struct aiomsg *m;
+	bool done = make_stream(f, NULL, &a, &b) && send_stream(a);
+	size_t got = 0, len;
+	int r = 1;
+
+	while (done && r == 1 && got < FIRST + SECOND) {
+		while ((r = aioconn_recv(b, &m, soon())) == -1 && errno == EINTR)
+			continue;
+		if (r != 1)
+			break;
+		aiomsg_bytes(m, &len);
+		aiomsg_free(m);
+		got += len;
+	}
+	if (done && r == 1)
+		ck_assert_uint_eq(got, FIRST + SECOND);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	return done && r == 1 ? COMPLETE : TOLD;
+}
+
+static enum outcome receive_lines(void)
+{
+	return receive_stream(AIOCONN_LINES);
+}
+
+static enum outcome receive_chunks(void)
+{
+	return receive_stream(AIOCONN_BYTES);
+}
+
+TEST_WITHIN(receiving_lines, 60)
+{
+	fail_each(receive_lines);
+}
+
+TEST_WITHIN(receiving_chunks, 60)
+{
+	fail_each(receive_chunks);
+}
+
+/* It is gone then, whatever comes of it. */
+static bool finish(struct aioconn **c)
+{
+	bool done = aioconn_finish(*c, soon()) == 0;
+
+	*c = NULL;
+	return done;
+}
+
+static enum outcome stream_callbacks(enum aioconn_framing f)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+
+	if (make_stream(f, base, &a, &b) && (see(b, &s), true) && send_stream(a) && finish(&a)) {
+		if (!run_to_end(base, &s))
+			outcome = SILENT;
+		else if (s.cause == AIOCONN_CLEAN)
+			outcome = s.bytes == FIRST + SECOND ? COMPLETE : SILENT;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	while (event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	quiet_free(base);
+	return outcome;
+}
+
+static enum outcome callbacks_of_lines(void)
+{
+	return stream_callbacks(AIOCONN_LINES);
+}
+
+static enum outcome callbacks_of_chunks(void)
+{
+	return stream_callbacks(AIOCONN_BYTES);
+}
+
+TEST_WITHIN(lines_in_callbacks, 60)
+{
+	fail_each(callbacks_of_lines);
+}
+
+TEST_WITHIN(chunks_in_callbacks, 60)
+{
+	fail_each(callbacks_of_chunks);
+}
+
+/* Larger than what is made room for before it comes. */
+static enum outcome send_a_large_one(void)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+	static char data[600000];
+
+	if (make_pair(PAIR, base, &a, &b) && (see(b, &s), true) &&
+	    aioconn_send_bytes(a, data, sizeof data) == 0 && finish(&a)) {
+		if (!run_to_end(base, &s))
+			outcome = SILENT;
+		else if (s.cause == AIOCONN_CLEAN)
+			outcome = s.bytes == sizeof data ? COMPLETE : SILENT;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	while (event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	quiet_free(base);
+	return outcome;
+}
+
+TEST_WITHIN(a_large_message, 60)
+{
+	fail_each(send_a_large_one);
+}
+
+/* Nothing comes behind the last message: who could not take it tries again by itself. */
+static enum outcome take_the_last(void)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	struct aioconn *a, *b;
+	bool done = make_pair(PAIR, base, &a, &b);
+
+	if (done) {
+		see(b, &s);
+		done = send_filled(a, 10, 1) && send_filled(a, 20, 2) && aioconn_flush(a, soon()) == 0;
+		while (done && s.msgs < 2 && s.closes == 0)
+			event_base_loop(base, EVLOOP_ONCE);
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return done && s.msgs == 2 ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(the_last_message, 60)
+{
+	fail_each(take_the_last);
+}
+
+/* Nobody takes what came: it is stowed away, and the end is told all the same. */
+static enum outcome notice_the_end(bool with_fd)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+
+	if (make_pair(PAIR, base, &a, &b) && (!with_fd || aioconn_allow_fds(b, 4) == 0)) {
+		see_end_only(b, &s);
+		if (send_filled(a, 10, 1) && (!with_fd || aioconn_send_fd(a, 0, "s", "one") == 0) &&
+		    finish(&a))
+			outcome = run_to_end(base, &s) ? COMPLETE : SILENT;
+		if (outcome == COMPLETE && s.cause != AIOCONN_CLEAN)
+			outcome = TOLD;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	while (event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	quiet_free(base);
+	return outcome;
+}
+
+static enum outcome end_behind_a_message(void)
+{
+	return notice_the_end(false);
+}
+
+static enum outcome end_behind_a_descriptor(void)
+{
+	return notice_the_end(true);
+}
+
+TEST_WITHIN(an_end_behind_what_nobody_takes, 60)
+{
+	fail_each(end_behind_a_message);
+}
+
+TEST_WITHIN(an_end_behind_a_descriptor_that_nobody_takes, 60)
+{
+	fail_each(end_behind_a_descriptor);
+}
+
+/* One that has said nothing yet says goodbye. */
+static enum outcome close_at_once(bool in_background)
+{
+	struct event_base *base = quiet_base();
+	struct seen s = {.stay = true};
+	struct aioconn *a, *b;
+	bool done = make_pair(PAIR, base, &a, &b);
+
+	if (done) {
+		see(b, &s);
+		done = (in_background ? aioconn_finish(a, soon()) : aioconn_close(a, soon())) == 0;
+		a = NULL;
+		done = run_to_end(base, &s) && done && s.cause == AIOCONN_CLEAN;
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	quiet_free(base);
+	return done ? COMPLETE : TOLD;
+}
+
+static enum outcome close_in_silence(void)
+{
+	return close_at_once(false);
+}
+
+static enum outcome finish_in_silence(void)
+{
+	return close_at_once(true);
+}
+
+TEST_WITHIN(closing_in_silence, 60)
+{
+	fail_each(close_in_silence);
+}
+
+TEST_WITHIN(finishing_in_silence, 60)
+{
+	fail_each(finish_in_silence);
+}
+
+static enum outcome write_much(void)
+{
+	struct aiowriter *w = aiowriter_new("A(s)");
+	static char text[3000];
+	struct aiomsg *m;
+	size_t len = 0;
+
+	memset(text, 'x', sizeof text - 1);
+	if (!w)
+		return TOLD;
+	aiowriter_put(w, "A(");
+	for (int i = 0; i < 200; i++)
+		aiowriter_put(w, "s", text);
+	aiowriter_put(w, ")");
+	m = aiowriter_finish(w);
+	if (!m)
+		return TOLD;
+	aiomsg_bytes(m, &len);
+	aiomsg_free(m);
+	return len > 200 * (sizeof text - 1) ? COMPLETE : SILENT;
+}
+
+TEST_WITHIN(a_writer_that_grows, 60)
+{
+	fail_each(write_much);
+}
+
 static enum outcome write_and_read_nested(void)
 {
 	struct aiowriter *w = aiowriter_new("sA(iA(s))");
@@ -475,6 +755,64 @@ static enum outcome start_a_child(void)
 TEST_WITHIN(starting_a_child, 60)
 {
 	fail_each(start_a_child);
+}
+
+static enum outcome start_a_child_without_pidfd(void)
+{
+	ipc_proc_no_pidfd = true;
+	return start_a_child();
+}
+
+TEST_WITHIN(starting_a_child_without_pidfd, 60)
+{
+	fail_each(start_a_child_without_pidfd);
+}
+
+/* Until the other side is closed. */
+static int stay_a_while(void *arg)
+{
+	struct aioend *const *end = arg;
+	char c;
+
+	return (int)read((*end)->own.r.fd, &c, 1);
+}
+
+static int leave_at_once(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+/* Its handle is freed while it runs: when it ends somebody reaps it, at the latest the next start. */
+static enum outcome leave_a_child(void)
+{
+	struct aioend *mine, *theirs;
+	struct aioproc *p, *next;
+	siginfo_t info;
+	pid_t pid;
+
+	if (aiopipe(&theirs, &mine) == -1)
+		return TOLD;
+	p = aioproc_start_with(stay_a_while, &theirs, &theirs, 1);
+	pid = p ? aioproc_pid(p) : -1;
+	aioend_free(theirs);
+	aioproc_free(p);
+	aioend_free(mine);
+	if (!p)
+		return TOLD;
+	waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+	next = aioproc_start(leave_at_once, NULL);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0)
+		sched_yield();
+	while (next && aioproc_join(next, NULL, soon()) == -1 && errno == EINTR)
+		continue;
+	aioproc_free(next);
+	return next ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(leaving_a_child_to_itself, 60)
+{
+	fail_each(leave_a_child);
 }
 
 static enum outcome exec_a_program(void)
@@ -722,6 +1060,80 @@ static enum outcome pass_items_from_task_to_task(void)
 TEST_WITHIN(tasks_queues_and_channels, 60)
 {
 	fail_each(pass_items_from_task_to_task);
+}
+
+static void sleep_a_bit(void *arg)
+{
+	*(bool *)arg = aiotask_sleep(aioipc_after(1)) == 0;
+}
+
+/* From outside: the base is run meanwhile. */
+static enum outcome join_a_task(void)
+{
+	struct event_base *base = quiet_base();
+	bool slept = false, joined = false;
+	struct aiotask *t = aiotask_spawn(base, sleep_a_bit, &slept);
+
+	if (t && !(joined = aiotask_join(t, soon()) == 0)) {
+		aiotask_cancel(t);
+		aiotask_free(t);
+	}
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	quiet_free(base);
+	return joined && slept ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(joining_a_task, 60)
+{
+	fail_each(join_a_task);
+}
+
+/* One task waits, on a connection without a base, for what another one sends. */
+struct plain_talk {
+	struct aioconn *a, *b;
+	bool done;
+};
+
+static void receive_plainly(void *arg)
+{
+	struct plain_talk *t = arg;
+
+	t->done = receive_fill(t->a, 10, 1) && receive_fill(t->a, 20, 2);
+}
+
+static void send_plainly(void *arg)
+{
+	struct plain_talk *t = arg;
+
+	if (send_filled(t->b, 10, 1) && aiotask_sleep(aioipc_after(1)) == 0 && send_filled(t->b, 20, 2))
+		return;
+	aioconn_abort(t->b);
+	t->b = NULL;
+}
+
+static enum outcome wait_without_a_base(void)
+{
+	struct event_base *base = quiet_base();
+	struct plain_talk t = {.done = false};
+	struct aiotask *sender = NULL;
+
+	if (make_pair(PAIR, NULL, &t.a, &t.b))
+		sender = aiotask_spawn(base, send_plainly, &t);
+	if (sender && aiotask_run(base, receive_plainly, &t) == -1)
+		t.done = false;
+	aiotask_free(sender);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	while (sender && event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	aioconn_abort(t.a);
+	aioconn_abort(t.b);
+	quiet_free(base);
+	return t.done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(a_task_waits_without_a_base, 60)
+{
+	fail_each(wait_without_a_base);
 }
 
 static int pass_on_message(struct aiomsg *m, struct aioqueue *out, void *arg)
