@@ -223,6 +223,63 @@ TEST(a_child_that_lives_holds_nothing)
 	expect_killed(pid, SIGKILL);
 }
 
+/* A callback that forks, in the link's own thread, and comes back in the child too. */
+struct forker {
+	enum aiolink_state at;
+	bool frees;
+	pid_t child;
+};
+
+/* Before anything of Check's is flushed a second time. */
+static void leave_at_once(void)
+{
+	_exit(0);
+}
+
+static void fork_once(struct aiolink *l, enum aiolink_state state, void *arg)
+{
+	struct forker *f = arg;
+
+	if (state != f->at || f->child)
+		return;
+	f->child = must(fork());
+	if (f->child > 0)
+		return;
+	atexit(leave_at_once);
+	if (f->frees)
+		aiolink_abort(l);
+}
+
+static void fork_in_state(enum aiolink_state at, bool frees)
+{
+	struct aiolink_options o = options_of(AIOLINK_LISTEN, unix_at(0), AIOCONN_MESSAGES);
+	struct forker f = {.at = at, .frees = frees};
+	struct aiolink *l, *client;
+
+	never_again(&o);
+	l = must(aiolink_new(&o));
+	must(aiolink_on_state(l, fork_once, &f));
+	must(aiolink_start(l, NULL));
+	client = start_connecting(unix_at(0), AIOCONN_MESSAGES, NULL);
+	put_word(aiolink_outbox(client), "all the same");
+	expect_word(aiolink_inbox(l), "all the same");
+	close_link(client);
+	must(aiolink_join(l, soon()));
+	close_link(l);
+	expect_exit(f.child, 0);
+}
+
+/* In the child there is only that thread, and it has nothing to do any more. */
+TEST(a_child_of_its_callback_ends_with_its_thread)
+{
+	for (int frees = 0; frees < 2; frees++) {
+		fork_in_state(AIOLINK_CONNECTING, frees);
+		fork_in_state(AIOLINK_CONNECTED, frees);
+		fork_in_state(AIOLINK_CLOSING, frees);
+		fork_in_state(AIOLINK_ENDED, frees);
+	}
+}
+
 /* Eight children, each behind a link over an end, which die at random while both sides talk. */
 enum { CHILDREN = 8, ROUNDS = 50 };
 

@@ -74,8 +74,10 @@ static void *run(void *arg)
 	if (!gate_opens(l->own))
 		return NULL;
 	atomic_store(&l->thread, ipc_thread_serial());
-	while (l->phase != IPC_LINK_OVER)
-		event_base_loop(l->base, 0);
+	while (l->phase != IPC_LINK_OVER && ipc_link_check(l) == 0)
+		event_base_loop(l->base, EVLOOP_ONCE);
+	if (ipc_link_check(l) == -1) /* its callback forked, and came back in the child */
+		return NULL;
 	if (leave_loop(l))
 		pthread_detach(pthread_self());
 	ipc_link_release(l);
