@@ -60,6 +60,7 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 	if (!names.on || (hints->ai_flags & AI_NUMERICHOST))
 		return __real_getaddrinfo(host, port, hints, found);
 	hang();
+	errno = EMFILE; /* what EAI_SYSTEM is about */
 	if (names.status)
 		return names.status;
 	numbers.ai_flags |= AI_NUMERICHOST;
@@ -339,6 +340,9 @@ TEST(what_is_wrong_is_said_in_words)
 	names.status = EAI_NONAME;
 	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), ENOENT);
 	ck_assert_ptr_nonnull(strstr(logged, "tcp://nobody.example:1: "));
+	names.status = EAI_SYSTEM;
+	must_fail(aioconn_connect("tcp://somebody.example:1", NULL, soon()), EMFILE);
+	ck_assert_ptr_nonnull(strstr(logged, strerror(EMFILE)));
 	d = must(ipc_dial_new(unix_address()));
 	ck_assert_str_eq(ipc_dial_why(d), "");
 	must_fail(ipc_dial_step(d, &w), ECONNREFUSED);

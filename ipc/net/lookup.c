@@ -123,7 +123,7 @@ int ipc_lookup_take(struct ipc_lookup *l, struct addrinfo **found, const char **
 	if (!over)
 		return 0;
 	if (l->status) {
-		*why = gai_strerror(l->status);
+		*why = l->status == EAI_SYSTEM ? strerror(l->error) : gai_strerror(l->status);
 		errno = error_of(l->status, l->error);
 		return -1;
 	}
