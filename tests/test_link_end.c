@@ -438,6 +438,49 @@ TEST(who_cannot_connect_says_so)
 	both_ways(fail_again_and_again);
 }
 
+static void limit_descriptors(rlim_t n)
+{
+	struct rlimit r;
+
+	must(getrlimit(RLIMIT_NOFILE, &r));
+	r.rlim_cur = n;
+	must(setrlimit(RLIMIT_NOFILE, &r));
+}
+
+/* Without descriptors there is no new connection, and no start; with some there is. */
+static void run_out_of_descriptors(struct event_base *base)
+{
+	const struct aiolink_options o = options_of(AIOLINK_LISTEN, unix_at(1), AIOCONN_LINES);
+	struct aiolink *l, *late = must(aiolink_new(&o));
+	int listening = raw_listen(unix_at(0), 5), fd;
+
+	l = start_connecting(unix_at(0), AIOCONN_LINES, base);
+	fd = raw_accept(listening);
+	put_word(aiolink_outbox(l), "before");
+	while (!is_readable(fd))
+		nap(1);
+	limit_descriptors(3);
+	close(fd);
+	while (aiolink_error(l) != EMFILE)
+		nap(1);
+	must_fail(aiolink_start(late, base), EMFILE);
+	put_word(aiolink_outbox(l), "after");
+	limit_descriptors(1024);
+	fd = raw_accept(listening);
+	put(fd, "there\r\n", 7);
+	expect_word(aiolink_inbox(l), "there");
+	must(aiolink_start(late, base));
+	close_link(late);
+	close(fd);
+	close(listening);
+	aiolink_abort(l);
+}
+
+TEST(without_descriptors_it_tries_again)
+{
+	both_ways(run_out_of_descriptors);
+}
+
 /* The link ended with messages in its outbox: its close tells. */
 static void end_with_messages_left(struct event_base *base)
 {
