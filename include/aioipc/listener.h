@@ -25,8 +25,9 @@ struct aiolistener;
  * Connects to @address and opens a connection as aioend_open() does, waiting until @deadline. A name's addresses are tried
  * in turn; one attempt is made at each. Looking names up does not hold up the loop of a task.
  * Errno: EINVAL (address or deadline), ECONNREFUSED (nobody listens), ENOENT (no such host or path), EHOSTUNREACH (also: the
- * name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (FOREVER in a callback of @base, and it has
- * to wait), EACCES, EMFILE, ENFILE, and others of connect(2). Since 0.1.
+ * name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), ECANCELED (the task that waited was cancelled), EDEADLK
+ * (FOREVER in a callback of @base, and it has to wait), EAGAIN (no thread to look the name up), EACCES, EMFILE, ENFILE, and
+ * others of connect(2). Since 0.1.
  */
 AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline);
 
@@ -60,8 +61,8 @@ typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg)
  * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system that nobody listens on
  * any more is replaced. Of a name with several addresses one is taken, of IPv4 if there is one.
  * Errno: EINVAL (address, size, no base or callback, uids or mode for what has none), EADDRINUSE (somebody listens there, or the
- * file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EHOSTUNREACH (the name can't be looked up
- * now), EDEADLK (in a callback, and a name is to be looked up), EMFILE, ENFILE. Since 0.1.
+ * file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE; where a name is to be looked
+ * up also EHOSTUNREACH (it can't be now), EDEADLK (in a callback of @base), EINTR, ECANCELED, EAGAIN (no thread). Since 0.1.
  */
 AIOIPC_API struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
 					       const struct aiolistener_options *o, aiolistener_cb *cb,
