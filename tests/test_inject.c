@@ -1191,12 +1191,25 @@ static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
 	see(c, arg);
 }
 
-static enum outcome serve_a_peer(const char *address)
+/* By a name, which is looked up, or the number that it listens at. */
+static struct aioconn *connect_to(const struct aiolistener *l, bool by_name, struct event_base *base)
+{
+	struct aioconn *c;
+	char name[64];
+
+	snprintf(name, sizeof name, "tcp://localhost:%d", aiolistener_port(l));
+	do
+		c = aioconn_connect(by_name ? name : aiolistener_address(l), base, soon());
+	while (!c && errno == EINTR);
+	return c;
+}
+
+static enum outcome serve_a_peer(const char *address, bool by_name)
 {
 	struct event_base *base = quiet_base();
 	struct seen s = {.msgs = 0}, client = {.msgs = 0};
 	struct aiolistener *l = aiolistener_new(address, base, NULL, on_peer, &s);
-	struct aioconn *c = l ? aioconn_connect(aiolistener_address(l), base, soon()) : NULL;
+	struct aioconn *c = l ? connect_to(l, by_name, base) : NULL;
 	enum outcome outcome = TOLD;
 
 	if (c) {
@@ -1219,7 +1232,7 @@ static enum outcome serve_a_peer(const char *address)
 
 static enum outcome serve_over_tcp(void)
 {
-	return serve_a_peer("tcp://127.0.0.1:0");
+	return serve_a_peer("tcp://127.0.0.1:0", false);
 }
 
 TEST_WITHIN(a_peer_over_tcp, 60)
@@ -1227,12 +1240,22 @@ TEST_WITHIN(a_peer_over_tcp, 60)
 	fail_each(serve_over_tcp);
 }
 
+static enum outcome serve_by_name(void)
+{
+	return serve_a_peer("tcp://127.0.0.1:0", true);
+}
+
+TEST_WITHIN(a_peer_that_looks_the_name_up, 60)
+{
+	fail_each(serve_by_name);
+}
+
 static enum outcome serve_at_a_path(void)
 {
 	char address[64];
 
 	snprintf(address, sizeof address, "unix:///tmp/aioipc-test-%ld", (long)getpid());
-	return serve_a_peer(address);
+	return serve_a_peer(address, false);
 }
 
 TEST_WITHIN(a_peer_at_a_path, 60)
