@@ -18,13 +18,12 @@ struct aioservice {
 	uint32_t epoch;
 	struct aioservice_options o;
 
-	pthread_mutex_t
-		lock;     /* of all below, held while it starts; halted and error may be looked at without */
-	unsigned refs;    /* the handle, each worker, each call that waits */
-	unsigned running; /* workers */
-	bool started;     /* all of them are there */
-	bool ended;       /* none runs, nor ever will */
-	atomic_bool halted; /* nothing more is taken */
+	pthread_mutex_t lock; /* of all below, held while it starts; not to look at halted and error */
+	unsigned refs;        /* the handle, each worker, each call that waits */
+	unsigned running;     /* workers */
+	bool started;         /* all of them are there */
+	bool ended;           /* none runs, nor ever will */
+	atomic_bool halted;   /* nothing more is taken */
 	atomic_int error;
 	struct ipc_line joiners, sleepers;
 	pthread_t threads[]; /* o.workers */
