@@ -23,6 +23,13 @@ have_pages() {
 	sort -u | grep -v -x -F -f "$tmp/names" | nothing
 }
 
+described_constants() {
+	cat "$man"/*.[137] >"$tmp/manual"
+	sort -u "$tmp/constants" | while read -r name; do
+		grep -q -w "$name" "$tmp/manual" || echo "$name"
+	done | nothing
+}
+
 # Prototypes, one a line, as the headers have them and as the pages do.
 declared() {
 	sed -n 's/^#include <\(aioipc.*\)>/\1/p' "$srcdir/include/aioipc.h" | while read -r header; do
@@ -67,6 +74,9 @@ else
 fi
 sed -n 's/^\t\(aio[a-z_]*\);/\1/p' "$srcdir/ipc/libaioipc.map" >"$tmp/exported"
 check "every call has a page" have_pages <"$tmp/exported"
+# what a macro needs for itself is nobody's business
+grep -h -o -w -E 'AIO[A-Z]*_[A-Z_]*' "$srcdir"/include/aioipc/*.h | grep -v -e '_H$' -e '_API$' -e '_DEPTH$' >"$tmp/constants"
+check "every constant is described" described_constants
 declared >"$tmp/declared"
 described >"$tmp/described"
 check "prototypes are those of the headers" diff "$tmp/declared" "$tmp/described"
