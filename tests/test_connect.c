@@ -30,6 +30,7 @@ static struct {
 	bool hang;         /* until hang is false again */
 	int hanging;       /* lookups that do */
 	int status;        /* EAI_... */
+	int error;         /* errno beside EAI_SYSTEM */
 	const char *first; /* a number that comes before the real ones */
 	bool on;
 } names = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -60,7 +61,7 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 	if (!names.on || (hints->ai_flags & AI_NUMERICHOST))
 		return __real_getaddrinfo(host, port, hints, found);
 	hang();
-	errno = EMFILE; /* what EAI_SYSTEM is about */
+	errno = names.error;
 	if (names.status)
 		return names.status;
 	numbers.ai_flags |= AI_NUMERICHOST;
@@ -318,6 +319,11 @@ TEST(a_name_that_nobody_knows)
 	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), EHOSTUNREACH);
 	names.status = EAI_MEMORY;
 	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), ENOMEM);
+	names.status = EAI_SYSTEM;
+	names.error = EMFILE;
+	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), EMFILE);
+	names.error = EIO;
+	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), EHOSTUNREACH);
 }
 
 static char logged[256];
@@ -328,8 +334,16 @@ static void on_log(const char *text, void *arg)
 	snprintf(logged, sizeof logged, "%s", text);
 }
 
+static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	(void)l;
+	(void)arg;
+	aioconn_abort(c);
+}
+
 TEST(what_is_wrong_is_said_in_words)
 {
+	struct event_base *base = new_base();
 	struct ipc_dial_wait w;
 	struct ipc_dial *d;
 
@@ -341,8 +355,13 @@ TEST(what_is_wrong_is_said_in_words)
 	must_fail(aioconn_connect("tcp://nobody.example:1", NULL, soon()), ENOENT);
 	ck_assert_ptr_nonnull(strstr(logged, "tcp://nobody.example:1: "));
 	names.status = EAI_SYSTEM;
+	names.error = EMFILE;
 	must_fail(aioconn_connect("tcp://somebody.example:1", NULL, soon()), EMFILE);
 	ck_assert_ptr_nonnull(strstr(logged, strerror(EMFILE)));
+	names.status = EAI_NONAME;
+	must_fail(aiolistener_new("tcp://nobody.example:0", base, NULL, on_peer, NULL), ENOENT);
+	ck_assert_ptr_nonnull(strstr(logged, "listen on tcp://nobody.example:0: "));
+	event_base_free(base);
 	d = must(ipc_dial_new(unix_address()));
 	ck_assert_str_eq(ipc_dial_why(d), "");
 	must_fail(ipc_dial_step(d, &w), ECONNREFUSED);

@@ -1378,6 +1378,9 @@ static enum outcome link_again(void)
 	unsigned msgs = 0;
 
 	o.reconnect_first = o.reconnect_most = 1;
+	o.fds = 4;
+	o.spin = 1;
+	o.idle_limit = o.send_limit = 60000;
 	inject_pause();
 	listener = must(aiolistener_new(o.address, base, NULL, on_linked, &msgs));
 	inject_resume();

@@ -880,6 +880,34 @@ TEST(half_open_it_sends_on_after_the_goodbye)
 	must(aiolink_close(s.l, soon()));
 }
 
+/* It had said goodbye, and was still told things: then it is gone altogether. */
+TEST(half_open_it_notices_that_nobody_listens_any_more)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 2; k++) {
+		struct aiolink_options o = options_over(NULL);
+		struct side s;
+		int fd;
+
+		o.half_open = true;
+		fd = start_over_pair(&s, o, k ? base : NULL);
+		put(fd, PREFACE, PREFACE_LEN);
+		put_frame(fd, GOODBYE, 0, "", 0);
+		must(aiolink_wait_disconnected(s.l, soon()));
+		put_text(s.out, "answer");
+		if (k)
+			run_now(base);
+		get_preface(fd);
+		expect_frame(fd, BYTES, "answer");
+		close(fd);
+		must(aiolink_join(s.l, soon()));
+		expect_why(&s, ECONNRESET, "the peer left before it was told all");
+		must(aiolink_close(s.l, soon()));
+	}
+	event_base_free(base);
+}
+
 /* Limits. */
 
 TEST(an_attempt_to_connect_has_a_limit)

@@ -46,8 +46,22 @@ static void let_go(struct holdings *h)
 	close(h->peer);
 }
 
+static void expect_told_nothing(struct aiolink *l)
+{
+	struct aiolink_stats stats = {.size = sizeof stats};
+	char text[8];
+
+	ck_assert_int_eq(aiolink_state(l), AIOLINK_ENDED);
+	ck_assert_int_eq(aiolink_error(l), ECHILD);
+	must_fail(aiolink_why(l, text, sizeof text), ECHILD);
+	must_fail(aiolink_peer(l, text, sizeof text), ECHILD);
+	must_fail(aiolink_stats(l, &stats), ECHILD);
+	must_fail(aiolink_on_state(l, NULL, NULL), ECHILD);
+}
+
 static void free_one(struct aiolink *l, bool abort)
 {
+	expect_told_nothing(l);
 	must_fail(aiolink_start(l, NULL), ECHILD);
 	must_fail(aiolink_wait_connected(l, soon()), ECHILD);
 	must_fail(aiolink_wait_disconnected(l, soon()), ECHILD);
@@ -177,6 +191,26 @@ TEST_WITHIN(children_may_run_the_base_that_they_inherit, 20)
 	ck_assert_uint_eq(stat_connections(h.server), 1);
 	let_go(&h);
 	event_base_free(base);
+}
+
+/* Nor do the queues cross. */
+TEST(a_queue_of_the_parent_is_refused)
+{
+	struct aiolink_options o = options_of(AIOLINK_CONNECT, unix_at(0), AIOCONN_MESSAGES);
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	pid_t pid = must(fork());
+
+	if (pid == 0) {
+		o.outbox = q;
+		must_fail(aiolink_new(&o), ECHILD);
+		o.inbox = q;
+		o.outbox = NULL;
+		must_fail(aiolink_new(&o), ECHILD);
+		aioqueue_free(q);
+		_exit(0);
+	}
+	expect_exit(pid, 0);
+	aioqueue_free(q);
 }
 
 /* The socket in the file system is the parent's: a child that frees the link does not remove it, nor keeps it listening. */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -167,6 +168,31 @@ TEST(serves_at_every_kind_of_address)
 	ck_assert(!is_there(path()));
 }
 
+static int no_family; /* sockets of it can not be made; 0: of all they can */
+
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol);
+
+/* The linker puts this in the library's way. */
+int __wrap_socket(int family, int type, int protocol)
+{
+	if (family != no_family)
+		return __real_socket(family, type, protocol);
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+
+/* Many machines have one family only. */
+TEST(serves_without_ipv6)
+{
+	struct server s;
+
+	no_family = AF_INET6;
+	serve(&s, "tcp://*:0");
+	expect_service(&s);
+	stop(&s);
+}
+
 TEST(what_can_not_be_listened_on)
 {
 	struct event_base *base = new_base();
@@ -267,6 +293,33 @@ TEST(only_its_own_socket_is_removed)
 	stop(&s);
 	ck_assert(is_there(path()));
 	unlink(path());
+}
+
+/* Who makes a socket has a lock for a moment; one that hangs with it is not waited for. */
+TEST(a_lock_that_is_held_is_given_up)
+{
+	struct event_base *base = new_base();
+	char lock[80];
+	struct server s;
+	int fd;
+
+	snprintf(lock, sizeof lock, "%s.aioipc-lock", path());
+	fd = must(open(lock, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	must(flock(fd, LOCK_EX));
+	must_fail(aiolistener_new(path_address(), base, NULL, on_peer, NULL), EADDRINUSE);
+	ck_assert(!is_there(path()));
+	must(flock(fd, LOCK_UN));
+	serve(&s, path_address());
+	ck_assert(!is_there(lock));
+	close(fd);
+	fd = must(open(lock, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	must(flock(fd, LOCK_EX));
+	stop(&s);
+	ck_assert(!is_there(path()));
+	ck_assert(is_there(lock));
+	close(fd);
+	unlink(lock);
+	event_base_free(base);
 }
 
 TEST(sockets_have_the_mode_that_was_asked_for)
