@@ -677,6 +677,40 @@ TEST(callbacks_may_do_anything)
 	stop(&s);
 }
 
+static pid_t child;
+
+static void fork_at_first(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	on_peer(l, c, arg);
+	if (!child)
+		child = must(fork()) ? 1 : -1;
+}
+
+/* Who stands in line is the parent's, and there is nothing to complain of. */
+TEST(a_callback_may_fork_while_others_wait)
+{
+	struct server s = {.base = new_base()};
+	struct aioconn *c[2];
+	int status;
+
+	aioipc_set_log(on_log, NULL);
+	s.l = must(aiolistener_new(path_address(), s.base, NULL, fork_at_first, &s));
+	for (int i = 0; i < 2; i++)
+		c[i] = join(&s, NULL);
+	run_until(s.base, &s.came, 1);
+	if (child == -1) {
+		ck_assert_uint_eq(s.came, 1);
+		ck_assert_uint_eq(lines, 0);
+		_exit(0);
+	}
+	must(wait(&status));
+	ck_assert_int_eq(status, 0);
+	run_until(s.base, &s.came, 2);
+	for (int i = 0; i < 2; i++)
+		aioconn_abort(c[i]);
+	stop(&s);
+}
+
 /* What they say, and how that ends for them. */
 TEST(strangers_harm_nobody_but_themselves)
 {

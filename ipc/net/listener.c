@@ -265,9 +265,11 @@ static bool serve_one(struct aiolistener *l)
 	return true;
 }
 
+/* Not in a child that a callback forked: there it is dead. */
 static bool has_room(struct aiolistener *l)
 {
-	return !l->gone && !l->paused && l->peers < l->most_peers && may_be_silent(l);
+	return !l->gone && ipc_own_check(&l->socket.own) == 0 && !l->paused && l->peers < l->most_peers &&
+	       may_be_silent(l);
 }
 
 static void on_ready(short what, void *arg)
