@@ -41,14 +41,14 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 	return EAI_AGAIN;
 }
 
-static bool hangs(void)
+static int count_hanging(void)
 {
-	bool hanging;
+	int n;
 
 	pthread_mutex_lock(&names.lock);
-	hanging = names.hanging > 0;
+	n = names.hanging;
 	pthread_mutex_unlock(&names.lock);
-	return hanging;
+	return n;
 }
 
 static void let_go(void)
@@ -109,7 +109,7 @@ static void reach_lookup(struct scene *s)
 	names.hang = true;
 	start_at(s, &o);
 	await_state(&s->states, AIOLINK_CONNECTING);
-	while (!hangs())
+	while (count_hanging() == 0)
 		nap(1);
 }
 
@@ -295,6 +295,34 @@ TEST_WITHIN(stopping_is_prompt_on_a_base, 30)
 
 	must(aiotask_run(base, stop_on_base, base));
 	event_base_free(base);
+}
+
+/* Nothing stops a thread that looks a name up: there is no second one, however often the link tries again meanwhile. */
+static void try_while_it_hangs(struct event_base *base)
+{
+	struct aiolink_options o = options_of(AIOLINK_CONNECT, "tcp://slow.example:1", AIOCONN_MESSAGES);
+	struct states states;
+	struct aiolink *l;
+
+	names.hang = true;
+	o.connect_limit = 2;
+	l = must(aiolink_new(&o));
+	watch_states(l, &states);
+	must(aiolink_start(l, base));
+	while (states.count[AIOLINK_WAITING] < 5)
+		await_state(&states, AIOLINK_WAITING);
+	ck_assert_int_eq(aiolink_error(l), ETIMEDOUT);
+	ck_assert_int_le(count_hanging(), 1);
+	let_go();
+	while (aiolink_error(l) != EHOSTUNREACH)
+		nap(1);
+	aiolink_abort(l);
+	free_states(&states);
+}
+
+TEST(a_name_that_takes_long_is_looked_up_once)
+{
+	both_ways(try_while_it_hangs);
 }
 
 /* On a base that nobody runs: abort works, and so does what happens next. */

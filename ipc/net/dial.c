@@ -173,6 +173,11 @@ int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w)
 	return r;
 }
 
+bool ipc_dial_looks_up(const struct ipc_dial *d)
+{
+	return d->lookup;
+}
+
 struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base)
 {
 	struct aioconn *c;

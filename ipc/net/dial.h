@@ -7,6 +7,7 @@
 #ifndef IPC_NET_DIAL_H
 #define IPC_NET_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct aioconn;
@@ -29,6 +30,9 @@ struct ipc_dial *ipc_dial_new(const char *address);
  * name can't be looked up now), EMFILE, ENFILE, EAGAIN (no thread to be had), ENOMEM, ECHILD.
  */
 int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w);
+
+/* Its name is being looked up, which nothing stops: to be kept for the next attempt rather than to be asked again. */
+bool ipc_dial_looks_up(const struct ipc_dial *d);
 
 /* Once connected: the connection, which is the caller's. @d is still to be freed. Errno: as aioend_open(). */
 struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base);

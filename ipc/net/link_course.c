@@ -41,20 +41,31 @@ void ipc_link_tell(struct aiolink *l, enum aiolink_state state)
 		l->cb(l, state, l->arg);
 }
 
+static void stop_watching_dial(struct aiolink *l)
+{
+	ipc_watch_free(l->dial_watch);
+	l->dial_watch = NULL;
+}
+
+static void stop_dialling(struct aiolink *l)
+{
+	stop_watching_dial(l);
+	ipc_dial_free(l->dial);
+	l->dial = NULL;
+}
+
 /* Nothing that it holds needs the loop any more. */
 void ipc_link_unequip(struct aiolink *l)
 {
-	ipc_watch_free(l->dial_watch);
-	ipc_dial_free(l->dial);
+	stop_dialling(l);
 	aiolistener_free(l->listener);
 	aioconn_abort(l->ready);
 	ipc_flow_watch_free(l->in_watch);
 	ipc_flow_watch_free(l->out_watch);
 	ipc_watch_free(l->turn);
 	ipc_watch_free(l->timer);
-	l->dial_watch = l->turn = l->timer = NULL;
+	l->turn = l->timer = NULL;
 	l->in_watch = l->out_watch = NULL;
-	l->dial = NULL;
 	l->listener = NULL;
 	l->ready = NULL;
 }
@@ -79,14 +90,6 @@ static void end_when_landed(struct aiolink *l)
 		end(l);
 	else
 		ipc_link_tell(l, AIOLINK_CLOSING);
-}
-
-static void stop_dialling(struct aiolink *l)
-{
-	ipc_watch_free(l->dial_watch);
-	ipc_dial_free(l->dial);
-	l->dial_watch = NULL;
-	l->dial = NULL;
 }
 
 static void attempt(struct aiolink *l)
@@ -139,10 +142,13 @@ void ipc_link_talk_over(struct aiolink *l, int error, const char *why)
 	go_on(l);
 }
 
+/* What is still looked up is there for the next attempt. */
 static void attempt_failed(struct aiolink *l, int error, const char *why)
 {
 	ipc_link_note(l, error, why);
-	stop_dialling(l);
+	stop_watching_dial(l);
+	if (l->dial && !ipc_dial_looks_up(l->dial))
+		stop_dialling(l);
 	go_on(l);
 }
 
@@ -183,8 +189,7 @@ static void dial(struct aiolink *l)
 	struct aioconn *c = NULL;
 	int r;
 
-	ipc_watch_free(l->dial_watch);
-	l->dial_watch = NULL;
+	stop_watching_dial(l);
 	if (!l->dial && !(l->dial = ipc_dial_new(l->o.address))) {
 		attempt_failed(l, errno, NULL);
 		return;
