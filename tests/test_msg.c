@@ -89,6 +89,7 @@ TEST(counted_values)
 	must_fail(aiomsg_unpack(m, "j##s#", out, (size_t)3, (size_t)2, names_out, (size_t)2), EBADMSG);
 	must_fail(aiomsg_unpack(m, "j##s#", out, (size_t)2, (size_t)3, names_out, (size_t)1), EBADMSG);
 	must_fail(aiomsg_unpack(m, "j##s#", out, (size_t)2, (size_t)0, names_out, (size_t)2), EINVAL);
+	must_fail(aiomsg_unpack(m, "j##s#", out, (size_t)2, (size_t)3, NULL, (size_t)2), EINVAL);
 	ck_assert_int_eq(out[1][2], 0);
 	must(aiomsg_unpack(m, "j##s#", out, (size_t)2, (size_t)3, names_out, (size_t)2));
 	ck_assert_mem_eq(out, in, sizeof in);

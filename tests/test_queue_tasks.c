@@ -234,6 +234,45 @@ TEST(a_cancel_behind_a_message)
 	}
 }
 
+static void *put_seven(void *q)
+{
+	must(put_number(q, 7, AIOIPC_NOW));
+	return NULL;
+}
+
+struct overtaken {
+	struct event_base *base;
+	struct aioqueue *q;
+};
+
+static void end_before_the_loop_is_told(void *arg)
+{
+	struct overtaken *o = arg;
+	struct caller get = {.q = o->q, .deadline = AIOIPC_FOREVER};
+	pthread_t thread;
+
+	get.task = must(aiotask_spawn(o->base, get_one, &get));
+	while (length_of(o->q, &o->q->getters) == 0)
+		must(aiotask_sleep(AIOIPC_NOW));
+	ck_assert_int_eq(pthread_create(&thread, NULL, put_seven, o->q), 0);
+	pthread_join(thread, NULL);
+	must(aiotask_cancel(get.task));
+	must(aiotask_join(get.task, AIOIPC_FOREVER));
+	ck_assert_int_eq(get.result, 1);
+	ck_assert_uint_eq(get.number, 7);
+	must(aiotask_sleep(aioipc_after(1)));
+}
+
+/* The loop hears later what another thread handed over: the task is over by then, and must not be touched. */
+TEST(a_cancel_overtakes_a_message_of_another_thread)
+{
+	struct overtaken o = {must(event_base_new()), must(aioqueue_new(1, 0))};
+
+	must(aiotask_run(o.base, end_before_the_loop_is_told, &o));
+	aioqueue_free(o.q);
+	event_base_free(o.base);
+}
+
 static void put_five(void *arg)
 {
 	struct caller *c = arg;

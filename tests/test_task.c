@@ -714,6 +714,19 @@ TEST(the_stack_size_can_be_set)
 	ck_assert_str_eq(trace, "d");
 }
 
+/* Each gets one of its own size, of those that are kept as well. */
+TEST(stacks_of_several_sizes_side_by_side)
+{
+	const size_t sizes[] = {128 << 10, 8 << 20, 16 << 10};
+	int depths[] = {50, 1000, 1};
+
+	for (int i = 0; i < 12; i++) {
+		must(aiotask_set_stack_size(sizes[i % 3]));
+		run(dig, &depths[i % 3]);
+	}
+	ck_assert_str_eq(trace, "dddddddddddd");
+}
+
 static void overflow(void *arg)
 {
 	int depth = 1000000;

@@ -264,6 +264,9 @@ TEST(sixteen_deep)
 	must(aiowriter_put(w, "i", 42));
 	must(aiowriter_put(w, "))))))))))))))))"));
 	m = must(aiowriter_finish(w));
+	nest(format, 17);
+	must_fail(aioreader_init(&r, m, format), EMSGSIZE);
+	nest(format, 16);
 	must(aioreader_init(&r, m, format));
 	for (int k = 0; k < 16; k++)
 		ck_assert_int_eq(must(aioreader_get(&r, "A(", &n)), 1);

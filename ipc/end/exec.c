@@ -238,8 +238,6 @@ static int find_seats(struct job *j)
 	if (!j->own || !j->seats || !j->keep)
 		return -1;
 	j->n = ipc_own_detached(j->own, n);
-	if (j->n > n)
-		j->n = n;
 	for (size_t i = 0; i < j->n; i++) {
 		const struct aioend *end = (const struct aioend *)j->own[i];
 

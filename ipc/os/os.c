@@ -118,8 +118,6 @@ ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, str
 		else
 			got = readv(fd, iov, n);
 	} while (got == -1 && errno == EINTR);
-	if (fds && kind == IPC_FD_PIPE)
-		fds->n = 0, fds->cut = false;
 	return settle(got);
 }
 

@@ -37,7 +37,7 @@ int ipc_os_set_nonblock(int fd, bool on, bool *was);
 
 /*
  * Never block, never raise SIGPIPE, go on after EINTR; macOS' EPROTOTYPE comes back as ECONNRESET.
- * readv: 0 is EOF; @fds NULL: descriptors that come are closed by the kernel. writev: @nfds descriptors travel
+ * readv: 0 is EOF; @fds, of a socket only: what came; NULL: descriptors that come are closed by the kernel. writev: @nfds descriptors travel
  * with the first byte. ENOBUFS when it is not room that is missing but memory, or one more descriptor on its way
  * than this user may have: worth another try after a while, but the kernel says "writable" all the time.
  */

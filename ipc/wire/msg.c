@@ -47,8 +47,6 @@ int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep)
 {
 	struct aiomsg *old = *m, *new;
 
-	if (len <= ipc_msg_room(old))
-		return 0;
 	new = ipc_msg_alloc(old->kind, len);
 	if (!new)
 		return -1;
@@ -191,8 +189,6 @@ int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n)
 {
 	struct ipc_msgfds *fds;
 
-	if (n == 0)
-		return 0;
 	fds = need_fds(m);
 	if (!fds)
 		return -1;

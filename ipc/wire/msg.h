@@ -48,7 +48,7 @@ struct aiomsg *ipc_msg_from_values(const char *format, va_list values);
 /* How many bytes of payload fit without another allocation. */
 size_t ipc_msg_room(const struct aiomsg *m);
 
-/* More room, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
+/* More room than there is, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
 int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
 
 /* Sets the NUL behind a payload that came from a peer, all m->len bytes, and checks it. -1/EBADMSG with words in @why. */
