@@ -2,6 +2,7 @@
 #include "tests/peers.h"
 
 #include <malloc.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,22 @@
 int64_t soon(void)
 {
 	return aioipc_after((int64_t)(8000 * harness_slowness()));
+}
+
+bool is_known_here(const char *host)
+{
+	struct addrinfo *found;
+	bool known;
+	int fd;
+
+	if (getaddrinfo(host, "0", &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &found) != 0)
+		return false;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	known = fd != -1 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+	if (fd != -1)
+		close(fd);
+	freeaddrinfo(found);
+	return known;
 }
 
 struct event_base *new_base(void)

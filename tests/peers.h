@@ -26,6 +26,9 @@ enum { TPL = 1, BYTES = 2, GOODBYE = 3 };
 /* A deadline within every test's limit: what is due comes long before. */
 int64_t soon(void);
 
+/* A container may have no IPv6, and no /etc/hosts that tells what localhost is. */
+bool is_known_here(const char *host);
+
 struct event_base *new_base(void);
 
 /* Under PIPE @a only writes and @b only reads. */

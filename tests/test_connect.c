@@ -178,17 +178,13 @@ TEST(connects_to_a_number_and_a_unix_name)
 	expect_talk(c, fd);
 }
 
-/* Not where the machine doesn't know its own name: a container without /etc/hosts. */
 TEST(connects_to_a_name)
 {
-	int port, fd = listen_inet("127.0.0.1", 1, &port);
-	struct addrinfo *found;
+	int port, fd;
 
-	if (getaddrinfo("localhost", "80", &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &found) != 0) {
-		must(close(fd));
+	if (!is_known_here("localhost"))
 		return;
-	}
-	freeaddrinfo(found);
+	fd = listen_inet("127.0.0.1", 1, &port);
 	expect_talk(must(aioconn_connect(tcp_address("localhost", port), NULL, soon())), fd);
 }
 

@@ -6,7 +6,6 @@
 #include "tests/peers.h"
 
 #include <sched.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -1244,17 +1243,6 @@ TEST_WITHIN(a_peer_over_tcp, 60)
 static enum outcome serve_by_name(void)
 {
 	return serve_a_peer("tcp://127.0.0.1:0", true);
-}
-
-/* A container may have no /etc/hosts that tells what localhost is. */
-static bool is_known_here(const char *host)
-{
-	struct addrinfo *found;
-
-	if (getaddrinfo(host, NULL, NULL, &found) != 0)
-		return false;
-	freeaddrinfo(found);
-	return true;
 }
 
 TEST_WITHIN(a_peer_that_looks_the_name_up, 60)

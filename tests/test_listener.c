@@ -1,7 +1,6 @@
 /* Listeners and their peers: what many clients, few descriptors, forks, and sockets left by the dead make of them. */
 #include "tests/peers.h"
 
-#include <netdb.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,23 +119,6 @@ static bool is_there(const char *at)
 	struct stat st;
 
 	return lstat(at, &st) == 0;
-}
-
-/* A container may have no IPv6, and no /etc/hosts that tells what localhost is. */
-static bool is_known_here(const char *host)
-{
-	struct addrinfo *found;
-	bool known;
-	int fd;
-
-	if (getaddrinfo(host, "0", &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &found) != 0)
-		return false;
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	known = fd != -1 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
-	if (fd != -1)
-		close(fd);
-	freeaddrinfo(found);
-	return known;
 }
 
 TEST(serves_at_every_kind_of_address)
