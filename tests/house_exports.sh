@@ -32,12 +32,20 @@ strangers() {
 	nm -g --defined-only $all | sed -n 's/.* [A-Z] //p' | grep -v -E '^(aio[a-z]|ipc_)'
 }
 
+# Structs that a caller fills in or has filled in may grow: all but the reader, which is the library's own.
+without_size() {
+	awk '/^struct aio[a-z_]* \{/ && !/^struct aioreader/ { name = $2; getline; if (!/^\tsize_t size;/) print FILENAME ": " name }' \
+		"$srcdir"/include/aioipc/*.h
+}
+
 check "there are declarations" test -s "$tmp/declared"
 check "each declared function is exported, and nothing else" diff "$tmp/declared" "$tmp/exported"
 check "everything exported has its version" diff "$tmp/exported" "$tmp/at_all"
 check "no public function is forgotten in ipc/libaioipc.map" diff "$tmp/defined" "$tmp/exported"
 strangers >"$tmp/strangers"
 check "symbols that cross files start with aio or ipc_" nothing <"$tmp/strangers"
+without_size >"$tmp/without_size"
+check "every struct that may grow begins with its size" nothing <"$tmp/without_size"
 check "the name of the ABI is libaioipc.so.0" sh -c "readelf -d $lib | grep -q 'SONAME.*\[libaioipc.so.0\]'"
 check "it is never unloaded" sh -c "readelf -d $lib | grep -q NODELETE"
 finish
