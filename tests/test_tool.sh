@@ -42,7 +42,16 @@ gives() {
 	due=$1
 	pattern=$2
 	shift 2
-	"$@" >"$tmp/given" 2>&1 </dev/null
+	gives_for "$due" "$pattern" /dev/null "$@"
+}
+
+# The same, with a file for its standard input.
+gives_for() {
+	due=$1
+	pattern=$2
+	file=$3
+	shift 3
+	"$@" >"$tmp/given" 2>&1 <"$file"
 	got=$?
 	cat "$tmp/given"
 	[ $got = "$due" ] && grep -q -e "$pattern" "$tmp/given"
@@ -145,6 +154,59 @@ full_disk() {
 	begin "$(fresh)"
 	heard=$tmp/heard
 	$tool connect "$address" --send s x && ends 1 && grep 'standard output: No space' "$tmp/told"
+}
+
+# What can't be sent is told; what is beside it is sent.
+a_line_with_the_delimiter() {
+	text one 'a=+b' two >"$tmp/lines"
+	begin "$(fresh)" --once '--lines=+b'
+	gives_for 1 'a line was not sent: the delimiter is in it' "$tmp/lines" $tool connect "$address" '--lines=+b' &&
+		ends 0 >/dev/null && text one two | diff - "$tmp/heard"
+}
+
+a_line_without_end() {
+	{ text first; head -c 17000000 /dev/zero | tr '\0' x; } >"$tmp/lines"
+	begin "$(fresh)" --once
+	gives_for 1 'standard input: a line over 16 MiB' "$tmp/lines" $tool connect "$address" && ends 0 >/dev/null &&
+		text '"first"' | diff - "$tmp/heard"
+}
+
+# It still hears what the peer says.
+an_input_that_can_not_be_read() {
+	text pong >"$tmp/pong"
+	input=$tmp/pong
+	begin "$(fresh)" --once
+	gives_for 1 'standard input: Is a directory' "$tmp" $tool connect "$address" --count 1 && ends 0 &&
+		grep '"pong"' "$tmp/given"
+}
+
+# None at all is an empty one.
+no_input() {
+	input=$tmp/pong
+	begin "$(fresh)" --once
+	$tool connect "$address" --count 1 <&- >"$tmp/got" && ends 0 && text '"pong"' | diff - "$tmp/got"
+}
+
+prints_bytes_as_text() {
+	printf 'a\033b\nc\\' >"$tmp/bytes"
+	begin "$(fresh)" --bytes --once
+	$tool connect "$address" --bytes <"$tmp/bytes" && ends 0 >/dev/null &&
+		printf 'a\\x1bb\nc\\\\' | diff - "$tmp/heard"
+}
+
+# What is no UTF-8 is none, and what may not be seen is not shown.
+prints_lines_as_json() {
+	printf 'plain\n\360\237\230\200\n\363\240\200\201\n\342\050\n\355\240\200\n\360\217\277\277\n\364\220\200\200\n' >"$tmp/lines"
+	begin "$(fresh)" --once --json
+	$tool connect "$address" <"$tmp/lines" && ends 0 >/dev/null && cat >"$tmp/due" <<'END' && diff "$tmp/due" "$tmp/heard"
+{"bytes": "plain"}
+{"bytes": "😀"}
+{"bytes": "\udb40\udc01"}
+{"bytes": {"hex": "e228"}}
+{"bytes": {"hex": "eda080"}}
+{"bytes": {"hex": "f08fbfbf"}}
+{"bytes": {"hex": "f4908080"}}
+END
 }
 
 ### values
@@ -317,6 +379,12 @@ if [ -w /dev/full ]; then
 else
 	skip "a full disk is told" "no /dev/full"
 fi
+check "a line that has the delimiter in it is told" a_line_with_the_delimiter
+check "a line over every limit is told" a_line_without_end
+check "a standard input that can't be read is told" an_input_that_can_not_be_read
+check "without a standard input" no_input
+check "bytes as text" prints_bytes_as_text
+check "lines as JSON, UTF-8 or not" prints_lines_as_json
 check "--send and print, every kind of value" prints_values
 check "--send and print as JSON" prints_json
 check "wrong values are told" wrong_values
@@ -328,6 +396,7 @@ check "dump" dumps "$tmp/capture" <<'END'
         45  goodbye           0 bytes
 END
 check "dump of standard input, as JSON" sh -c "$tool dump --json <$tmp/capture >$tmp/given"
+check "dump of what - is" sh -c "$tool dump --json - <$tmp/capture | cmp - $tmp/given"
 check "has the frames and the values" diff - "$tmp/given" <<'END'
 {"offset": 8, "kind": 1, "length": 29, "descriptors": 0, "format": "si", "values": ["the answer", 42]}
 {"offset": 45, "kind": 3, "length": 0, "descriptors": 0}
@@ -378,6 +447,8 @@ check "half of a message" gives 2 "not a whole number" $tool listen unix:@x --co
 check "a value where none is taken" gives 2 "takes no value" $tool listen unix:@x --json=yes
 check "a line's end that is too long" gives 2 "1 to 8 bytes" $tool listen unix:@x --lines=123456789
 check "lines and bytes" gives 2 "--lines or --bytes, not both" $tool listen unix:@x --lines --bytes
+check "--json and --raw" gives 2 "--json or --raw, not both" $tool listen unix:@x --json --raw
+check "--send twice" gives 2 "one message only" $tool connect unix:@x --send s x --send s y
 check "--send is for messages" gives 2 "not with --lines" $tool connect unix:@x --send s x --lines
 check "--help" gives 0 "usage: aioipc listen" $tool --help
 check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version
