@@ -264,6 +264,18 @@ TEST(a_dead_socket_is_replaced_and_nothing_else)
 	event_base_free(base);
 }
 
+/* As a peer that leaves at once: a listener for one peer would have had it. */
+TEST(who_listens_is_not_disturbed_by_who_tries_to)
+{
+	struct server s;
+
+	serve(&s, path_address());
+	must_fail(aiolistener_new(path_address(), s.base, NULL, on_peer, NULL), EADDRINUSE);
+	expect_service(&s);
+	ck_assert_uint_eq(s.came, 1);
+	stop(&s);
+}
+
 /* Who has the place by now keeps it. */
 TEST(only_its_own_socket_is_removed)
 {

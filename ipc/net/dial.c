@@ -85,7 +85,7 @@ static int open_socket(struct ipc_dial *d)
 	d->end = ipc_end_new();
 	if (!d->end)
 		return -1;
-	if (ipc_net_socket(&d->end->own, d->at->ai_family) == 0)
+	if (ipc_net_socket(&d->end->own, d->at->ai_family, SOCK_STREAM) == 0)
 		return 0;
 	ipc_end_dispose(d->end);
 	d->end = NULL;

@@ -38,7 +38,7 @@ static int listen_inet(struct ipc_listen *s, const struct addrinfo *ai, bool any
 {
 	int fd;
 
-	if (ipc_net_socket(&s->own, ai->ai_family) == -1)
+	if (ipc_net_socket(&s->own, ai->ai_family, SOCK_STREAM) == -1)
 		return -1;
 	fd = s->own.r.fd;
 	if (ipc_os_reuse_address(fd) == 0 &&
@@ -84,7 +84,7 @@ static int listen_unix(struct ipc_listen *s, const struct ipc_address *a, mode_t
 {
 	int fd;
 
-	if (ipc_net_socket(&s->own, AF_UNIX) == -1)
+	if (ipc_net_socket(&s->own, AF_UNIX, SOCK_STREAM) == -1)
 		return -1;
 	fd = s->own.r.fd;
 	if (a->kind == IPC_ADDRESS_PATH &&

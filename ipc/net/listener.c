@@ -221,7 +221,7 @@ static void turn_away(struct aiolistener *l)
 	ipc_net_accept(&own, l->socket.own.r.fd);
 	ipc_own_close(&own);
 	ipc_own_init(&l->reserve);
-	ipc_net_socket(&l->reserve, AF_UNIX);
+	ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM);
 }
 
 /* One who waits, as an unopened end. NULL when there is none, or it can't be taken. */
@@ -365,7 +365,7 @@ struct aiolistener *aiolistener_new(const char *address, struct event_base *base
 		    &l->socket, &a, base, o->mode ? o->mode : MODE_DEFAULT,
 		    (int)(o->backlog && o->backlog < BACKLOG_DEFAULT ? o->backlog : BACKLOG_DEFAULT)) == -1)
 		goto fail;
-	if (ipc_net_socket(&l->reserve, AF_UNIX) == -1)
+	if (ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM) == -1)
 		goto fail_listening;
 	l->watch = ipc_watch_new(base, l->socket.own.r.fd, on_ready, l);
 	if (!l->watch || ipc_watch_want(l->watch, EV_READ) == -1)

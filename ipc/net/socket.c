@@ -12,13 +12,13 @@ static void link_fd(struct ipc_own *own, int fd)
 	ipc_own_link(own);
 }
 
-int ipc_net_socket(struct ipc_own *own, int family)
+int ipc_net_socket(struct ipc_own *own, int family, int type)
 {
 	int fd;
 
 	if (ipc_own_hold() == -1)
 		return -1;
-	fd = ipc_os_socket(family);
+	fd = ipc_os_socket(family, type);
 	link_fd(own, fd);
 	ipc_own_let_go();
 	return fd == -1 ? -1 : 0;

@@ -5,7 +5,7 @@
 #include "ipc/end/own.h"
 
 /* A new one that does not block; @own is initialised and empty, and stays so on failure. -1: as socket(2). */
-int ipc_net_socket(struct ipc_own *own, int family);
+int ipc_net_socket(struct ipc_own *own, int family, int type);
 
 /* The next peer of @listening. -1: as ipc_os_accept(). */
 int ipc_net_accept(struct ipc_own *own, int listening);

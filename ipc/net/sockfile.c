@@ -73,7 +73,10 @@ static void unlock(int fd, const char *socket_path)
 	errno = error;
 }
 
-/* Is it a socket on which nobody listens? */
+/*
+ * Is it a socket that nobody has any more? One of another type is asked: what lives refuses that with EPROTOTYPE, and does not
+ * notice, while a connection would be a peer.
+ */
 static bool is_dead(const struct sockaddr_un *un, socklen_t len)
 {
 	struct ipc_own probe;
@@ -81,7 +84,8 @@ static bool is_dead(const struct sockaddr_un *un, socklen_t len)
 	bool dead;
 
 	ipc_own_init(&probe);
-	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode) || ipc_net_socket(&probe, AF_UNIX) == -1)
+	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode) ||
+	    ipc_net_socket(&probe, AF_UNIX, SOCK_DGRAM) == -1)
 		return false;
 	dead = ipc_os_connect(probe.r.fd, (const struct sockaddr *)(const void *)un, len) == -1 &&
 	       errno == ECONNREFUSED;

@@ -22,9 +22,9 @@ static void no_delay(int fd)
 	errno = error;
 }
 
-int ipc_os_socket(int family)
+int ipc_os_socket(int family, int type)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd != -1 && family != AF_UNIX)
 		no_delay(fd);

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 /* One that does not block. */
-int ipc_os_socket(int family);
+int ipc_os_socket(int family, int type);
 
 /* For one that listens. An IPv6 one takes IPv4 too only where @both. */
 int ipc_os_reuse_address(int fd);
