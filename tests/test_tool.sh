@@ -176,7 +176,7 @@ an_input_that_can_not_be_read() {
 	text pong >"$tmp/pong"
 	input=$tmp/pong
 	begin "$(fresh)" --once
-	gives_for 1 'standard input: Is a directory' "$tmp" $tool connect "$address" --count 1 && ends 0 &&
+	gives_for 1 'standard input: Is a directory' "$tmp" $tool connect "$address" && ends 0 &&
 		grep '"pong"' "$tmp/given"
 }
 
