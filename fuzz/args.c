@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DOUBLES 8
+
 static const char text[] = "text";
 
 static size_t letter_size(char c)
@@ -156,12 +158,14 @@ static bool make_item(struct args *a, const char *p)
 		return push_block(a, sizeof(void *), 1, false) && push_block(a, sizeof(size_t), 1, false);
 	if (!a->values)
 		return push_block(a, letter_size(*p), 1, false);
-	return *p == 'f' || push(a, *p == 's' ? (uintptr_t)text : 7); /* a double travels elsewhere */
+	if (*p == 'f') /* travels in a register of its own, as long as there are some */
+		return a->doubles++ < DOUBLES;
+	return push(a, *p == 's' ? (uintptr_t)text : 7);
 }
 
 bool args_make(struct args *a, const char *p, const char *end)
 {
-	a->n = a->blocks = a->arrays = 0;
+	a->n = a->blocks = a->arrays = a->doubles = 0;
 	memset(a->v, 0, sizeof a->v);
 	for (; p < end; p = args_item_end(p))
 		if (!make_item(a, p))

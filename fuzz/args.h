@@ -23,6 +23,7 @@ struct args {
 	unsigned blocks;
 	size_t *told[ARGS]; /* where arrays tell their counts, which start at -1 */
 	unsigned arrays;
+	unsigned doubles;
 };
 
 /* For [p, end), whole items. False when there are too many, or they need too much: not to be called then. args_free in any case. */
