@@ -128,6 +128,37 @@ TEST(threads_wait_for_a_link_on_a_base)
 	event_base_free(base);
 }
 
+static int end_by_queue(struct aiolink *l, int64_t deadline)
+{
+	if (aiolink_wait_connected(l, deadline) == -1)
+		return -1;
+	aioqueue_close(aiolink_outbox(l) ? aiolink_outbox(l) : aiolink_inbox(l));
+	return aiolink_join(l, deadline);
+}
+
+TEST(another_thread_ends_a_link_on_a_base_by_its_queue)
+{
+	for (enum aiolink_direction d = AIOLINK_BOTH; d <= AIOLINK_SEND; d++) {
+		struct event_base *base = new_base();
+		struct aiolink_options o = {.size = sizeof o, .direction = d}, p = {.size = sizeof p};
+		struct aiolink *l, *peer;
+		struct waiter other;
+
+		must(aiosockpair(&o.end, &p.end));
+		l = must(aiolink_new(&o));
+		peer = must(aiolink_new(&p));
+		must(aiolink_start(l, base));
+		must(aiolink_start(peer, NULL));
+		start_thread(&other, end_by_queue, l);
+		must(aiolink_join(l, soon()));
+		ck_assert_int_eq(join_thread(&other), 0);
+		ck_assert_int_eq(aiolink_error(l), 0);
+		must(aiolink_close(l, soon()));
+		must(aiolink_close(peer, soon()));
+		event_base_free(base);
+	}
+}
+
 /* Whoever waits while another one aborts it wakes, and touches nothing that is gone. */
 TEST(an_abort_wakes_all_who_wait)
 {

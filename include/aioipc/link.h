@@ -8,7 +8,7 @@
  *
  * A link that was started on a base belongs to the thread that runs it, as a connection does, but for the calls that wait
  * or just ask: those any thread may make. One in a thread of its own may be used from any thread. Its queues are used as all
- * queues are.
+ * queues are: by closing its outbox, or the inbox of one that only receives, any thread ends it.
  *
  * Calls that wait: EINVAL (not a deadline), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (in a callback of the loop that
  * runs the link, where it would have to wait), ECANCELED (the task that waited was cancelled), EMFILE, ENFILE (no
