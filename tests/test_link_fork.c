@@ -314,6 +314,33 @@ TEST(a_child_of_its_callback_ends_with_its_thread)
 	}
 }
 
+/* On a base, the child comes back to whom the callback interrupted: that one has nothing to wait for. */
+static void fork_in_wait(int (*call)(struct aiolink *l, int64_t deadline))
+{
+	struct aiolink_options o = options_of(AIOLINK_CONNECT, unix_at(0), AIOCONN_MESSAGES);
+	struct event_base *base = new_base();
+	struct forker f = {.at = AIOLINK_WAITING};
+	struct aiolink *l = must(aiolink_new(&o));
+
+	must(aiolink_on_state(l, fork_once, &f));
+	must(aiolink_start(l, base));
+	put_word(aiolink_outbox(l), "never sent");
+	must_fail(call(l, aioipc_after(100)), f.child == 0 ? ECHILD : ETIMEDOUT);
+	if (call != aiolink_close)
+		aiolink_abort(l);
+	if (f.child == 0)
+		_exit(0);
+	expect_exit(f.child, 0);
+	event_base_free(base);
+}
+
+TEST(a_child_of_its_callback_does_not_go_on_waiting)
+{
+	fork_in_wait(aiolink_wait_connected);
+	fork_in_wait(aiolink_join);
+	fork_in_wait(aiolink_close);
+}
+
 /* Eight children, each behind a link over an end, which die at random while both sides talk. */
 enum { CHILDREN = 8, ROUNDS = 50 };
 

@@ -5,6 +5,7 @@
 
 #include <aioipc/base.h>
 
+#include "ipc/end/own.h"
 #include "ipc/end/wait.h"
 #include "ipc/end/watch.h"
 
@@ -22,11 +23,15 @@ static void on_deadline(short what, void *arg)
 
 static int run(struct event_base *base, bool (*done)(const void *arg), const void *arg, const bool *late)
 {
+	uint32_t epoch = ipc_epoch();
+
 	while (!done(arg)) {
 		if (*late)
 			return fail(ETIMEDOUT);
 		if (event_base_loop(base, EVLOOP_ONCE) == -1)
 			return fail(EDEADLK);
+		if (epoch != ipc_epoch())
+			return fail(ECHILD);
 		if (!done(arg) && (event_base_got_break(base) || event_base_got_exit(base)))
 			return fail(EINTR);
 	}

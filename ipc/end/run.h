@@ -11,8 +11,8 @@
 struct event_base;
 
 /*
- * Runs @base until done(arg). -1: ETIMEDOUT, EDEADLK (this is a callback of @base), EINTR (somebody broke the loop), as
- * event_add().
+ * Runs @base until done(arg). -1: ETIMEDOUT, EDEADLK (this is a callback of @base), EINTR (somebody broke the loop), ECHILD
+ * (a callback forked, and this is the child: done() is not asked there), as event_add().
  */
 int ipc_run_until(struct event_base *base, bool (*done)(const void *arg), const void *arg, int64_t deadline);
 

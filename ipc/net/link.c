@@ -349,6 +349,8 @@ static int close_started(struct aiolink *l, int64_t deadline)
 		begin_close(l);
 		error = wait_for_end(l, deadline);
 	}
+	if (error == ECHILD) /* a callback forked, and this is the child */
+		return error;
 	if (error)
 		cut(l);
 	if (l->own)
@@ -387,7 +389,10 @@ int aiolink_close(struct aiolink *l, int64_t deadline)
 		close_unstarted(l);
 		error = ipc_link_nothing_left(l) ? 0 : EPIPE;
 	}
-	ipc_link_release(l);
+	if (error == ECHILD)
+		forget(l);
+	else
+		ipc_link_release(l);
 	return error ? fail(error) : 0;
 }
 

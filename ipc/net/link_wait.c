@@ -57,7 +57,10 @@ bool ipc_link_is_here(const struct aiolink *l)
 	return atomic_load_explicit(&l->thread, memory_order_relaxed) == ipc_thread_serial();
 }
 
-/* In the thread of its loop nobody else makes it go on. Under the lock, but for the time it takes. */
+/*
+ * In the thread of its loop nobody else makes it go on. Under the lock, but for the time it takes; in a child that a callback
+ * forked the lock is nobody's.
+ */
 static int wait_here(struct wait *w, int64_t deadline)
 {
 	struct aiolink *l = w->link;
@@ -68,7 +71,8 @@ static int wait_here(struct wait *w, int64_t deadline)
 		errno = EDEADLK;
 	else
 		r = ipc_run_until(l->base, looks_met, w, deadline);
-	pthread_mutex_lock(&l->lock);
+	if (ipc_link_check(l) == 0)
+		pthread_mutex_lock(&l->lock);
 	return r;
 }
 
@@ -98,12 +102,15 @@ int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
 	struct wait w = {.place.died = waiter_died, .link = l, .what = what};
 	int r, error;
 
+	if (ipc_link_check(l) == -1)
+		return -1;
 	ipc_link_hold(l);
 	pthread_mutex_lock(&l->lock);
 	w.number = l->up ? l->ups : l->ups + 1;
 	r = wait_until_met(&w, deadline);
 	error = errno;
-	pthread_mutex_unlock(&l->lock);
+	if (ipc_link_check(l) == 0)
+		pthread_mutex_unlock(&l->lock);
 	ipc_link_release(l);
 	errno = error;
 	return r;
@@ -111,9 +118,7 @@ int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
 
 static int check_and_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
 {
-	if (ipc_deadline_check(deadline) == -1 || ipc_link_check(l) == -1)
-		return -1;
-	return ipc_link_wait(l, what, deadline);
+	return ipc_deadline_check(deadline) == -1 ? -1 : ipc_link_wait(l, what, deadline);
 }
 
 int aiolink_wait_connected(struct aiolink *l, int64_t deadline)
