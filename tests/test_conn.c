@@ -818,3 +818,10 @@ TEST(flushing_for_ever_in_a_callback_is_edeadlk_and_close_frees)
 	aioconn_abort(b);
 	event_base_free(base);
 }
+
+TEST(ending_nothing_is_no_error)
+{
+	must(aioconn_close(NULL, AIOIPC_NOW));
+	must(aioconn_finish(NULL, AIOIPC_NOW));
+	aioconn_abort(NULL);
+}

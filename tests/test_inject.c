@@ -1314,13 +1314,17 @@ static bool ended_well(const struct aiolink *l)
 
 static enum outcome link_two(void)
 {
-	const struct aiolink_options listen = link_options(AIOLINK_LISTEN),
-				     connect = link_options(AIOLINK_CONNECT);
+	const struct aiolink_options connect = link_options(AIOLINK_CONNECT);
+	struct aiolink_options listen = link_options(AIOLINK_LISTEN);
 	struct event_base *base = quiet_base();
-	struct aiolink *server = start_link(&listen, base),
-		       *client = server ? start_link(&connect, base) : NULL;
+	struct aiolink *server, *client;
 	enum outcome outcome = TOLD;
+	const uid_t me = getuid();
 
+	listen.uids = &me;
+	listen.n_uids = 1;
+	server = start_link(&listen, base);
+	client = server ? start_link(&connect, base) : NULL;
 	if (client && put_words(aiolink_outbox(client), 3)) {
 		aioqueue_close(aiolink_outbox(client));
 		while (aiolink_state(client) != AIOLINK_ENDED && event_base_loop(base, EVLOOP_ONCE) == 0)
