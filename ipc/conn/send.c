@@ -9,7 +9,6 @@
 #include "ipc/wire/frame.h"
 #include "ipc/wire/image.h"
 
-#define BATCH ((size_t)64 * 1024)  /* so much that waits for the end of the turn leaves now */
 #define DIRECT ((size_t)16 * 1024) /* from here on the kernel copies straight from the caller */
 #define BY_REFERENCE ((size_t)4 * 1024)
 
@@ -138,7 +137,7 @@ static void leave(struct aioconn *c)
 		write_out(c);
 		return;
 	}
-	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= BATCH)) {
+	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= IPC_CONN_BATCH)) {
 		ipc_conn_flush(c);
 		if (c->blocked)
 			ipc_conn_interest(c);
@@ -173,7 +172,7 @@ static inline unsigned char *behind_others(struct aioconn *c, enum ipc_kind kind
 
 	if (!c->turn_sent || special || c->in.framing != AIOCONN_MESSAGES || !c->out.open || len >= DIRECT ||
 	    size > c->out.spare || len > c->in.message_limit ||
-	    (!c->blocked && c->out.bytes + size >= BATCH) || !ipc_conn_has_room(c, size))
+	    (!c->blocked && c->out.bytes + size >= IPC_CONN_BATCH) || !ipc_conn_has_room(c, size))
 		return NULL;
 	return put_head(c, c->out.next, kind, len, 0);
 }

@@ -12,9 +12,7 @@
 
 #define BATCH 64
 
-/* A share of one turn. */
-#define TURN_MESSAGES 1024
-#define TURN_BYTES ((uint64_t)64 * 1024)
+#define TURN_MESSAGES 1024 /* a share of one turn, or one write */
 
 static struct ipc_flight_place *place(const struct ipc_flight *f, size_t i)
 {
@@ -110,7 +108,7 @@ static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
 /* Gives and fetches in turns. */
 static int send_all(struct ipc_flight *f, struct aioconn *c)
 {
-	uint64_t until = accepted(c) + TURN_BYTES;
+	uint64_t until = accepted(c) + IPC_CONN_BATCH;
 
 	for (size_t sent = 0; sent < TURN_MESSAGES; sent += BATCH) {
 		int r = give(f, c, until);
