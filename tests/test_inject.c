@@ -462,6 +462,25 @@ static bool finish(struct aioconn **c)
 	return done;
 }
 
+/* Waits for the end. All of them before a clean one? */
+static enum outcome look_at_bytes(struct event_base *base, struct seen *s, size_t due)
+{
+	if (!run_to_end(base, s))
+		return SILENT;
+	if (s->cause != AIOCONN_CLEAN)
+		return TOLD;
+	return s->bytes == due ? COMPLETE : SILENT;
+}
+
+static void tear_down(struct event_base *base, struct aioconn *a, struct aioconn *b)
+{
+	aioconn_abort(a);
+	aioconn_abort(b);
+	while (event_base_loop(base, EVLOOP_ONCE) == 0)
+		continue;
+	quiet_free(base);
+}
+
 static enum outcome stream_callbacks(enum aioconn_framing f)
 {
 	struct event_base *base = quiet_base();
@@ -469,17 +488,9 @@ static enum outcome stream_callbacks(enum aioconn_framing f)
 	enum outcome outcome = TOLD;
 	struct aioconn *a, *b;
 
-	if (make_stream(f, base, &a, &b) && (see(b, &s), true) && send_stream(a) && finish(&a)) {
-		if (!run_to_end(base, &s))
-			outcome = SILENT;
-		else if (s.cause == AIOCONN_CLEAN)
-			outcome = s.bytes == FIRST + SECOND ? COMPLETE : SILENT;
-	}
-	aioconn_abort(a);
-	aioconn_abort(b);
-	while (event_base_loop(base, EVLOOP_ONCE) == 0)
-		continue;
-	quiet_free(base);
+	if (make_stream(f, base, &a, &b) && (see(b, &s), true) && send_stream(a) && finish(&a))
+		outcome = look_at_bytes(base, &s, FIRST + SECOND);
+	tear_down(base, a, b);
 	return outcome;
 }
 
@@ -513,17 +524,9 @@ static enum outcome send_a_large_one(void)
 	static char data[600000];
 
 	if (make_pair(PAIR, base, &a, &b) && (see(b, &s), true) &&
-	    aioconn_send_bytes(a, data, sizeof data) == 0 && finish(&a)) {
-		if (!run_to_end(base, &s))
-			outcome = SILENT;
-		else if (s.cause == AIOCONN_CLEAN)
-			outcome = s.bytes == sizeof data ? COMPLETE : SILENT;
-	}
-	aioconn_abort(a);
-	aioconn_abort(b);
-	while (event_base_loop(base, EVLOOP_ONCE) == 0)
-		continue;
-	quiet_free(base);
+	    aioconn_send_bytes(a, data, sizeof data) == 0 && finish(&a))
+		outcome = look_at_bytes(base, &s, sizeof data);
+	tear_down(base, a, b);
 	return outcome;
 }
 
@@ -573,11 +576,7 @@ static enum outcome notice_the_end(bool with_fd)
 		if (outcome == COMPLETE && s.cause != AIOCONN_CLEAN)
 			outcome = TOLD;
 	}
-	aioconn_abort(a);
-	aioconn_abort(b);
-	while (event_base_loop(base, EVLOOP_ONCE) == 0)
-		continue;
-	quiet_free(base);
+	tear_down(base, a, b);
 	return outcome;
 }
 
