@@ -91,9 +91,9 @@ static int probe_descriptors(void)
 
 	if (ipc_own_hold() == -1)
 		return -1;
-	r = ipc_os_sockpair(one);
+	r = ipc_os_pipe(one);
 	if (r == 0) {
-		r = ipc_os_sockpair(other);
+		r = ipc_os_pipe(other);
 		if (r == 0)
 			ipc_own_close_pipe(other);
 		ipc_own_close_pipe(one);
