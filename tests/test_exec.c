@@ -415,7 +415,7 @@ TEST(failed_execve_tells_why)
 	must_fail(aioproc_exec("/no/such/program", args("", ""), NULL, NULL), ENOENT);
 	must_fail(aioproc_exec("/etc/passwd", args("", ""), NULL, NULL), EACCES);
 	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, &o), ENOENT);
-	o.size--;
+	o.size++;
 	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, &o), EINVAL);
 	must_fail(waitpid(-1, NULL, 0), ECHILD);
 	ck_assert_int_eq(run("twice", "x"), ENOENT);

@@ -1155,7 +1155,7 @@ TEST(options_that_are_none)
 	struct aioservice *s;
 	int told = 0;
 
-	bad[0].size--;
+	bad[0].size++;
 	bad[1].handle = NULL;
 	bad[2].workers++;
 	bad[3].out = q;

@@ -46,10 +46,29 @@ TEST(framing_is_settled_by_the_first_use)
 	close_pair(p);
 }
 
+/* Programs that were compiled against an older release pass smaller structs. What lies behind them is not ours. */
+TEST(a_smaller_struct_is_of_an_older_release)
+{
+	const size_t smaller = offsetof(struct aioconn_limits, line);
+	struct pair p = open_pair(NULL);
+	struct aioconn_limits l = {.size = smaller, .message = 3, .line = (size_t)1 << 31};
+	struct aioconn_stats s = {.size = offsetof(struct aioconn_stats, msgs_out), .msgs_out = 77};
+
+	must(aioconn_set_limits(p.a, &l));
+	must_fail(aioconn_send_bytes(p.a, "four", 4), EMSGSIZE);
+	must(aioconn_send_bytes(p.b, "1", 1));
+	must(aioconn_stats(p.a, &s));
+	ck_assert_uint_eq(s.msgs_in, 0);
+	ck_assert_uint_eq(s.msgs_out, 77);
+	l.size = 0;
+	must_fail(aioconn_set_limits(p.a, &l), EINVAL);
+	close_pair(p);
+}
+
 TEST(settings_out_of_range_are_refused)
 {
 	struct pair p = open_pair(NULL);
-	struct aioconn_limits l = {.size = sizeof l - 1};
+	struct aioconn_limits l = {.size = sizeof l + 1};
 	struct aioend *rx, *tx;
 	struct aioconn *c;
 

@@ -23,9 +23,9 @@ extern "C" {
 
 struct event_base;
 
-#define AIOIPC_VERSION "0.1.0"
+#define AIOIPC_VERSION "0.2.0"
 
-/* The version of the library that is loaded, such as "0.1.0"; compare AIOIPC_VERSION. Since 0.1. */
+/* The version of the library that is loaded, such as "0.2.0"; compare AIOIPC_VERSION. Since 0.1. */
 AIOIPC_API const char *aioipc_version(void);
 
 /*

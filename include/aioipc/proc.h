@@ -48,7 +48,7 @@ struct aioproc_options {
  * no other descriptor. @envp NULL means this process's environment. The ends are found by name or are
  * standard descriptors: aioend_set_name(), aioend_set_stdio(). Works in a threaded program.
  * Errno: as fork(2), chdir(2), setuid(2), execve(2); EINVAL (a detached end has neither name nor
- * place, two share one, more than 64 have names, or o->size is unknown). Since 0.1.
+ * place, two share one, more than 64 have names, or o->size is larger than any that is known). Since 0.1.
  */
 AIOIPC_API struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const envp[],
 					const struct aioproc_options *o);

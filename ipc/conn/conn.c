@@ -7,6 +7,7 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/wait.h"
+#include "ipc/os/sized.h"
 
 #define MESSAGE_MOST ((size_t)1 << 30)
 #define QUEUE_DEFAULT ((size_t)1 << 20)
@@ -197,22 +198,24 @@ int aioconn_set_spin(struct aioconn *c, unsigned us)
 	return 0;
 }
 
-int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *l)
+int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 {
-	if (ipc_own_check(&c->own) < 0)
+	struct aioconn_limits l;
+
+	if (ipc_own_check(&c->own) < 0 || ipc_sized_take(&l, sizeof l, limits) < 0)
 		return -1;
-	if (l->size != sizeof *l || l->message > MESSAGE_MOST || l->line > MESSAGE_MOST) {
+	if (l.message > MESSAGE_MOST || l.line > MESSAGE_MOST) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (l->message)
-		c->in.message_limit = l->message;
-	if (l->line)
-		c->in.line_limit = l->line;
-	if (l->inbox)
-		c->inbox_limit = l->inbox;
-	if (l->outbox)
-		c->outbox_limit = l->outbox;
+	if (l.message)
+		c->in.message_limit = l.message;
+	if (l.line)
+		c->in.line_limit = l.line;
+	if (l.inbox)
+		c->inbox_limit = l.inbox;
+	if (l.outbox)
+		c->outbox_limit = l.outbox;
 	ipc_conn_soon(c);
 	return 0;
 }
@@ -220,7 +223,6 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *l)
 int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
 {
 	struct aioconn_stats s = {
-		.size = stats->size,
 		.msgs_in = c->msgs_in,
 		.msgs_out = c->msgs_out,
 		.bytes_in = c->bytes_in,
@@ -232,12 +234,7 @@ int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
 		.peak_out = c->peak_out,
 	};
 
-	if (stats->size < sizeof s.size || stats->size > sizeof s) {
-		errno = EINVAL;
-		return -1;
-	}
-	memcpy(stats, &s, stats->size);
-	return 0;
+	return ipc_sized_give(stats, &s, sizeof s);
 }
 
 int aioconn_peer_cred(const struct aioconn *c, pid_t *pid, uid_t *uid, gid_t *gid)

@@ -17,6 +17,7 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/fork.h"
+#include "ipc/os/sized.h"
 
 extern char **environ;
 
@@ -324,13 +325,7 @@ static void clean_up(struct job *j)
 
 static int set_options(struct job *j, const struct aioproc_options *o)
 {
-	if (o && o->size != sizeof(*o)) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (o)
-		j->o = *o;
-	return 0;
+	return o ? ipc_sized_take(&j->o, sizeof(j->o), o) : 0;
 }
 
 struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const envp[],

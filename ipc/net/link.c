@@ -12,6 +12,7 @@
 
 #include "ipc/end/wait.h"
 #include "ipc/flow/queue.h"
+#include "ipc/os/sized.h"
 
 #define QUEUE_MESSAGES 1024
 #define QUEUE_BYTES ((size_t)1 << 20)
@@ -248,7 +249,6 @@ int aiolink_port(const struct aiolink *l)
 int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 {
 	struct aiolink_stats s = {
-		.size = stats->size,
 		.connections = ipc_counter_get(&l->connections),
 		.msgs_in = ipc_counter_get(&l->landing.in),
 		.msgs_out = ipc_counter_get(&l->flight.out),
@@ -260,10 +260,7 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 
 	if (ipc_link_check(l) == -1)
 		return -1;
-	if (stats->size < sizeof s.size || stats->size > sizeof s)
-		return fail(EINVAL);
-	memcpy(stats, &s, stats->size);
-	return 0;
+	return ipc_sized_give(stats, &s, sizeof s);
 }
 
 /* Ending it. */

@@ -7,6 +7,7 @@
 
 #include "ipc/end/log.h"
 #include "ipc/net/link.h"
+#include "ipc/os/sized.h"
 
 #define MS_MOST (INT64_C(1000) * 86400 * 1000) /* longer is for ever */
 
@@ -76,8 +77,6 @@ static const char *check(const struct aiolink_options *o)
 {
 	const char *why;
 
-	if (!o || o->size != sizeof *o)
-		return "options of another size";
 	if (!o->address == !o->end)
 		return "an address or an end is needed, and not both";
 	why = check_numbers(o);
@@ -102,16 +101,24 @@ static int copy_allocated(struct ipc_link_options *to, const struct aiolink_opti
 	return 0;
 }
 
-int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_options *o)
+static int refuse(const char *address, const char *why)
 {
-	const char *why = check(o);
+	ipc_log("link%s%s: %s", address ? " to " : "", address ? address : "", why);
+	errno = EINVAL;
+	return -1;
+}
 
-	if (why) {
-		ipc_log("link%s%s: %s", o && o->address ? " to " : "", o && o->address ? o->address : "",
-			why);
-		errno = EINVAL;
-		return -1;
-	}
+int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_options *given)
+{
+	struct aiolink_options all;
+	const struct aiolink_options *const o = &all;
+	const char *why;
+
+	if (!given || ipc_sized_take(&all, sizeof all, given) == -1)
+		return refuse(NULL, "options of a size that is none");
+	why = check(o);
+	if (why)
+		return refuse(o->address, why);
 	*to = (struct ipc_link_options){
 		.role = o->role,
 		.direction = o->direction,

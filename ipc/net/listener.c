@@ -17,6 +17,7 @@
 #include "ipc/net/listen.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/os.h"
+#include "ipc/os/sized.h"
 
 #define PEERS_DEFAULT 4096
 #define BACKLOG_DEFAULT 65535 /* the system has its own limit */
@@ -304,8 +305,6 @@ static int copy_options(struct aiolistener *l, const struct aiolistener_options 
 /* NULL, or what is wrong. */
 static const char *check_options(const struct aiolistener_options *o, enum ipc_address_kind kind)
 {
-	if (o->size != sizeof *o)
-		return "options of another size";
 	if (o->n_uids && (!o->uids || kind == IPC_ADDRESS_TCP))
 		return "users are known of unix sockets only";
 	if (o->mode && kind != IPC_ADDRESS_PATH)
@@ -347,14 +346,16 @@ static struct aiolistener *make(struct event_base *base, aiolistener_cb *cb, voi
 }
 
 struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
-				    const struct aiolistener_options *o, aiolistener_cb *cb, void *arg)
+				    const struct aiolistener_options *given, aiolistener_cb *cb, void *arg)
 {
-	static const struct aiolistener_options defaults = {.size = sizeof defaults};
+	struct aiolistener_options all = {0};
+	const struct aiolistener_options *const o = &all;
 	struct ipc_address a;
 	struct aiolistener *l;
 	int error;
 
-	o = o ? o : &defaults;
+	if (given && ipc_sized_take(&all, sizeof all, given) == -1)
+		return NULL;
 	if (check(address, base, o, cb, &a) == -1 || ipc_watch_base_ok(base) == -1)
 		return NULL;
 	l = make(base, cb, arg);

@@ -15,6 +15,7 @@
 #include "ipc/end/thread.h"
 #include "ipc/end/wait.h"
 #include "ipc/flow/queue.h"
+#include "ipc/os/sized.h"
 
 #define WORKERS_MOST 1024
 
@@ -32,8 +33,6 @@ static int check(const struct aioservice *s)
 /* NULL, or what is wrong. */
 static const char *check_options(const struct aioservice_options *o)
 {
-	if (o->size != sizeof *o)
-		return "options of another size";
 	if (!o->handle)
 		return "no handler";
 	if (o->workers > WORKERS_MOST)
@@ -41,12 +40,16 @@ static const char *check_options(const struct aioservice_options *o)
 	return o->in && o->in == o->out ? "it would feed itself" : NULL;
 }
 
-struct aioservice *aioservice_new(const struct aioservice_options *o)
+struct aioservice *aioservice_new(const struct aioservice_options *given)
 {
-	const char *why = check_options(o);
-	unsigned workers = o->workers ? o->workers : 1;
+	struct aioservice_options all;
+	const struct aioservice_options *const o = &all;
+	const char *why = "options of a size that is none";
 	struct aioservice *s;
+	unsigned workers;
 
+	if (ipc_sized_take(&all, sizeof all, given) == 0)
+		why = check_options(o);
 	if (why) {
 		ipc_log("service: %s", why);
 		errno = EINVAL;
@@ -54,6 +57,7 @@ struct aioservice *aioservice_new(const struct aioservice_options *o)
 	}
 	if ((o->in && ipc_queue_check(o->in) == -1) || (o->out && ipc_queue_check(o->out) == -1))
 		return NULL;
+	workers = o->workers ? o->workers : 1;
 	s = calloc(1, sizeof *s + workers * sizeof *s->threads);
 	if (!s)
 		return NULL;
