@@ -142,6 +142,11 @@ struct aioconn_limits {
 	size_t inbox;   /* waiting to be received; 1 MiB; an empty one takes one message of any legal size */
 	size_t outbox;  /* waiting to be written; 1 MiB; likewise */
 	size_t line;    /* one line with its delimiter; 64 KiB; at most 1 GiB */
+	/*
+	 * A longer line comes in pieces of that size instead of EMSGSIZE: see aiomsg_part(); read_line returns them without a delimiter.
+	 * Lines up to the message limit can be sent. Since 0.2.
+	 */
+	bool long_lines;
 };
 
 /* Errno: EINVAL. Since 0.1. */

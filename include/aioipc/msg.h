@@ -72,6 +72,16 @@ AIOIPC_API int aiomsg_unpack(const struct aiomsg *m, const char *format, ...);
  */
 AIOIPC_API const void *aiomsg_bytes(const struct aiomsg *m, size_t *len);
 
+/*
+ * What a line that was received is a part of: 0 of a whole one. Pieces of a line that is longer than the limit come in order
+ * (aioconn_set_limits(): long_lines), all but the first with CONTINUES, all but the last with MORE; the last may be empty. One
+ * with MORE, and then one without CONTINUES or the end: the rest was lost. UNENDED: the stream ended, cleanly as far as the system tells,
+ * without a delimiter behind this line: the last line of a file may be like that, and so is one that was cut.
+ * The marks stay here: a piece that is sent on is a line. Since 0.2.
+ */
+enum { AIOMSG_CONTINUES = 1, AIOMSG_MORE = 2, AIOMSG_UNENDED = 4 };
+AIOIPC_API unsigned aiomsg_part(const struct aiomsg *m);
+
 /* How many descriptors the message still holds. Since 0.1. */
 AIOIPC_API unsigned aiomsg_fds(const struct aiomsg *m);
 

@@ -212,6 +212,8 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 		c->in.message_limit = l.message;
 	if (l.line)
 		c->in.line_limit = l.line;
+	if (l.long_lines)
+		c->in.long_lines = true;
 	if (l.inbox)
 		c->inbox_limit = l.inbox;
 	if (l.outbox)

@@ -101,7 +101,7 @@ static int fill(struct aioconn *c, bool block)
 	if (n < 0 && errno == EINTR)
 		return -1;
 	c->in.eof = true;
-	c->reset = n < 0;
+	c->reset = c->in.cut = n < 0;
 	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
 	return 0;
 }

@@ -32,7 +32,8 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 		return fail(EPIPE);
 	if (c->in.framing != AIOCONN_MESSAGES && kind != IPC_KIND_BYTES)
 		return fail(EINVAL);
-	if (len > (c->in.framing == AIOCONN_LINES ? c->in.line_limit : c->in.message_limit))
+	if (len >
+	    (c->in.framing == AIOCONN_LINES && !c->in.long_lines ? c->in.line_limit : c->in.message_limit))
 		return fail(EMSGSIZE);
 	return 0;
 }

@@ -28,13 +28,19 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	ipc_own_close_write(&c->own);
 }
 
+static const char *reset_where(const struct aioconn *c)
+{
+	return ipc_in_is_inside(&c->in) ? "connection reset by the peer inside a line"
+					: "connection reset by the peer";
+}
+
 /* Everything that came is split, and nothing more comes. */
 static void end_of_stream(struct aioconn *c)
 {
 	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
 		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
 	else if (c->reset)
-		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "connection reset by the peer");
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, reset_where(c));
 	else
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
 }
@@ -197,12 +203,12 @@ static bool answered(struct aioconn *c)
 	return c->out.count == 0;
 }
 
-/* Bytes of a stream that on_msg is still to see: not those behind a line over the limit, nor half a line before a breach. */
+/* Bytes of a stream that on_msg is still to see: not those behind a line over the limit, nor half a line before a breach or a break. */
 static bool undelivered_stream(struct aioconn *c)
 {
 	if (c->in.framing == AIOCONN_MESSAGES || c->in.error)
 		return false;
-	return c->cause == AIOCONN_BAD ? ipc_in_line(&c->in) > 0 : ipc_in_raw(&c->in) > 0;
+	return c->in.framing == AIOCONN_LINES ? ipc_in_line(&c->in) > 0 : ipc_in_raw(&c->in) > 0;
 }
 
 static void tell_end(struct aioconn *c)

@@ -168,6 +168,7 @@ void ipc_in_take(struct ipc_in *in, size_t n)
 {
 	in->start += n;
 	in->searched = 0;
+	in->continues = false;
 }
 
 static int check_preface(struct ipc_in *in)
@@ -353,37 +354,73 @@ static ssize_t find_delimiter(struct ipc_in *in)
 	return -1;
 }
 
+/*
+ * How much of a line over the limit is handed over now, of which @at says where its delimiter begins. A delimiter that may have begun
+ * stays, so at least one byte is left for the line's last piece.
+ */
+static ssize_t piece(const struct ipc_in *in, ssize_t at)
+{
+	size_t held = ipc_in_raw(in), part = in->delimiter_len - 1, most;
+
+	if (at == 0)
+		return (ssize_t)in->delimiter_len;
+	most = at > 0 ? (size_t)at : held;
+	if (at < 0 && !in->eof)
+		most = held > part ? held - part : 0;
+	return (ssize_t)(most < in->line_limit ? most : in->line_limit);
+}
+
 ssize_t ipc_in_line(struct ipc_in *in)
 {
 	ssize_t at = ipc_in_raw(in) ? find_delimiter(in) : -1;
 	size_t line = at >= 0 ? (size_t)at + in->delimiter_len : ipc_in_raw(in);
 
+	if (line > in->line_limit && in->long_lines)
+		return piece(in, at);
 	if (line > in->line_limit) {
 		errno = EMSGSIZE;
 		return -1;
 	}
-	return at >= 0 || in->eof ? (ssize_t)line : 0;
+	return at >= 0 || (in->eof && !in->cut) ? (ssize_t)line : 0;
+}
+
+static bool ends_in_delimiter(const struct ipc_in *in, size_t line)
+{
+	const unsigned char *end = in->buf + in->start + line;
+
+	return line >= in->delimiter_len &&
+	       memcmp(end - in->delimiter_len, in->delimiter, in->delimiter_len) == 0;
+}
+
+bool ipc_in_is_inside(const struct ipc_in *in)
+{
+	size_t held = ipc_in_raw(in);
+
+	return in->framing == AIOCONN_LINES && (held ? !ends_in_delimiter(in, held) : in->continues);
 }
 
 static int next_line(struct ipc_in *in, struct aiomsg **m)
 {
-	ssize_t line = ipc_in_line(in);
-	size_t len;
+	ssize_t r = ipc_in_line(in);
+	size_t line = (size_t)r, len;
 	struct aiomsg *msg;
+	bool whole;
 
-	if (line < 0)
+	if (r < 0)
 		return broken(in, EMSGSIZE, "line over the limit of %zu bytes", in->line_limit);
-	if (line == 0)
+	if (r == 0)
 		return 0;
-	len = (size_t)line;
-	if (len >= in->delimiter_len &&
-	    memcmp(in->buf + in->start + len - in->delimiter_len, in->delimiter, in->delimiter_len) == 0)
-		len -= in->delimiter_len;
+	whole = ends_in_delimiter(in, line);
+	len = whole ? line - in->delimiter_len : line;
 	msg = ipc_msg_alloc(IPC_KIND_BYTES, len);
 	if (!msg)
 		return -1;
 	memcpy(msg->data, in->buf + in->start, len);
-	ipc_in_take(in, (size_t)line);
+	msg->part = in->continues ? AIOMSG_CONTINUES : 0;
+	ipc_in_take(in, line);
+	if (!whole)
+		msg->part |= ipc_in_raw(in) ? AIOMSG_MORE : AIOMSG_UNENDED;
+	in->continues = msg->part & AIOMSG_MORE;
 	*m = msg;
 	return 1;
 }

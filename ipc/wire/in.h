@@ -34,7 +34,10 @@ struct ipc_in {
 	unsigned large_fds;
 	size_t skip; /* bytes of a frame that is to be ignored */
 	bool prefaced, goodbye;
-	bool eof;              /* no more bytes will come: set by the owner */
+	bool long_lines;       /* a line over the limit comes in pieces */
+	bool continues;        /* the last piece taken was not its line's last */
+	bool eof;              /* no more bytes will come: set by the owner, */
+	bool cut;              /* and this where the stream broke off: half a line is none */
 	int error;             /* the peer broke the protocol: this errno */
 	char why[IPC_WHY_LEN]; /* and this in words */
 };
@@ -52,8 +55,14 @@ void ipc_in_filled(struct ipc_in *in, size_t n);
  */
 int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds);
 
-/* For stream framings: length of the first line with its delimiter; 0 none yet; -1/EMSGSIZE over the limit. */
+/*
+ * For stream framings: length of the first line with its delimiter, of the last one maybe without, or of the first piece of a
+ * long line; 0 none yet; -1/EMSGSIZE over the limit.
+ */
 ssize_t ipc_in_line(struct ipc_in *in);
+
+/* Does what came end in the middle of a line? */
+bool ipc_in_is_inside(const struct ipc_in *in);
 
 /* The bytes not taken yet: how many, and taking the first @n of them. */
 static inline size_t ipc_in_raw(const struct ipc_in *in)

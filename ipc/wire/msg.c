@@ -30,6 +30,7 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 		return NULL;
 	atomic_init(&m->refs, 1);
 	m->kind = (uint8_t)kind;
+	m->part = 0;
 	m->block = block;
 	m->len = len;
 	m->fds = NULL;
@@ -154,6 +155,11 @@ const void *aiomsg_bytes(const struct aiomsg *m, size_t *len)
 	if (len)
 		*len = m->len;
 	return m->data;
+}
+
+unsigned aiomsg_part(const struct aiomsg *m)
+{
+	return m->part;
 }
 
 /* Room for the most that a message can have: one size for the pool, and nothing grows. */

@@ -32,6 +32,7 @@ struct ipc_msgstrings {
 struct aiomsg {
 	atomic_uint refs;
 	uint8_t kind;                             /* enum ipc_kind */
+	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
 	size_t block;                             /* what the pool gave, this struct included */
 	size_t len;                               /* of the payload */
 	struct ipc_msgfds *fds;                   /* NULL when it has none */
