@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +48,36 @@ static int open_ones(void)
 		if (fcntl(fd, F_GETFD) != -1)
 			bits |= fd < 7 ? 1 << fd : 0x80;
 	return bits;
+}
+
+/* Which of 0, 1 and 2 are /dev/null: a bit each. */
+static int null_ones(void)
+{
+	struct stat st, null;
+	int bits = 0;
+
+	stat("/dev/null", &null);
+	for (int fd = 0; fd < 3; fd++)
+		if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == null.st_rdev)
+			bits |= 1 << fd;
+	return bits;
+}
+
+/* Found, and above what is standard. */
+static int is_high(const char *name)
+{
+	struct aioend *end = aioend_inherited(name);
+	int r, w;
+
+	if (!end || aioend_release(end, &r, &w) == -1)
+		return errno;
+	return r > 2 && w > 2 ? null_ones() : 200;
+}
+
+/* Does it run with more than its user's rights? Then what @name says does not count. */
+static int secure(const char *name)
+{
+	return getauxval(AT_SECURE) ? has(name) : 254;
 }
 
 static int grandchild(char *self, char *name)
@@ -93,6 +125,10 @@ int main(int argc, char **argv)
 
 	if (strcmp(what, "fds") == 0)
 		return open_ones();
+	if (strcmp(what, "nulls") == 0)
+		return null_ones();
+	if (strcmp(what, "group") == 0)
+		return getpgrp() == getpid();
 	if (strcmp(what, "signals") == 0)
 		return signals();
 	if (strcmp(what, "session") == 0)
@@ -103,6 +139,10 @@ int main(int argc, char **argv)
 		return 255;
 	if (strcmp(what, "has") == 0)
 		return has(argv[2]);
+	if (strcmp(what, "high") == 0)
+		return is_high(argv[2]);
+	if (strcmp(what, "secure") == 0)
+		return secure(argv[2]);
 	if (strcmp(what, "twice") == 0)
 		return has(argv[2]) == 0 ? has(argv[2]) : 254;
 	if (strcmp(what, "echo") == 0)

@@ -156,17 +156,6 @@ pid_t __wrap_fork(void)
 	return pid;
 }
 
-pid_t __real__Fork(void);
-pid_t __wrap__Fork(void);
-pid_t __wrap__Fork(void)
-{
-	pid_t pid = due("_Fork", EAGAIN, 0) ? -1 : __real__Fork();
-
-	if (pid == 0)
-		inject_disarm();
-	return pid;
-}
-
 int __real_fcntl(int fd, int command, ...);
 int __wrap_fcntl(int fd, int command, ...);
 int __wrap_fcntl(int fd, int command, ...)
@@ -186,16 +175,20 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
+	bool forks = number == SYS_clone || number == SYS_clone3;
 	va_list ap;
-	long a[6];
+	long a[6], got;
 
 	va_start(ap, number);
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
-	return due("syscall", number == SYS_futex ? 0 : ENOSYS, 0)
-		       ? -1
-		       : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (due("syscall", number == SYS_futex ? 0 : number == SYS_clone ? EAGAIN : ENOSYS, 0))
+		return -1;
+	got = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (forks && got == 0)
+		inject_disarm();
+	return got;
 }
 
 void *__real_malloc(size_t n);

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -389,21 +392,103 @@ TEST(everything_closed_before)
 	ck_assert_int_eq(finish(p), 0);
 }
 
-TEST(closed_stdio_stays_closed)
+/* Closes this standard descriptor, starts the inheritor, opens it again. */
+static int run_without(int fd, const char *a)
 {
-	int keep = must(fcntl(0, F_DUPFD_CLOEXEC, 10));
-	struct aioend *a, *b;
-	int found;
+	int keep = must(fcntl(fd, F_DUPFD_CLOEXEC, 10)), found;
 
-	close(0);
+	close(fd);
+	found = run(a, NULL);
+	must(dup2(keep, fd));
+	close(keep);
+	return found;
+}
+
+TEST(a_standard_descriptor_that_is_closed_is_dev_null)
+{
+	int before = run("nulls", NULL);
+
+	for (int fd = 0; fd < 3; fd++) {
+		ck_assert_int_eq(run_without(fd, "fds"), 7);
+		ck_assert_int_eq(run_without(fd, "nulls"), before | 1 << fd);
+	}
+}
+
+/* Were it the program's, execve would close it. */
+TEST(a_standard_descriptor_that_is_close_on_exec_is_dev_null)
+{
+	int flags = must(fcntl(0, F_GETFD)), open, null;
+
+	must(fcntl(0, F_SETFD, FD_CLOEXEC));
+	open = run("fds", NULL);
+	null = run("nulls", NULL);
+	must(fcntl(0, F_SETFD, flags));
+	ck_assert_int_eq(open, 7);
+	ck_assert_int_eq(null & 1, 1);
+}
+
+/* An end that has the number 0 here gets another one there. */
+TEST(an_end_with_a_name_never_is_a_standard_descriptor)
+{
+	int keep = must(fcntl(0, F_DUPFD_CLOEXEC, 10)), r, w, found;
+	struct aioend *a, *b;
+
 	must(aiosockpair(&a, &b));
-	ck_assert_int_eq(a->own.r.fd, 0);
-	found = run("fds", NULL);
+	must(aioend_release(b, &r, &w));
+	must(dup2(r, 0));
+	close(r);
+	b = must(aioend_from_fds(0, 0));
+	must(aioend_set_name(b, "x"));
+	must(aioend_detach(b));
+	found = run("high", "x");
 	aioend_free(a);
 	aioend_free(b);
 	must(dup2(keep, 0));
 	close(keep);
-	ck_assert_int_eq(found, 6);
+	ck_assert_int_lt(found, 8);
+	ck_assert_int_eq(found & 1, 1);
+}
+
+/* There environ is a null pointer. */
+TEST(after_clearenv)
+{
+	char *const argv[] = {"sh", "-c", "test -z \"$HOME$COLOUR\"", NULL};
+	struct aioend *mine, *theirs;
+
+	must(setenv("COLOUR", "red", 1));
+	must(clearenv());
+	ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", argv, NULL, NULL))), 0);
+	mine = give(aiosockpair, &theirs, "x");
+	ck_assert_int_eq(run("has", "x"), 0);
+	aioend_free(mine);
+	aioend_free(theirs);
+}
+
+/* A copy of the inheritor that runs as another user, whoever starts it. Only root can make one. */
+TEST(a_set_user_id_program_believes_no_environment)
+{
+	char folder[] = "set_user_id.XXXXXX", file[40], command[100];
+	char *argv[] = {file, "secure", "x", NULL};
+	struct aioend *mine, *theirs;
+	int found;
+
+	if (geteuid() != 0)
+		return;
+	must(mkdtemp(folder));
+	must(chmod(folder, 0755));
+	snprintf(file, sizeof(file), "%s/inheritor", folder);
+	snprintf(command, sizeof(command), "cp %s %s", INHERITOR, file);
+	ck_assert_int_eq(system(command), 0);
+	must(chown(file, 54321, 54321));
+	must(chmod(file, 04755));
+	mine = give(aiosockpair, &theirs, "x");
+	found = finish(must(aioproc_exec(file, argv, NULL, NULL)));
+	unlink(file);
+	rmdir(folder);
+	ck_assert_int_eq(found == 254 ? ENOENT : found,
+			 ENOENT); /* 254: this file system gives no such rights */
+	aioend_free(mine);
+	aioend_free(theirs);
 }
 
 TEST(failed_execve_tells_why)
@@ -460,6 +545,12 @@ TEST(options)
 
 	ck_assert_int_eq(run("session", NULL), 0);
 	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("session", NULL), NULL, &o))), 1);
+	o.new_group = true; /* a session is one */
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("session", NULL), NULL, &o))), 1);
+	ck_assert_int_eq(run("group", NULL), 0);
+	o = (struct aioproc_options){.size = sizeof(o), .new_group = true, .only_ends = true};
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("group", NULL), NULL, &o))), 1);
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("session", NULL), NULL, &o))), 0);
 	o = (struct aioproc_options){.size = sizeof(o), .cwd = "/usr"};
 	ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", pwd, NULL, &o))), 0);
 }
@@ -506,6 +597,43 @@ TEST(dies_with_its_parent)
 	ck_assert_int_eq(must(read(rx->own.r.fd, &c, 1)), 0);
 	aioend_free(rx);
 	aioend_free(tx);
+}
+
+/* In which our number is 0, as if nobody had made it. */
+TEST(dies_with_its_parent_in_a_name_space_of_process_ids)
+{
+	struct aioproc_options o = {.size = sizeof(o), .die_with_parent = true};
+	char *const argv[] = {"sleep", "1000", NULL};
+	struct aioend *rx, *tx;
+	int status;
+	pid_t pid;
+	char c;
+
+	must(aiopipe(&rx, &tx));
+	must(aioend_set_name(tx, "x"));
+	must(aioend_detach(tx));
+	pid = must(fork());
+	if (pid == 0) {
+		if (unshare(CLONE_NEWPID) == -1)
+			_exit(77); /* not root, or not allowed here */
+		must(aioend_detach(tx));
+		must(aioproc_exec("/bin/sleep", argv, NULL, &o));
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0));
+	ck_assert(status == 0 || WEXITSTATUS(status) == 77);
+	ck_assert_int_eq(must(read(rx->own.r.fd, &c, 1)), 0);
+	aioend_free(rx);
+	aioend_free(tx);
+}
+
+/* Whose struct ended with padding in which anything may be. */
+TEST(options_of_the_first_release)
+{
+	struct aioproc_options o = {.size = offsetof(struct aioproc_options, new_group)};
+
+	memset(o.unused, 0xff, sizeof(o) - offsetof(struct aioproc_options, unused));
+	ck_assert_int_eq(finish(must(aioproc_exec(INHERITOR, args("group", NULL), NULL, &o))), 0);
 }
 
 static void caught(int sig)

@@ -14,6 +14,7 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/fork.h"
+#include "ipc/os/child.h"
 #include "tests/harness.h"
 #include "tests/no_fork.h"
 

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipc/os/child.h"
 #include "ipc/os/os.h"
 #include "tests/harness.h"
 

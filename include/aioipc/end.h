@@ -68,7 +68,7 @@ AIOIPC_API int aioend_set_name(struct aioend *end, const char *name);
 /*
  * In a program started by aioproc_exec(): the end that its parent named @name. Found once: the
  * caller owns it. The first call, whatever it asks for, takes charge of all: make it before forking. Errno: ENOENT (none of this name, or taken already, or the environment is
- * another process's), EBADF (the descriptor is not what the parent sent). Since 0.1.
+ * another process's, or this program is set-user-ID), EBADF (the descriptor is not what the parent sent). Since 0.1.
  */
 AIOIPC_API struct aioend *aioend_inherited(const char *name);
 

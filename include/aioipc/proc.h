@@ -19,9 +19,10 @@ struct aioend;
 struct aioproc;
 
 /*
- * Forks a child that runs @body(@arg) and ends with its value as exit status. stdio is flushed
- * before; the child has caught signals back at their defaults, an empty mask and a normal stack, and
- * takes this thread's detached ends along. Errno: as fork(2). Since 0.1.
+ * Forks a child that runs @body(@arg) and ends with its value as exit status. The child has caught signals back at their
+ * defaults, an empty mask and a normal stack, and takes this thread's detached ends along. What is buffered in stdout and
+ * stderr is written before, unless another thread uses the stream; the child forgets what it inherits in these two, and writes
+ * what it has printed there when @body returns. Other streams are left alone. No stream is waited for. Errno: as fork(2). Since 0.1.
  */
 AIOIPC_API struct aioproc *aioproc_start(int (*body)(void *arg), void *arg);
 
@@ -32,7 +33,7 @@ AIOIPC_API struct aioproc *aioproc_start(int (*body)(void *arg), void *arg);
 AIOIPC_API struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends,
 					      size_t n);
 
-/* How aioproc_exec() starts a program. NULL, or zeroes but for the size, mean: as the parent. */
+/* How children start. NULL, or zeroes but for the size, mean: as the parent. */
 struct aioproc_options {
 	size_t size;     /* sizeof(struct aioproc_options) */
 	const char *cwd; /* change to this folder first */
@@ -41,11 +42,23 @@ struct aioproc_options {
 	gid_t gid;
 	bool new_session;     /* setsid(2) */
 	bool die_with_parent; /* killed when the thread that started it ends */
+	char unused[2];       /* padding in 0.1, whose programs leave anything there */
+	bool new_group; /* a process group of its own: Ctrl-C at the terminal does not reach it. Since 0.2. */
+	bool only_ends; /* closes all descriptors but 0, 1, 2 and the ends that move; a program that is executed has no others anyway. Since 0.2. */
 };
 
 /*
+ * As aioproc_start_with(), of a child that becomes what @o says before it runs @body. Waits until it has: when something fails,
+ * there is no child, the ends are where they were, and this is NULL with the child's errno. After only_ends an event base of the parent's can
+ * be neither used nor freed in the child. Errno: besides, as setsid(2), setuid(2), chdir(2); ECANCELED (die_with_parent, and the parent ends),
+ * EMFILE, ENFILE, EINVAL (o->size is larger than any that is known). Since 0.2.
+ */
+AIOIPC_API struct aioproc *aioproc_start_opts(int (*body)(void *arg), void *arg, struct aioend *const *ends,
+					      size_t n, const struct aioproc_options *o);
+
+/*
  * Starts the program @path (no search in PATH) with 0, 1 and 2, this thread's detached ends and
- * no other descriptor. @envp NULL means this process's environment. The ends are found by name or are
+ * no other descriptor; of 0, 1 and 2, what is closed or close-on-exec here is /dev/null there. @envp NULL means this process's environment. The ends are found by name or are
  * standard descriptors: aioend_set_name(), aioend_set_stdio(). Works in a threaded program.
  * Errno: as fork(2), chdir(2), setuid(2), execve(2); EINVAL (a detached end has neither name nor
  * place, two share one, more than 64 have names, or o->size is larger than any that is known). Since 0.1.

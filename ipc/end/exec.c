@@ -1,23 +1,22 @@
 /*
- * Starting a program with the ends that this thread detached. Forked without handlers, so that it works
- * from a threaded program: everything that needs memory is made before, and the child makes system calls only. It
- * tells a failure through a pipe that a successful execve closes.
+ * Starting a program with the ends that this thread detached. Forked without handlers, so that it works from a threaded program:
+ * everything that needs memory is made before, and the child keeps to the rule of ipc/os/child.h. It tells a failure through a
+ * pipe that a successful execve closes.
  */
 #include "ipc/end/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipc/end/become.h"
 #include "ipc/end/end.h"
 #include "ipc/end/fork.h"
-#include "ipc/os/sized.h"
+#include "ipc/os/child.h"
 
 extern char **environ;
 
@@ -43,7 +42,7 @@ struct job {
 	int tell;
 };
 
-/* In the child: between here and execve nothing but system calls and plain stores. */
+/* In the child. */
 
 static char *put_text(char *at, const char *text)
 {
@@ -95,29 +94,16 @@ static void write_entry(const struct job *j)
 	*at = '\0';
 }
 
-static void keep(struct job *j, size_t *n, int fd)
-{
-	size_t i = (*n)++;
-
-	for (; i > 0 && j->keep[i - 1] > fd; i--)
-		j->keep[i] = j->keep[i - 1];
-	j->keep[i] = fd;
-}
-
-/* All but 0, 1, 2, the ends that move and the pipe back. */
 static void close_the_rest(struct job *j)
 {
 	size_t n = 0;
 
-	keep(j, &n, STDERR_FILENO);
-	keep(j, &n, j->tell);
+	j->keep[n++] = j->tell;
 	for (size_t i = 0; i < j->n; i++) {
-		keep(j, &n, j->seats[i].r);
-		keep(j, &n, j->seats[i].w);
+		j->keep[n++] = j->seats[i].r;
+		j->keep[n++] = j->seats[i].w;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (j->keep[i] >= STDERR_FILENO)
-			ipc_os_close_range(j->keep[i] + 1, i + 1 < n ? j->keep[i + 1] - 1 : INT_MAX);
+	ipc_close_all_but(j->keep, n);
 }
 
 /* Away from 0, 1 and 2. */
@@ -144,6 +130,23 @@ static int lift_seat(struct seat *s)
 	return lift(&s->w);
 }
 
+/* What is closed, or would be by execve, is not the program's: it must not open a file of its own there and take it for its stdout. */
+static int fill_standard(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		int flags = fcntl(fd, F_GETFD), null;
+
+		if (flags != -1 && !(flags & FD_CLOEXEC))
+			continue;
+		null = ipc_os_raw_null();
+		if (null == -1 || (null != fd && dup2(null, fd) == -1))
+			return -1;
+		if (null != fd)
+			ipc_os_raw_close(null);
+	}
+	return 0;
+}
+
 static int place(int *fd, int at, bool named)
 {
 	if (*fd == -1)
@@ -165,6 +168,8 @@ static int take_seats(struct job *j)
 	for (s = j->seats; s < j->seats + j->n; s++)
 		if (lift_seat(s) == -1)
 			return -1;
+	if (fill_standard() == -1)
+		return -1;
 	for (s = j->seats; s < j->seats + j->n; s++)
 		if (place(&s->r, s->end->stdio_r, s->end->name) == -1 ||
 		    place(&s->w, s->end->stdio_w, s->end->name) == -1)
@@ -172,30 +177,19 @@ static int take_seats(struct job *j)
 	return 0;
 }
 
-static int become(const struct job *j)
-{
-	if (j->o.new_session && setsid() == -1)
-		return -1;
-	if (j->o.set_ids && ipc_os_set_ids(j->o.uid, j->o.gid) == -1)
-		return -1;
-	if (j->o.die_with_parent && ipc_os_die_with(j->parent) == -1)
-		return -1;
-	return j->o.cwd ? chdir(j->o.cwd) : 0;
-}
-
 static _Noreturn void be_child(struct job *j)
 {
 	int error;
 
-	if (become(j) == 0 && take_seats(j) == 0) {
+	ipc_os_raw_close(j->rx->own.r.fd);
+	if (ipc_become(&j->o, j->parent, j->tell) == 0 && take_seats(j) == 0) {
 		if (j->entry)
 			write_entry(j);
-		ipc_os_reset_signals();
+		ipc_os_raw_unblock();
 		execve(j->path, j->argv, j->envp);
 	}
 	error = errno;
-	while (write(j->tell, &error, sizeof(error)) == -1 && errno == EINTR)
-		;
+	ipc_os_raw_write(j->tell, &error, sizeof(error));
 	_exit(127);
 }
 
@@ -235,7 +229,7 @@ static int find_seats(struct job *j)
 
 	j->own = calloc(n + 1, sizeof(*j->own));
 	j->seats = calloc(n + 1, sizeof(*j->seats));
-	j->keep = calloc(2 * n + 2, sizeof(*j->keep));
+	j->keep = calloc(2 * n + 1, sizeof(*j->keep));
 	if (!j->own || !j->seats || !j->keep)
 		return -1;
 	j->n = ipc_own_detached(j->own, n);
@@ -257,7 +251,7 @@ static int make_environment(struct job *j, char *const *envp)
 {
 	size_t n = 0, out = 0, len = 0;
 
-	while (envp[n])
+	while (envp && envp[n]) /* clearenv() leaves no list at all */
 		n++;
 	for (size_t i = 0; i < j->n; i++)
 		if (j->seats[i].end->name)
@@ -291,24 +285,6 @@ static pid_t launch(struct job *j)
 	return pid;
 }
 
-/* Whether execve worked; if not, the child is gone. */
-static int outcome(struct job *j, pid_t pid)
-{
-	int error;
-	ssize_t n;
-
-	aioend_free(j->tx);
-	j->tx = NULL;
-	while ((n = read(j->rx->own.r.fd, &error, sizeof(error))) == -1 && errno == EINTR)
-		;
-	if (n != sizeof(error))
-		return 0;
-	while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
-		;
-	errno = error;
-	return -1;
-}
-
 static void clean_up(struct job *j)
 {
 	int error = errno;
@@ -323,22 +299,17 @@ static void clean_up(struct job *j)
 	errno = error;
 }
 
-static int set_options(struct job *j, const struct aioproc_options *o)
-{
-	return o ? ipc_sized_take(&j->o, sizeof(j->o), o) : 0;
-}
-
 struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const envp[],
 			     const struct aioproc_options *o)
 {
 	struct job j = {.path = path, .argv = argv, .parent = getpid()};
 	struct aioproc *p = ipc_proc_new();
 
-	if (!p || set_options(&j, o) == -1 || find_seats(&j) == -1 ||
+	if (!p || ipc_options_take(&j.o, o) == -1 || find_seats(&j) == -1 ||
 	    make_environment(&j, envp ? envp : environ) == -1 || aiopipe(&j.rx, &j.tx) == -1)
 		goto fail;
 	p->pid = launch(&j);
-	if (p->pid == -1 || outcome(&j, p->pid) == -1)
+	if (p->pid == -1 || ipc_outcome(j.rx, j.tx, p->pid) == -1)
 		goto fail;
 	ipc_own_gone(j.own, j.n);
 	clean_up(&j);

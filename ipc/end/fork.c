@@ -262,7 +262,7 @@ static int mark(struct ipc_own *const *own, size_t n, uint64_t mover)
 	return rc;
 }
 
-pid_t ipc_own_fork(struct ipc_own *const *own, size_t n)
+pid_t ipc_own_fork(struct ipc_own *const *own, size_t n, int (*made)(pid_t pid, void *arg), void *arg)
 {
 	pid_t pid;
 	int error;
@@ -273,6 +273,8 @@ pid_t ipc_own_fork(struct ipc_own *const *own, size_t n)
 	pid = fork();
 	if (pid == 0)
 		return 0;
+	if (pid != -1 && made(pid, arg) == -1)
+		pid = -1;
 	error = errno;
 	if (ipc_own_hold() == 0) {
 		if (pid != -1)

@@ -12,9 +12,10 @@
 
 /*
  * fork(), and these @n move whether detached or not; of an @n that is 0 with @own NULL: what this thread detached.
- * -1: as fork, ECHILD, EBADF (one moved already), EBUSY (another thread detached one); then nothing has changed.
+ * Then asks, in the parent, made(): -1 undoes it, as if fork had failed. -1: as fork or made(), ECHILD, EBADF (one moved already), EBUSY
+ * (another thread detached one); then nothing has changed.
  */
-pid_t ipc_own_fork(struct ipc_own *const *own, size_t n);
+pid_t ipc_own_fork(struct ipc_own *const *own, size_t n, int (*made)(pid_t pid, void *arg), void *arg);
 
 /* These live in a child from now on: closed here. */
 void ipc_own_gone(struct ipc_own *const *own, size_t n);

@@ -46,7 +46,7 @@ static bool read_slot(const char *text, struct slot *s)
 
 static void read_environment(void)
 {
-	const char *text = getenv(IPC_ENDS_ENTRY);
+	const char *text = secure_getenv(IPC_ENDS_ENTRY);
 	char *end;
 
 	if (!text || strtoll(text, &end, 10) != getpid() || *end != ':')

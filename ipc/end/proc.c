@@ -1,23 +1,18 @@
 /*
- * Children: started by fork, joined, watched, killed, let go. A child is waited for by its own pid only, and
- * what tells that it ended, a pidfd, is opened when first needed: until it is waited for its pid is its own.
- * Starting programs is in exec.c.
+ * Children: joined, watched, killed, let go. A child is waited for by its own pid only, and what tells that it ended, a pidfd, is
+ * opened when first needed: until it is waited for its pid is its own. How they start is in start.c and exec.c.
  */
 #include "ipc/end/proc.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ipc/end/end.h"
-#include "ipc/end/fork.h"
 #include "ipc/end/reap.h"
 #include "ipc/end/wait.h"
-#include "ipc/task/task.h"
 
 bool ipc_proc_no_pidfd;
 
@@ -50,7 +45,7 @@ static int reap(struct aioproc *p)
 	return -1;
 }
 
-static void sweep_orphans(void)
+void ipc_proc_sweep(void)
 {
 	struct aioproc **at, *p, *done = NULL;
 
@@ -70,85 +65,6 @@ static void sweep_orphans(void)
 		done = p->next;
 		free(p);
 	}
-}
-
-struct work {
-	int (*body)(void *arg);
-	void *arg;
-};
-
-static void work(void *arg)
-{
-	struct work *w = arg;
-	int value = w->body(w->arg);
-
-	fflush(NULL);
-	_exit(value);
-}
-
-/* Made by a task or not: its stack is a thread's. */
-static _Noreturn void be_child(int (*body)(void *arg), void *arg)
-{
-	struct work w = {body, arg};
-
-	ipc_os_reset_signals();
-	ipc_task_leave(work, &w);
-}
-
-/* With the signals blocked, so that no handler of ours runs in the child before it has its own. */
-static pid_t fork_quietly(struct ipc_own *const *own, size_t n)
-{
-	sigset_t all, before;
-	pid_t pid;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = ipc_own_fork(own, n);
-	if (pid == 0)
-		return 0;
-	error = errno;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	errno = error;
-	return pid;
-}
-
-/* Frees @own, in the child too. */
-static struct aioproc *start(int (*body)(void *arg), void *arg, struct ipc_own **own, size_t n)
-{
-	struct aioproc *p = ipc_proc_new();
-	pid_t pid = -1;
-
-	if (p) {
-		sweep_orphans();
-		fflush(NULL);
-		pid = fork_quietly(own, n);
-	}
-	free(own);
-	if (pid > 0) {
-		p->pid = pid;
-		return p;
-	}
-	free(p);
-	if (pid == 0)
-		be_child(body, arg);
-	return NULL;
-}
-
-struct aioproc *aioproc_start(int (*body)(void *arg), void *arg)
-{
-	return start(body, arg, NULL, 0);
-}
-
-struct aioproc *aioproc_start_with(int (*body)(void *arg), void *arg, struct aioend *const *ends, size_t n)
-{
-	struct ipc_own **own = calloc(n + 1, sizeof(*own));
-
-	if (!own)
-		return NULL;
-	for (size_t i = 0; i < n; i++)
-		own[i] = &ends[i]->own;
-	return start(body, arg, own, n);
 }
 
 pid_t aioproc_pid(const struct aioproc *p)
@@ -305,7 +221,7 @@ void aioproc_free(struct aioproc *p)
 		return;
 	unwatch(p);
 	ipc_own_close(&p->own);
-	sweep_orphans();
+	ipc_proc_sweep();
 	if (ipc_own_check(&p->own) == 0 && reap(p) == 0 && !p->ended)
 		let_run(p);
 	else

@@ -1,4 +1,4 @@
-/* The inside of an aioproc, for exec.c; and a hook for tests. */
+/* The inside of an aioproc, for start.c and exec.c; and a hook for tests. */
 #ifndef IPC_END_PROC_H
 #define IPC_END_PROC_H
 
@@ -21,6 +21,9 @@ struct aioproc {
 };
 
 struct aioproc *ipc_proc_new(void);
+
+/* Waits for those that were freed while they ran, and whom no thread waits for. */
+void ipc_proc_sweep(void);
 
 /* Tests: as on a kernel without pidfds. */
 extern bool ipc_proc_no_pidfd;

@@ -81,23 +81,14 @@ bool ipc_os_is_placeholder(int fd);
 /* A descriptor that polls readable when @pid, a child, has ended; ENOSYS where there is none. */
 int ipc_os_pidfd(pid_t pid);
 
-/* fork without atfork handlers; the child may call only what is async-signal-safe. */
-pid_t ipc_os_raw_fork(void);
-
-/* Closes every descriptor from @low to @high (INT_MAX: all). Async-signal-safe. */
+/* Closes every descriptor from @low to @high (INT_MAX: all). By the rule of child.h. */
 void ipc_os_close_range(int low, int high);
 
-/* Signals that were caught get their default, and none is blocked. Async-signal-safe, for a child. */
+/* Signals that were caught get their default, and none is blocked. For a child of fork(): others see child.h. */
 void ipc_os_reset_signals(void);
-
-/* Become this user and group, without supplementary groups. Async-signal-safe: for the child of a raw fork. */
-int ipc_os_set_ids(uid_t uid, gid_t gid);
 
 /* True when this process has one thread, false also when that is not known. */
 bool ipc_os_one_thread(void);
-
-/* This process is killed when the thread that made it ends; -1/ECANCELED if @parent is gone already. */
-int ipc_os_die_with(pid_t parent);
 
 /* Memory for stacks, @len bytes in whole pages, which cost nothing until touched. NULL with ENOMEM. */
 size_t ipc_os_page_size(void);

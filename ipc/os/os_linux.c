@@ -1,6 +1,6 @@
 /*
  * What only Linux does, or does its own way: pipes born close-on-exec, writes with RWF_NOSIGNAL, credentials,
- * pidfds, fork without handlers, guard pages, memory that a fork wipes. A newer kernel's calls fall back to what older ones have.
+ * pidfds, guard pages, memory that a fork wipes. A newer kernel's calls fall back to what older ones have.
  */
 #include "ipc/os/os.h"
 
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -32,17 +31,6 @@
 
 /* A process has 65530 mappings unless told otherwise: half of them are left to others. */
 #define GUARD_MAPPINGS_MOST 16000
-
-/* 32-bit systems have these twice, the first ones with 16-bit ids. */
-#ifdef SYS_setgroups32
-#define SYS_SETGROUPS SYS_setgroups32
-#define SYS_SETRESGID SYS_setresgid32
-#define SYS_SETRESUID SYS_setresuid32
-#else
-#define SYS_SETGROUPS SYS_setgroups
-#define SYS_SETRESGID SYS_setresgid
-#define SYS_SETRESUID SYS_setresuid
-#endif
 
 int ipc_os_pipe(int fd[2])
 {
@@ -153,15 +141,6 @@ int ipc_os_pidfd(pid_t pid)
 #endif
 }
 
-pid_t ipc_os_raw_fork(void)
-{
-#ifdef HAVE__FORK
-	return _Fork();
-#else
-	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
-}
-
 void ipc_os_close_range(int low, int high)
 {
 	long most = sysconf(_SC_OPEN_MAX);
@@ -178,31 +157,11 @@ void ipc_os_close_range(int low, int high)
 		close(low);
 }
 
-/* Raw calls: the C library's would tell all threads, of which the child of a raw fork has none. */
-int ipc_os_set_ids(uid_t uid, gid_t gid)
-{
-	if (syscall(SYS_SETGROUPS, 0, NULL) == -1)
-		return -1;
-	if (syscall(SYS_SETRESGID, gid, gid, gid) == -1)
-		return -1;
-	return syscall(SYS_SETRESUID, uid, uid, uid) == -1 ? -1 : 0;
-}
-
 bool ipc_os_one_thread(void)
 {
 	struct stat st;
 
 	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 3;
-}
-
-int ipc_os_die_with(pid_t parent)
-{
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
-		return -1;
-	if (getppid() == parent)
-		return 0;
-	errno = ECANCELED;
-	return -1;
 }
 
 void *ipc_os_page_of_this_process(void)
