@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -409,4 +410,132 @@ TEST(a_child_with_threads_prints_all)
 
 	finish(must(aioproc_start(print_beside_a_thread, NULL)));
 	ck_assert_str_eq(captured(in, out), "child ");
+}
+
+/* A child that is dead, and held by a debugger, until the returned process is told to let go. */
+static pid_t debugger(pid_t pid, int *let_go)
+{
+	int told[2], go[2];
+	pid_t tracer;
+	char c;
+
+	must(pipe(told));
+	must(pipe(go));
+	tracer = must(fork());
+	if (tracer == 0) {
+		close(go[1]);
+		if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0 && write(told[1], "", 1) == 1)
+			(void)!read(go[0], &c, 1);
+		_exit(0);
+	}
+	close(go[0]);
+	close(told[1]);
+	*let_go = go[1];
+	if (read(told[0], &c, 1) != 1) {
+		must(waitpid(tracer, NULL, 0));
+		tracer = -1; /* not allowed here */
+	}
+	close(told[0]);
+	return tracer;
+}
+
+static double cpu(void)
+{
+	struct rusage u;
+
+	must(getrusage(RUSAGE_SELF, &u));
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+struct watched {
+	struct event_base *base;
+	struct aioproc *p;
+	int status, let_go;
+};
+
+static void on_exit_cb(struct aioproc *p, int status, void *arg)
+{
+	struct watched *w = arg;
+
+	(void)p;
+	w->status = status;
+}
+
+static void let_go(evutil_socket_t fd, short what, void *arg)
+{
+	struct watched *w = arg;
+
+	(void)fd;
+	(void)what;
+	close(w->let_go);
+}
+
+/* Also as a task. */
+static void join_held(void *arg)
+{
+	struct watched *w = arg;
+
+	must_fail(aioproc_join(w->p, NULL, aioipc_after(500)), ETIMEDOUT);
+	close(w->let_go);
+	must(aioproc_join(w->p, &w->status, AIOIPC_FOREVER));
+}
+
+enum way { PLAIN, ON_BASE, IN_TASK };
+
+static void wait_until_it_lets_go(struct watched *w, enum way way)
+{
+	struct timeval half = {0, 500000};
+
+	if (way == PLAIN) {
+		join_held(w);
+		return;
+	}
+	if (way == ON_BASE) {
+		must(event_base_once(w->base, -1, EV_TIMEOUT, let_go, w, &half));
+		must(aioproc_on_exit(w->p, w->base, on_exit_cb, w));
+	} else {
+		aiotask_free(must(aiotask_spawn(w->base, join_held, w)));
+	}
+	must(event_base_dispatch(w->base));
+}
+
+/* Half a second and more for one that is dead already, and it must not be spent. */
+static void wait_for_a_held_one(enum way way)
+{
+	struct watched w = {.base = must(event_base_new()), .status = -1};
+	pid_t tracer;
+	double before;
+
+	w.p = must(aioproc_start(sleep_on, NULL));
+	tracer = debugger(aioproc_pid(w.p), &w.let_go);
+	must(aioproc_kill(w.p, SIGKILL));
+	before = cpu();
+	if (tracer != -1) {
+		wait_until_it_lets_go(&w, way);
+		ck_assert_int_eq(WTERMSIG(w.status), SIGKILL);
+		ck_assert_msg(cpu() - before < 0.2 * harness_slowness(), "%.2f s of processor time",
+			      cpu() - before);
+		must(waitpid(tracer, NULL, 0));
+	} else {
+		close(w.let_go);
+		must(aioproc_join(w.p, NULL, AIOIPC_FOREVER));
+	}
+	aioproc_free(w.p);
+	event_base_free(w.base);
+}
+
+TEST(a_debugger_holds_the_dead_child)
+{
+	wait_for_a_held_one(PLAIN);
+}
+
+TEST(a_debugger_holds_the_dead_child_on_a_base)
+{
+	wait_for_a_held_one(ON_BASE);
+}
+
+TEST(a_debugger_holds_the_dead_child_in_a_task)
+{
+	wait_for_a_held_one(IN_TASK);
 }

@@ -119,22 +119,63 @@ static int open_notice(struct aioproc *p)
 	return 0;
 }
 
-int aioproc_join(struct aioproc *p, int *status, int64_t deadline)
+/*
+ * A debugger that holds a dead child keeps it from being waited for, and its notice stays readable meanwhile. Nothing tells when it lets
+ * go: so look now and then.
+ */
+static int next_pause(struct aioproc *p)
+{
+	const int most = 100;
+
+	p->pause = p->pause ? 2 * p->pause : 1;
+	if (p->pause > most)
+		p->pause = most;
+	return p->pause;
+}
+
+static int wait_for_look(struct aioproc *p, int64_t deadline)
+{
+	int64_t look = aioipc_after(next_pause(p));
+	bool last = deadline != AIOIPC_FOREVER && deadline < look;
+
+	if (ipc_wait(NULL, 0, last ? deadline : look) == -1 && (last || errno != ETIMEDOUT))
+		return -1;
+	return 0;
+}
+
+static int wait_for_notice(struct aioproc *p, int64_t deadline)
 {
 	struct pollfd fd = {.events = POLLIN};
 
+	if (p->pause)
+		return wait_for_look(p, deadline);
+	if (open_notice(p) == -1)
+		return -1;
+	fd.fd = p->own.r.fd;
+	if (ipc_wait(&fd, 1, deadline) == -1)
+		return -1;
+	if (fd.revents && reap(p) == 0 && !p->ended)
+		next_pause(p);
+	return 0;
+}
+
+int aioproc_join(struct aioproc *p, int *status, int64_t deadline)
+{
+	int error = 0;
+
 	if (ipc_own_check(&p->own) == -1 || ipc_wait_allowed(p->base, deadline) == -1 || reap(p) == -1)
 		return -1;
-	while (!p->ended) {
-		if (deadline == AIOIPC_NOW) {
-			errno = ETIMEDOUT;
+	if (!p->ended && deadline == AIOIPC_NOW)
+		error = ETIMEDOUT;
+	while (!p->ended && !error) {
+		if (wait_for_notice(p, deadline) == -1)
+			error = errno;
+		if (reap(p) == -1)
 			return -1;
-		}
-		if (open_notice(p) == -1)
-			return -1;
-		fd.fd = p->own.r.fd;
-		if (ipc_wait(&fd, 1, deadline) == -1 || reap(p) == -1)
-			return -1;
+	}
+	if (!p->ended) {
+		errno = error;
+		return -1;
 	}
 	if (!p->watch)
 		ipc_own_close(&p->own);
@@ -157,8 +198,11 @@ static void on_notice(short what, void *arg)
 	aioproc_exit_cb *cb = p->cb;
 
 	(void)what;
-	if (reap(p) == 0 && !p->ended)
+	if (reap(p) == 0 && !p->ended) {
+		ipc_watch_want(p->watch, 0);
+		ipc_watch_later(p->watch, next_pause(p) * INT64_C(1000000));
 		return;
+	}
 	unwatch(p);
 	ipc_own_close(&p->own);
 	cb(p, p->lost ? -1 : p->status, p->arg);

@@ -13,6 +13,7 @@ struct aioproc {
 	bool ended;
 	bool lost; /* someone else has waited for it: no status */
 	int status;
+	int pause; /* ms until the next look at one that has ended and can't be waited for yet; 0: none */
 	struct event_base *base; /* of on_exit */
 	struct ipc_watch *watch;
 	aioproc_exit_cb *cb;
