@@ -49,6 +49,13 @@ struct aiolistener_options {
 	mode_t mode;       /* of a socket in the file system; 0600 */
 	const uid_t *uids; /* unix sockets: peers of other users are closed; copied */
 	size_t n_uids;     /* 0: of any */
+
+	/*
+	 * TCP, in milliseconds; AIOIPC_FOREVER for never. A peer that has been silent for keepalive (a minute) is asked whether it is there,
+	 * and again each sixth of that. When it has acknowledged nothing that was sent or asked for user_timeout (five minutes), or
+	 * has taken nothing of what waits for it, it is LOST. Since 0.2.
+	 */
+	int64_t keepalive, user_timeout;
 };
 
 /*
@@ -60,7 +67,7 @@ typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg)
 /*
  * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system that nobody listens on
  * any more is replaced. Of a name with several addresses one is taken, of IPv4 if there is one.
- * Errno: EINVAL (address, size, no base or callback, uids or mode for what has none), EADDRINUSE (somebody listens there, or the
+ * Errno: EINVAL (address, size, no base or callback, uids or mode for what has none, a negative time), EADDRINUSE (somebody listens there, or the
  * file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE; where a name is to be looked
  * up also EHOSTUNREACH (it can't be now), EDEADLK (in a callback of @base), EINTR, ECANCELED, EAGAIN (no thread). Since 0.1.
  */

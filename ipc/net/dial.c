@@ -19,6 +19,7 @@
 
 struct ipc_dial {
 	struct ipc_address address;
+	struct ipc_os_keepalive keepalive;
 	struct ipc_lookup *lookup;
 	struct addrinfo *found;    /* of a name */
 	struct addrinfo path;      /* of a unix socket */
@@ -45,6 +46,11 @@ struct ipc_dial *ipc_dial_new(const char *address)
 	free(d);
 	errno = EINVAL;
 	return NULL;
+}
+
+void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k)
+{
+	d->keepalive = *k;
 }
 
 /* Finds out what to try. 1, 0, -1 as a step. */
@@ -85,8 +91,11 @@ static int open_socket(struct ipc_dial *d)
 	d->end = ipc_end_new();
 	if (!d->end)
 		return -1;
-	if (ipc_net_socket(&d->end->own, d->at->ai_family, SOCK_STREAM) == 0)
+	if (ipc_net_socket(&d->end->own, d->at->ai_family, SOCK_STREAM) == 0) {
+		if (d->at->ai_family != AF_UNIX)
+			ipc_os_keep_alive(d->end->own.r.fd, &d->keepalive);
 		return 0;
+	}
 	ipc_end_dispose(d->end);
 	d->end = NULL;
 	return -1;

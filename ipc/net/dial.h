@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ipc/os/socket.h"
+
 struct aioconn;
 struct event_base;
 struct ipc_dial;
@@ -23,6 +25,9 @@ struct ipc_dial_wait {
 
 /* @address is copied. Opens nothing yet. -1: EINVAL, which is logged in words. */
 struct ipc_dial *ipc_dial_new(const char *address);
+
+/* Before the first step: for TCP, else as ipc_os_keep_alive() says by itself. */
+void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k);
 
 /*
  * Goes on as far as it can without waiting; to step too early does no harm. 1: connected, ipc_dial_open() is next. 0: wait for *@w,

@@ -34,16 +34,18 @@ static int look_up(const struct ipc_address *a, struct event_base *base, struct 
 	return r == 1 ? 0 : -1;
 }
 
-static int listen_inet(struct ipc_listen *s, const struct addrinfo *ai, bool any, int backlog)
+static int listen_inet(struct ipc_listen *s, const struct addrinfo *ai, bool any,
+		       const struct ipc_listen_options *o)
 {
 	int fd;
 
 	if (ipc_net_socket(&s->own, ai->ai_family, SOCK_STREAM) == -1)
 		return -1;
 	fd = s->own.r.fd;
+	ipc_os_keep_alive(fd, &o->keepalive);
 	if (ipc_os_reuse_address(fd) == 0 &&
 	    (ai->ai_family != AF_INET6 || ipc_os_both_families(fd, any) == 0) &&
-	    bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0)
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, o->backlog) == 0)
 		return 0;
 	ipc_own_close(&s->own);
 	ipc_own_init(&s->own);
@@ -58,7 +60,8 @@ static const struct addrinfo *first_of(const struct addrinfo *ai, int family)
 }
 
 /* One socket: all of this machine's addresses are IPv6's, which takes IPv4 too; of a name's, clients try each. */
-static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, int backlog)
+static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
+		      const struct ipc_listen_options *o)
 {
 	bool any = strcmp(a->host, "*") == 0;
 	const struct addrinfo *four, *six;
@@ -71,16 +74,16 @@ static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct 
 	six = first_of(found, AF_INET6);
 	errno = EAFNOSUPPORT;
 	if (six && (any || !four))
-		r = listen_inet(s, six, any, backlog);
+		r = listen_inet(s, six, any, o);
 	if (four && (!any || (r == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))))
-		r = listen_inet(s, four, any, backlog);
+		r = listen_inet(s, four, any, o);
 	error = errno;
 	freeaddrinfo(found);
 	errno = error;
 	return r;
 }
 
-static int listen_unix(struct ipc_listen *s, const struct ipc_address *a, mode_t mode, int backlog)
+static int listen_unix(struct ipc_listen *s, const struct ipc_address *a, const struct ipc_listen_options *o)
 {
 	int fd;
 
@@ -88,11 +91,11 @@ static int listen_unix(struct ipc_listen *s, const struct ipc_address *a, mode_t
 		return -1;
 	fd = s->own.r.fd;
 	if (a->kind == IPC_ADDRESS_PATH &&
-	    ipc_sockfile_listen(&s->file, fd, &a->un, a->un_len, mode, backlog) == 0)
+	    ipc_sockfile_listen(&s->file, fd, &a->un, a->un_len, o->mode, o->backlog) == 0)
 		return 0;
 	if (a->kind == IPC_ADDRESS_ABSTRACT &&
 	    bind(fd, (const struct sockaddr *)(const void *)&a->un, a->un_len) == 0 &&
-	    listen(fd, backlog) == 0)
+	    listen(fd, o->backlog) == 0)
 		return 0;
 	ipc_own_close(&s->own);
 	return -1;
@@ -115,14 +118,14 @@ static int port_of(int fd)
 	}
 }
 
-int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, mode_t mode,
-		    int backlog)
+int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
+		    const struct ipc_listen_options *o)
 {
 	int r;
 
 	memset(s, 0, sizeof *s);
 	ipc_own_init(&s->own);
-	r = a->kind == IPC_ADDRESS_TCP ? listen_tcp(s, a, base, backlog) : listen_unix(s, a, mode, backlog);
+	r = a->kind == IPC_ADDRESS_TCP ? listen_tcp(s, a, base, o) : listen_unix(s, a, o);
 	if (r == -1)
 		return -1;
 	ipc_address_of_socket(s->own.r.fd, s->address, sizeof s->address);

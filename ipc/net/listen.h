@@ -8,6 +8,7 @@
 #include "ipc/end/own.h"
 #include "ipc/net/address.h"
 #include "ipc/net/sockfile.h"
+#include "ipc/os/socket.h"
 
 struct event_base;
 
@@ -18,11 +19,18 @@ struct ipc_listen {
 	int port;                       /* 0 of a unix socket */
 };
 
+/* How, beside where. */
+struct ipc_listen_options {
+	mode_t mode; /* of a socket in the file system */
+	int backlog;
+	struct ipc_os_keepalive keepalive;
+};
+
 /*
  * Waits only to look up a name: not in a callback of @base. -1: as aiolistener_new(), with nothing opened.
  */
-int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base, mode_t mode,
-		    int backlog);
+int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
+		    const struct ipc_listen_options *o);
 
 /* Removes the file, closes. In another process than its own it does neither. */
 void ipc_listen_close(struct ipc_listen *s);

@@ -302,6 +302,17 @@ static int copy_options(struct aiolistener *l, const struct aiolistener_options 
 	return 0;
 }
 
+static void set_how(struct ipc_listen_options *how, const struct aiolistener_options *o)
+{
+	unsigned backlog = o->backlog && o->backlog < BACKLOG_DEFAULT ? o->backlog : BACKLOG_DEFAULT;
+
+	*how = (struct ipc_listen_options){
+		.mode = o->mode ? o->mode : MODE_DEFAULT,
+		.backlog = (int)backlog,
+		.keepalive = {.idle = o->keepalive, .timeout = o->user_timeout},
+	};
+}
+
 /* NULL, or what is wrong. */
 static const char *check_options(const struct aiolistener_options *o, enum ipc_address_kind kind)
 {
@@ -309,6 +320,8 @@ static const char *check_options(const struct aiolistener_options *o, enum ipc_a
 		return "users are known of unix sockets only";
 	if (o->mode && kind != IPC_ADDRESS_PATH)
 		return "only a socket in the file system has a mode";
+	if (o->keepalive < AIOIPC_FOREVER || o->user_timeout < AIOIPC_FOREVER)
+		return "a negative time";
 	return o->mode & ~(mode_t)0777 ? "no such mode" : NULL;
 }
 
@@ -350,6 +363,7 @@ struct aiolistener *aiolistener_new(const char *address, struct event_base *base
 {
 	struct aiolistener_options all = {0};
 	const struct aiolistener_options *const o = &all;
+	struct ipc_listen_options how;
 	struct ipc_address a;
 	struct aiolistener *l;
 	int error;
@@ -361,10 +375,8 @@ struct aiolistener *aiolistener_new(const char *address, struct event_base *base
 	l = make(base, cb, arg);
 	if (!l)
 		return NULL;
-	if (copy_options(l, o) == -1 ||
-	    ipc_listen_open(
-		    &l->socket, &a, base, o->mode ? o->mode : MODE_DEFAULT,
-		    (int)(o->backlog && o->backlog < BACKLOG_DEFAULT ? o->backlog : BACKLOG_DEFAULT)) == -1)
+	set_how(&how, o);
+	if (copy_options(l, o) == -1 || ipc_listen_open(&l->socket, &a, base, &how) == -1)
 		goto fail;
 	if (ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM) == -1)
 		goto fail_listening;

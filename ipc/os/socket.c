@@ -8,9 +8,14 @@
 
 #include "ipc/os/os.h"
 
-static int turn_on(int fd, int level, int option, int on)
+#define IDLE_DEFAULT (INT64_C(60) * 1000)
+#define TIMEOUT_DEFAULT (INT64_C(300) * 1000)
+#define PROBES 6
+#define SECONDS_MOST INT64_C(32767) /* of the system */
+
+static int set(int fd, int level, int option, int value)
 {
-	return setsockopt(fd, level, option, &on, sizeof on);
+	return setsockopt(fd, level, option, &value, sizeof value);
 }
 
 /* Messages leave in as few writes as can be: waiting for more to send would only delay them. Fails where it means nothing. */
@@ -18,7 +23,38 @@ static void no_delay(int fd)
 {
 	int error = errno;
 
-	turn_on(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	errno = error;
+}
+
+static int or_default(int64_t ms, int64_t otherwise)
+{
+	int64_t most = SECONDS_MOST * 1000;
+
+	if (ms == 0)
+		ms = otherwise;
+	return (int)(ms < most ? ms : most);
+}
+
+/* At least one, which is the system's smallest. */
+static int seconds(int ms)
+{
+	return ms > 1000 ? ms / 1000 : 1;
+}
+
+/* A time to be silent in, then a few questions. The other time counts for both: for questions, and for what was sent. */
+void ipc_os_keep_alive(int fd, const struct ipc_os_keepalive *k)
+{
+	int error = errno, idle;
+
+	if (k->idle >= 0 && set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) == 0) {
+		idle = or_default(k->idle, IDLE_DEFAULT);
+		set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(idle));
+		set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(idle / PROBES));
+		set(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
+	}
+	if (k->timeout >= 0)
+		set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, or_default(k->timeout, TIMEOUT_DEFAULT));
 	errno = error;
 }
 
@@ -33,12 +69,12 @@ int ipc_os_socket(int family, int type)
 
 int ipc_os_reuse_address(int fd)
 {
-	return turn_on(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 }
 
 int ipc_os_both_families(int fd, bool both)
 {
-	return turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both);
+	return set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both);
 }
 
 /* What Linux says of the peer's network in place of "nobody". */

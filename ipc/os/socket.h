@@ -6,10 +6,20 @@
 #define IPC_OS_SOCKET_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* One that does not block. */
 int ipc_os_socket(int family, int type);
+
+/* What TCP does about peers that have vanished, in milliseconds: 0 as below, negative never. */
+struct ipc_os_keepalive {
+	int64_t idle;    /* a peer that is silent for so long is asked, and then each sixth of it; a minute */
+	int64_t timeout; /* nothing was acknowledged, or taken, for so long: ETIMEDOUT; five minutes */
+};
+
+/* Of a socket before it connects or listens; those that are accepted inherit it. Does nothing where it means nothing. */
+void ipc_os_keep_alive(int fd, const struct ipc_os_keepalive *k);
 
 /* For one that listens. An IPv6 one takes IPv4 too only where @both. */
 int ipc_os_reuse_address(int fd);
