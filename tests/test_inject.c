@@ -717,7 +717,7 @@ static void on_exit_status(struct aioproc *p, int status, void *arg)
 	*(int *)arg = status;
 }
 
-static enum outcome start_a_child(void)
+static enum outcome start_one(const struct aioproc_options *o)
 {
 	struct event_base *base = quiet_base();
 	struct aioend *mine = NULL, *theirs = NULL;
@@ -727,7 +727,7 @@ static enum outcome start_a_child(void)
 	bool done = aiosockpair(&mine, &theirs) == 0;
 
 	if (done) {
-		p = aioproc_start_with(echo_once, &theirs, &theirs, 1);
+		p = aioproc_start_opts(echo_once, &theirs, &theirs, 1, o);
 		done = p && aioproc_on_exit(p, base, on_exit_status, &told) == 0;
 		c = aioend_open(mine, NULL);
 		if (!c)
@@ -751,9 +751,27 @@ static enum outcome start_a_child(void)
 	return done ? COMPLETE : TOLD;
 }
 
+static enum outcome start_a_child(void)
+{
+	return start_one(NULL);
+}
+
 TEST_WITHIN(starting_a_child, 60)
 {
 	fail_each(start_a_child);
+}
+
+static enum outcome start_a_child_with_options(void)
+{
+	const struct aioproc_options o = {
+		.size = sizeof(o), .cwd = "/", .new_group = true, .die_with_parent = true, .only_ends = true};
+
+	return start_one(&o);
+}
+
+TEST_WITHIN(starting_a_child_with_options, 60)
+{
+	fail_each(start_a_child_with_options);
 }
 
 static enum outcome start_a_child_without_pidfd(void)

@@ -1,9 +1,14 @@
 /* Floor 1: what the kernel does, as the other floors see it. */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -304,4 +309,100 @@ TEST(ranges_are_closed)
 	close(base);
 	ipc_os_close_range(base + 3, INT_MAX);
 	must_fail(fcntl(base + 4, F_GETFD), EBADF);
+}
+
+/* From now on clone3(2) is refused, as by filters that are older than it. */
+static bool refuse_clone3(int error)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 435, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* No handler of the parent's runs in the child of a raw fork; what was ignored still is. */
+static void signals_after_a_raw_fork(void)
+{
+	sigset_t all;
+	pid_t pid;
+	int status;
+
+	signal(SIGUSR1, catch);
+	signal(SIGUSR2, SIG_IGN);
+	sigfillset(&all);
+	must(sigprocmask(SIG_SETMASK, &all, NULL));
+	pid = must(ipc_os_raw_fork());
+	if (pid == 0) {
+		kill(getpid(), SIGUSR2);
+		kill(getpid(), SIGUSR1);
+		ipc_os_raw_unblock();
+		_exit(1);
+	}
+	must(waitpid(pid, &status, 0));
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(WTERMSIG(status), SIGUSR1);
+	ipc_os_raw_unblock();
+	must(kill(getpid(), SIGUSR1));
+	ck_assert_int_eq(caught, 1);
+}
+
+TEST(raw_fork_leaves_no_handler)
+{
+	signals_after_a_raw_fork();
+}
+
+TEST(raw_fork_leaves_no_handler_without_clone3)
+{
+	if (refuse_clone3(ENOSYS))
+		signals_after_a_raw_fork();
+}
+
+TEST(raw_fork_leaves_no_handler_when_clone3_is_refused)
+{
+	if (refuse_clone3(EPERM))
+		signals_after_a_raw_fork();
+}
+
+/* 0, or the errno of dying with @parent in a new child, that is told by @fd whether the parent lives. */
+static int die_with(pid_t parent, int fd)
+{
+	pid_t pid = must(fork());
+	int status;
+
+	if (pid == 0)
+		_exit(ipc_os_die_with(parent, fd) == 0 ? 0 : errno);
+	must(waitpid(pid, &status, 0));
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* In a name space of its own a child can't see that somebody else has inherited it: the pipe tells. */
+TEST(a_parent_that_is_gone_is_noticed)
+{
+	int p[2];
+
+	must(ipc_os_pipe(p));
+	ck_assert_int_eq(die_with(getpid(), p[1]), 0);
+	ck_assert_int_eq(die_with(getppid(), p[1]), ECANCELED);
+	if (unshare(CLONE_NEWPID) == 0) /* else this is not allowed here */
+		ck_assert_int_eq(die_with(getpid(), p[1]), 0);
+	close(p[0]);
+	close(p[1]);
+}
+
+TEST(a_parent_in_another_name_space_that_is_gone_is_noticed)
+{
+	int p[2];
+
+	must(ipc_os_pipe(p));
+	close(p[0]);
+	if (unshare(CLONE_NEWPID) == 0)
+		ck_assert_int_eq(die_with(getpid(), p[1]), ECANCELED);
+	close(p[1]);
 }
