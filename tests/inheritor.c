@@ -119,6 +119,24 @@ static int signals(void)
 	return sa.sa_handler == SIG_DFL ? 0 : SIGUSR1;
 }
 
+/* With 0 and 1 adopted and used, it ends as @how says. */
+static int leave(const char *how)
+{
+	struct aioconn *c = aioend_open(aioend_from_fds(0, 1), NULL);
+	pid_t pid = 0;
+
+	if (!c || aioconn_set_framing(c, AIOCONN_BYTES, NULL) == -1 || aioconn_send_bytes(c, "x", 1) == -1)
+		return errno;
+	if (strcmp(how, "close") == 0)
+		return aioconn_close(c, AIOIPC_FOREVER) == 0 ? 0 : errno;
+	if (strcmp(how, "fork") == 0)
+		pid = fork();
+	if (pid == 0)
+		exit(0);
+	waitpid(pid, NULL, 0);
+	return fcntl(0, F_GETFL) & O_NONBLOCK && fcntl(1, F_GETFL) & O_NONBLOCK ? 0 : 200;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -137,6 +155,8 @@ int main(int argc, char **argv)
 		return getuid() == 54321 && getgid() == 54322 && getgroups(0, NULL) == 0;
 	if (argc < 3)
 		return 255;
+	if (strcmp(what, "leave") == 0)
+		return leave(argv[2]);
 	if (strcmp(what, "has") == 0)
 		return has(argv[2]);
 	if (strcmp(what, "high") == 0)

@@ -318,6 +318,59 @@ static void expect_lie(unsigned announced, unsigned sent, bool on_base)
 	close(fd);
 }
 
+/* More than were announced, or with nothing that announces them; whole, or byte by byte. */
+static void expect_surplus(unsigned announced, unsigned sent, size_t first)
+{
+	unsigned char frame[HEADER_LEN + 3];
+	size_t len = make_frame(frame, BYTES, announced, "lie", 3);
+	int fds[MOST] = {0};
+	struct aioconn *c;
+	int fd = raw_peer(PAIR, NULL, &c);
+	unsigned before;
+
+	must(aioconn_allow_fds(c, 16));
+	before = harness_count_fds();
+	put(fd, PREFACE, PREFACE_LEN);
+	put_fds(fd, frame, first, fds, sent);
+	put(fd, frame + first, len - first);
+	if (first < HEADER_LEN || first == len) /* else the header, which came with them, announces none */
+		expect_text(c, "lie");
+	expect_end(c, EPROTO);
+	ck_assert_ptr_nonnull(strstr(aioconn_why(c), "announced"));
+	aioconn_abort(c);
+	ck_assert_uint_eq(harness_count_fds(), before - 1);
+	close(fd);
+}
+
+TEST(descriptors_that_no_frame_announced_are_bad)
+{
+	for (size_t first = 1; first <= HEADER_LEN + 3; first++) {
+		expect_surplus(0, 1, first);
+		expect_surplus(0, 16, first);
+	}
+	expect_surplus(0, 17, HEADER_LEN + 3);
+}
+
+/* Where none are allowed, the kernel drops them, and nobody notices. */
+TEST(descriptors_that_nobody_wants_are_dropped_by_the_kernel)
+{
+	unsigned char frame[HEADER_LEN + 3];
+	size_t len = make_frame(frame, BYTES, 0, "one", 3);
+	int fds[2] = {0};
+	struct aioconn *c;
+	int fd = raw_peer(PAIR, NULL, &c);
+	unsigned before = harness_count_fds();
+
+	put(fd, PREFACE, PREFACE_LEN);
+	put_fds(fd, frame, len, fds, 2);
+	put_frame(fd, GOODBYE, 0, NULL, 0);
+	expect_text(c, "one");
+	expect_end(c, 0);
+	ck_assert_uint_eq(harness_count_fds(), before);
+	aioconn_abort(c);
+	close(fd);
+}
+
 TEST(a_peer_that_lies_about_its_descriptors_is_bad)
 {
 	for (int on_base = 0; on_base < 2; on_base++) {

@@ -174,6 +174,22 @@ static void talk_traced(int fd)
 	_exit(0);
 }
 
+/* Whoever looked at it pressed ^C. */
+TEST(a_trace_that_nobody_reads_is_no_reason_to_die)
+{
+	int fd[2], status;
+	pid_t pid;
+
+	must(pipe2(fd, O_CLOEXEC));
+	must(close(fd[0]));
+	pid = must(fork());
+	if (pid == 0)
+		talk_traced(fd[1]);
+	must(close(fd[1]));
+	must(waitpid(pid, &status, 0));
+	ck_assert_int_eq(status, 0);
+}
+
 TEST(the_trace_shows_every_frame)
 {
 	char text[1000] = "";

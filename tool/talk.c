@@ -211,7 +211,7 @@ static int receive(struct session *s)
 
 	for (;;) {
 		got = aioconn_recv(s->c, &m, step(s->t->o));
-		if (got == -1 && errno == ETIMEDOUT && !is_silent(s))
+		if (got == -1 && errno == ETIMEDOUT && !*aioconn_why(s->c) && !is_silent(s))
 			continue;
 		if (got != 1)
 			return got;
@@ -224,19 +224,27 @@ static int receive(struct session *s)
 	}
 }
 
+/* It is gone, or can't be reached any more. */
+static bool is_of_peer(int error)
+{
+	return error == ECONNRESET || error == EPIPE || error == EHOSTUNREACH || error == EHOSTDOWN ||
+	       error == ENETUNREACH || error == ENETDOWN;
+}
+
 static enum end failed(struct session *s, int error)
 {
 	const char *why = aioconn_why(s->c);
+	bool lost = is_of_peer(error) || (error == ETIMEDOUT && *why);
 
-	if (error == ETIMEDOUT)
+	if (error == ETIMEDOUT && !lost)
 		say_error("%s: nothing came for %g seconds", s->name, (double)s->t->o->timeout / 1000);
 	else if (error == EPROTO || error == EBADMSG || error == EMSGSIZE)
 		say_error("%s: the peer is bad: %s", s->name, why);
-	else if (error == ECONNRESET || error == EPIPE)
+	else if (lost)
 		say_error("%s: the peer is lost: %s", s->name, *why ? why : "it does not take what is sent");
 	else
 		say_why(s->t->o, s->name, error);
-	return error == ECONNRESET || error == EPIPE ? END_LOST : END_FAILED;
+	return lost ? END_LOST : END_FAILED;
 }
 
 /* The peer has said goodbye. Who types sees that; a file or a pipe is sent to its end. */

@@ -28,9 +28,14 @@ struct aiomsg;
 /* How a connection ended. */
 enum aioconn_cause {
 	AIOCONN_CLEAN, /* the peer said goodbye */
-	AIOCONN_LOST,  /* the peer died or aborted: EOF or a reset without goodbye */
+	AIOCONN_LOST, /* the peer died, aborted or can't be reached: EOF or a reset without goodbye, no route to it */
 	AIOCONN_BAD,   /* the peer broke the protocol; aioconn_why() says how */
 	AIOCONN_LOCAL, /* closed or aborted here */
+	/*
+	 * No fault of the peer's: this process or its system could not go on. The file system is full, no number is left for a
+	 * descriptor that came, the descriptor was closed behind our back; aioconn_why() says what. Since 0.2; 0.1 said LOST or BAD.
+	 */
+	AIOCONN_FAILED,
 };
 
 /* What travels: messages, lines (one message each), or bytes as they come. */
@@ -67,7 +72,7 @@ AIOIPC_API int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, co
  * only plain bytes can be sent; LINES adds the delimiter.
  * Errno: EAGAIN (full, in a callback, or send_wait is 0), ETIMEDOUT (full for send_wait), EPIPE (the peer is
  * gone, or closed here), EBADF (it only reads), EMSGSIZE (over the message limit), EINVAL (format or values;
- * a delimiter inside a line). A send that waits goes on after signals. Since 0.1.
+ * a delimiter inside a line); when writing failed for another reason, and after it, that one: ENOSPC, EHOSTUNREACH... A send that waits goes on after signals. Since 0.1.
  */
 AIOIPC_API int aioconn_send(struct aioconn *c, const char *format, ...);
 AIOIPC_API int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len);
@@ -75,14 +80,16 @@ AIOIPC_API int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m);
 
 /*
  * As aioconn_send(), with a duplicate of @fd; @fd stays the caller's. Unix sockets only, and the peer must have
- * allowed it. Errno: as aioconn_send(), EBADF (not a descriptor), EMFILE, EOPNOTSUPP (not a unix socket). Since 0.1.
+ * allowed it. Errno: as aioconn_send(), EBADF (not a descriptor), EMFILE, EOPNOTSUPP (not a unix socket); what sendmsg(2) says where
+ * the system does not pass @fd, EINVAL say: this message is refused, and the others go on. Since 0.1.
  */
 AIOIPC_API int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ...);
 
 /*
  * Takes the next message; the caller frees it. Returns 1; 0 when the peer said goodbye and everything
  * was received; -1. Errno: ETIMEDOUT, EINTR (a signal handler ran), ECONNRESET (the peer is lost),
- * EBADMSG, EMSGSIZE or EPROTO (the peer broke the protocol: aioconn_why()), EBADF (it only writes). Since 0.1.
+ * EBADMSG, EMSGSIZE or EPROTO (the peer broke the protocol: aioconn_why()), EBADF (it only writes); when reading failed
+ * for another reason, that one: EHOSTUNREACH, EMFILE, EIO... ETIMEDOUT may be TCP's: aioconn_why() is not empty then. Since 0.1.
  */
 AIOIPC_API int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline);
 
@@ -105,7 +112,7 @@ AIOIPC_API void aioconn_resume(struct aioconn *c);
  */
 AIOIPC_API int aioconn_cork(struct aioconn *c, bool on);
 
-/* Waits until everything queued is handed to the kernel. Errno: EPIPE (the peer is gone; the rest is lost). Since 0.1. */
+/* Waits until everything queued is handed to the kernel. Errno: EPIPE (the peer is gone; the rest is lost), or what writing failed with. Since 0.1. */
 AIOIPC_API int aioconn_flush(struct aioconn *c, int64_t deadline);
 
 /*
@@ -118,7 +125,7 @@ AIOIPC_API int aioconn_write_eof(struct aioconn *c);
  * close: flushes, says goodbye, closes, frees, and waits for that. finish: the same in the background, on_close tells (LOCAL,
  * or LOST when not everything could be delivered), then @c is freed; it may not be used before but in on_close.
  * abort: drops what is queued and closes; the peer sees LOST. Each takes NULL, and frees whatever it returns but EINVAL.
- * Errno: ETIMEDOUT (not everything left in time: the peer sees LOST), EPIPE (the peer was gone),
+ * Errno: ETIMEDOUT (not everything left in time: the peer sees LOST), EPIPE (the peer was gone), what writing failed with,
  * EDEADLK (FOREVER in a callback, and it did not leave at once), EINVAL (not a deadline; finish without a base). Since 0.1.
  */
 AIOIPC_API int aioconn_close(struct aioconn *c, int64_t deadline);
@@ -154,7 +161,7 @@ AIOIPC_API int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits
 
 /*
  * Lets the peer send descriptors, at most @most_queued of them received but not yet asked for (0 to
- * 253; 0, the default: one that comes is BAD). Before the first use. Errno: EOPNOTSUPP (not a unix socket), EINVAL, EBUSY. Since 0.1.
+ * 253; 0, the default: a message that announces some is BAD). Before the first use. Errno: EOPNOTSUPP (not a unix socket), EINVAL, EBUSY. Since 0.1.
  */
 AIOIPC_API int aioconn_allow_fds(struct aioconn *c, unsigned most_queued);
 
@@ -162,7 +169,7 @@ struct aioconn_stats {
 	size_t size;                  /* sizeof(struct aioconn_stats) */
 	uint64_t msgs_in, msgs_out;   /* messages delivered, and messages taken for sending */
 	uint64_t bytes_in, bytes_out; /* bytes read from and written to the kernel */
-	uint64_t refused;             /* sends that got EAGAIN or ETIMEDOUT */
+	uint64_t refused;             /* sends that got EAGAIN or ETIMEDOUT, and what could not be passed */
 	size_t queued_in, queued_out; /* bytes that wait now */
 	size_t peak_in, peak_out;     /* the most that ever waited */
 };
@@ -173,7 +180,7 @@ AIOIPC_API int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stat
 /* Who made the other end of a unix socket. Each may be NULL. Errno: EOPNOTSUPP. Since 0.1. */
 AIOIPC_API int aioconn_peer_cred(const struct aioconn *c, pid_t *pid, uid_t *uid, gid_t *gid);
 
-/* In words why it ended: "frame of 4294967295 bytes, limit 16777216"; "" while it has not. Lives as long as @c. Since 0.1. */
+/* In words why it ended, or why nothing can be sent any more: "frame of 4294967295 bytes, limit 16777216"; "" while that is not so. Lives as long as @c. Since 0.1. */
 AIOIPC_API const char *aioconn_why(const struct aioconn *c);
 
 /* What was given to set_callbacks and open; the descriptor that is read (or else written), for poll(2) only. Since 0.1. */

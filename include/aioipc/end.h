@@ -27,7 +27,9 @@ AIOIPC_API int aiosockpair(struct aioend **one, struct aioend **other);
 /*
  * Adopts descriptors: @rfd is read from, @wfd written to, -1 for none; the same number twice is a
  * socket. They are the end's from then on, are made close-on-exec, and get their other flags back when closed.
- * Errno: EBADF (not open, or open the wrong way), EINVAL (both -1), EBUSY (already an end's). Since 0.1.
+ * One socket under two numbers, as a service of inetd has it in 0 and 1, is known as such.
+ * Errno: EBADF (not open, or open the wrong way), EINVAL (both -1; since 0.2 also a socket that listens), EBUSY (already
+ * an end's), EPROTOTYPE (since 0.2: a socket of packets, SOCK_SEQPACKET or SOCK_DGRAM). Since 0.1.
  */
 AIOIPC_API struct aioend *aioend_from_fds(int rfd, int wfd);
 

@@ -156,7 +156,7 @@ struct aiolink_stats {
 
 	/*
 	 * Could not be sent at all, were dropped and told to the log: typed, or with a delimiter inside, under LINES; over the
-	 * limit; with descriptors where none can go.
+	 * limit; with descriptors where none can go, or that the system does not pass.
 	 */
 	uint64_t refused;
 	uint64_t dropped; /* came when the inbox was closed, or full in aiolink_close() */

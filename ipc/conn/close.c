@@ -118,7 +118,7 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 		if (ipc_conn_wait(c, IPC_FOR_CLOSE, deadline) < 0 && errno != EINTR)
 			return -1;
 	if (c->lost_output) {
-		errno = EPIPE;
+		errno = ipc_conn_send_error(c);
 		return -1;
 	}
 	return 0;
@@ -155,12 +155,17 @@ int aioconn_close(struct aioconn *c, int64_t deadline)
 	return r;
 }
 
+static enum aioconn_cause lost_by(const struct aioconn *c)
+{
+	return c->out_fault.error ? c->out_fault.cause : AIOCONN_LOST;
+}
+
 void ipc_conn_finish_turn(struct aioconn *c)
 {
 	int64_t left = ipc_deadline_left(c->deadline);
 
 	if (!undelivered(c)) {
-		ipc_conn_finalize(c, c->lost_output ? AIOCONN_LOST : AIOCONN_LOCAL);
+		ipc_conn_finalize(c, c->lost_output ? lost_by(c) : AIOCONN_LOCAL);
 	} else if (left == 0) {
 		c->why = "the deadline passed before everything had left";
 		ipc_conn_finalize(c, AIOCONN_LOST);

@@ -20,8 +20,10 @@
  *                          any more, what came before is still read, and then ends.
  *   take                   set in on_msg: the message is its owner's from then on, and its reference too.
  *   bytes_out              how many bytes the kernel took, preface, headers and delimiters among them.
- *   bytes_out + out.bytes  how many sends accepted in all: after one returned 0, where its message ends in the stream.
- *                          A message has left whole when bytes_out got there. When the peer is lost, the queue
+ *   bytes_refused          of messages that sends had accepted, and whose descriptors the kernel then refused to pass: the peer
+ *                          never sees them. ipc_conn_left() is both together.
+ *   left + out.bytes       how many sends accepted in all: after one returned 0, where its message ends in the stream.
+ *                          A message has left whole when ipc_conn_left() got there, unless hook->refused was called. When the peer is lost, the queue
  *                          is dropped and bytes_out stays what it was; a send that failed accepted nothing.
  */
 #ifndef IPC_CONN_CONN_H
@@ -36,6 +38,7 @@
 #include <aioipc/conn.h>
 #include <aioipc/msg.h>
 
+#include "ipc/conn/blame.h"
 #include "ipc/end/own.h"
 #include "ipc/end/watch.h"
 #include "ipc/task/task.h"
@@ -72,16 +75,24 @@ enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_
 
 /*
  * Whoever made the connection, or has it by hand, and wants to know: told of the first bytes that come in, each time the kernel
- * took some, and when it is closed (its members may still be read then; @h is out of the list). Who
+ * took some, of a message that was accepted, ends there in the stream, and is not sent since its descriptors can't be passed, and when it is closed (its members may still be read then; @h is out of the list). Who
  * has it by hand is also told, in a turn, once, where the system tells it: after its clean end the peer left
- * altogether, nothing can be sent any more. All but @gone may be NULL; @spoke and @wrote do nothing to the connection.
+ * altogether, nothing can be sent any more. All but @gone may be NULL; @spoke, @wrote and @refused do nothing to the connection.
  */
 struct ipc_conn_hook {
 	void (*spoke)(struct ipc_conn_hook *h);
 	void (*gone)(struct ipc_conn_hook *h);
 	void (*lost)(struct ipc_conn_hook *h);
 	void (*wrote)(struct ipc_conn_hook *h);
+	void (*refused)(struct ipc_conn_hook *h, uint64_t end);
 	struct ipc_conn_hook *next;
+};
+
+/* A send that has not returned yet, of a message with descriptors: what becomes of it can still be told. */
+struct ipc_posting {
+	uint64_t end; /* where it ends in the stream */
+	int error;    /* the kernel refused it */
+	struct ipc_posting *next;
 };
 
 struct aioconn {
@@ -96,7 +107,8 @@ struct aioconn {
 	aioconn_cb *on_writable;
 	aioconn_close_cb *on_close;
 	void *arg;
-	struct ipc_conn_hook *hooks; /* a list */
+	struct ipc_conn_hook *hooks;  /* a list */
+	struct ipc_posting *postings; /* a list: tasks take turns */
 
 	struct ipc_in in;
 	struct ipc_inbox inbox;
@@ -112,9 +124,10 @@ struct aioconn {
 	enum aioconn_cause cause;
 	int end_error; /* what recv says after the end; 0 for CLEAN */
 	const char *why;
-	size_t goodbye_len; /* of our goodbye, once said: no loss if it does not arrive */
-	size_t refused;     /* on_writable is due when so much fits; 0 not wanted */
-	unsigned turn_sent; /* messages in this turn */
+	struct ipc_blame in_fault, out_fault; /* what a read, and a write, said that failed for good */
+	size_t goodbye_len;                   /* of our goodbye, once said: no loss if it does not arrive */
+	size_t refused;                       /* on_writable is due when so much fits; 0 not wanted */
+	unsigned turn_sent;                   /* messages in this turn */
 	unsigned holds, calls;
 	struct ipc_waiter waiters; /* tasks, */
 	unsigned waits;            /* and what they wait for: enum ipc_conn_for */
@@ -149,7 +162,7 @@ struct aioconn {
 	bool receiving;      /* a call waits for input */
 	bool trace;
 
-	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, refusals;
+	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;
 	size_t peak_in, peak_out;
 };
 
@@ -157,6 +170,11 @@ struct aioconn {
 static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 {
 	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
+}
+
+static inline uint64_t ipc_conn_left(const struct aioconn *c)
+{
+	return c->bytes_out + c->bytes_refused;
 }
 
 /* conn.c */
@@ -198,11 +216,14 @@ static inline void ipc_conn_leave(struct aioconn *c)
 
 /* io.c: only wait calls back */
 int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */
-int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1/EPIPE: the peer is gone */
-int ipc_conn_not_written(struct aioconn *c);   /* by errno of a write: 0 later, -1/EPIPE the peer is gone */
-void ipc_conn_tell_wrote(struct aioconn *c);   /* the hooks: the kernel took something */
-void ipc_conn_drop_output(struct aioconn *c);  /* nothing can be written any more */
-void ipc_conn_lose_peer(struct aioconn *c);    /* the same, because writing failed */
+int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1 with ipc_conn_send_error() */
+int ipc_conn_not_written(struct aioconn *c);  /* by errno of a write: 0 later, -1 as flush */
+void ipc_conn_tell_wrote(struct aioconn *c);  /* the hooks: the kernel took something */
+void ipc_conn_drop_output(struct aioconn *c); /* nothing can be written any more */
+int ipc_conn_send_error(
+	const struct aioconn *c); /* why: EPIPE where the peer is gone, else what the kernel said */
+/* The same, because writing failed. */
+void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why);
 void ipc_conn_check_reader(struct aioconn *c); /* of what is only written to: is it still there? */
 void ipc_conn_interest(struct aioconn *c);     /* what the loop should wait for */
 void ipc_conn_soon(struct aioconn *c);         /* a turn, behind what is due now */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/end/log.h"
 #include "ipc/end/wait.h"
 
 #define IOV_MOST 16
@@ -40,8 +41,14 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 	}
 	for (i = 0; i < got->n; i++)
 		close(got->fd[i]);
-	if (!c->closing)
+	if (c->closing)
+		return;
+	if (got->cut) {
+		c->in_fault = ipc_blame_read(got->cut);
+		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, c->in_fault.why);
+	} else {
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "more descriptors than frames and limit allow");
+	}
 }
 
 static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n, bool block)
@@ -51,7 +58,7 @@ static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n, bool block
 	ssize_t len;
 
 	got.n = 0;
-	got.cut = false;
+	got.cut = 0;
 	len = block ? ipc_os_read_blocking(r->fd, iov, n, fds) : ipc_os_readv(r->fd, r->kind, iov, n, fds);
 	if (len >= 0 && fds && (got.n || got.cut))
 		queue_fds(c, &got);
@@ -73,6 +80,20 @@ static void arrived(struct aioconn *c, size_t n)
 	held = c->inbox.bytes + ipc_in_held(&c->in);
 	if (held > c->peak_in)
 		c->peak_in = held;
+}
+
+/* Worth another try: a signal came, or memory is short for a while. */
+static bool is_shortage(int error)
+{
+	if (error == ENOBUFS)
+		errno = ENOMEM;
+	return error == EINTR || error == ENOMEM || error == ENOBUFS;
+}
+
+static void input_broke(struct aioconn *c)
+{
+	c->in_fault = ipc_blame_read(errno);
+	c->reset = c->in.cut = true;
 }
 
 /* As ipc_conn_fill(); blocking it may also be -1/EINTR. */
@@ -98,10 +119,11 @@ static int fill(struct aioconn *c, bool block)
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
-	if (n < 0 && errno == EINTR)
+	if (n < 0 && is_shortage(errno))
 		return -1;
 	c->in.eof = true;
-	c->reset = c->in.cut = n < 0;
+	if (n < 0)
+		input_broke(c);
 	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
 	return 0;
 }
@@ -125,12 +147,30 @@ void ipc_conn_drop_output(struct aioconn *c)
 	ipc_out_free(&c->out);
 }
 
-void ipc_conn_lose_peer(struct aioconn *c)
+int ipc_conn_send_error(const struct aioconn *c)
 {
+	return ipc_blame_send_error(c->out_fault.error ? &c->out_fault : &c->in_fault);
+}
+
+/*
+ * A socket says once what broke it, to a read or to a write, and then "end of file". EPIPE alone is no breach: the peer reads
+ * no more, and what it sent before comes yet.
+ */
+static bool breaks_input(const struct aioconn *c, int error)
+{
+	return error != EPIPE && ipc_os_is_socket(c->own.r.kind) && c->own.r.dev == c->own.w.dev &&
+	       c->own.r.ino == c->own.w.ino;
+}
+
+void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why)
+{
+	c->out_fault = *why;
+	if (!*c->why)
+		c->why = why->why;
 	ipc_conn_drop_output(c);
 	if (!c->reads)
-		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed its reading end");
-	else if (c->by_hand && c->own.r.kind != IPC_FD_PIPE && c->own.r.fd >= 0)
+		ipc_conn_end(c, why->cause, why->error, why->why);
+	else if (c->by_hand && ipc_os_is_socket(c->own.r.kind) && c->own.r.fd >= 0)
 		ipc_os_shutdown_read(c->own.r.fd);
 	ipc_conn_soon(c);
 }
@@ -143,10 +183,11 @@ static bool only_writes(const struct aioconn *c)
 
 void ipc_conn_check_reader(struct aioconn *c)
 {
+	const struct ipc_blame gone = ipc_blame_write(EPIPE);
 	struct pollfd p = {.fd = c->own.w.fd};
 
 	if (only_writes(c) && ipc_os_poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP)))
-		ipc_conn_lose_peer(c);
+		ipc_conn_lose_peer(c, &gone);
 }
 
 /* The descriptors that go along with the next write. */
@@ -179,13 +220,56 @@ void ipc_conn_tell_wrote(struct aioconn *c)
 
 int ipc_conn_not_written(struct aioconn *c)
 {
+	struct ipc_blame blame;
+
 	if (errno == ENOBUFS)
 		c->retry = aioipc_after(RETRY_MS);
 	if (errno == ENOBUFS || errno == EAGAIN)
 		return 0;
-	ipc_conn_lose_peer(c);
-	errno = EPIPE;
+	blame = ipc_blame_write(errno);
+	if (breaks_input(c, errno)) {
+		c->in_fault = blame;
+		c->reset = c->in.cut = true;
+	}
+	ipc_conn_lose_peer(c, &blame);
+	errno = ipc_conn_send_error(c);
 	return -1;
+}
+
+/* It can still be told by the send that is about it, if that has not returned. */
+static bool told_by_send(struct aioconn *c, uint64_t end, int error)
+{
+	struct ipc_posting *p = c->postings;
+
+	while (p && p->end != end)
+		p = p->next;
+	if (p)
+		p->error = error;
+	return p;
+}
+
+/* The kernel does not pass the descriptors of the first message: that one goes, and all behind it go on. */
+static void refuse_first(struct aioconn *c, int error)
+{
+	size_t lead, size = ipc_out_refuse(&c->out, &lead);
+	uint64_t end;
+
+	c->bytes_refused += size;
+	c->refusals++;
+	end = ipc_conn_left(c) + lead;
+	if (told_by_send(c, end, error))
+		return;
+	ipc_log("a message whose descriptors can't be passed is not sent: %s", strerror(error));
+	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
+		if (h->refused)
+			h->refused(h, end);
+}
+
+/* Is it about the descriptors that a write failed, rather than the connection? */
+static bool refuses_fds(const struct aioconn *c, int error)
+{
+	return ipc_out_fds_first(&c->out) && error != EAGAIN && error != ENOBUFS && error != EPIPE &&
+	       error != ECONNRESET && error != ENOTCONN;
 }
 
 int ipc_conn_flush(struct aioconn *c)
@@ -198,6 +282,10 @@ int ipc_conn_flush(struct aioconn *c)
 		size_t offered;
 		ssize_t n = write_some(c, &offered);
 
+		if (n < 0 && refuses_fds(c, errno)) {
+			refuse_first(c, errno);
+			continue;
+		}
 		if (n < 0 && ipc_conn_not_written(c) < 0)
 			break;
 		if (n > 0) {
@@ -209,7 +297,7 @@ int ipc_conn_flush(struct aioconn *c)
 		c->blocked = n < (ssize_t)offered;
 	}
 	if (c->peer_gone) {
-		errno = EPIPE;
+		errno = ipc_conn_send_error(c);
 		return -1;
 	}
 	ipc_conn_shut_written(c);
@@ -222,7 +310,7 @@ int ipc_conn_flush(struct aioconn *c)
  */
 static short departure(const struct aioconn *c)
 {
-	if (!only_writes(c))
+	if (!only_writes(c) || c->own.w.kind == IPC_FD_FILE)
 		return 0;
 	if (c->own.w.kind == IPC_FD_PIPE)
 		return EV_READ;

@@ -29,7 +29,7 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 	if (!c->writes)
 		return fail(EBADF);
 	if (c->gone || c->said_goodbye || c->peer_gone)
-		return fail(EPIPE);
+		return fail(c->peer_gone ? ipc_conn_send_error(c) : EPIPE);
 	if (c->in.framing != AIOCONN_MESSAGES && kind != IPC_KIND_BYTES)
 		return fail(EINVAL);
 	if (len >
@@ -129,8 +129,8 @@ static void write_out(struct aioconn *c)
 	}
 }
 
-/* A message is in the queue: does it leave at once? */
-static void leave(struct aioconn *c)
+/* A message is in the queue: does it leave at once? One with descriptors goes by itself anyway, and may be refused. */
+static void leave(struct aioconn *c, bool with_fds)
 {
 	if (c->corked)
 		return;
@@ -138,7 +138,7 @@ static void leave(struct aioconn *c)
 		write_out(c);
 		return;
 	}
-	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= IPC_CONN_BATCH)) {
+	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= IPC_CONN_BATCH || with_fds)) {
 		ipc_conn_flush(c);
 		if (c->blocked)
 			ipc_conn_interest(c);
@@ -147,7 +147,20 @@ static void leave(struct aioconn *c)
 		ipc_conn_soon(c);
 }
 
-/* -1/EPIPE when it turned out at once that nobody will read it. */
+/* As leave(); -1 with the errno of a kernel that does not pass its descriptors. */
+static int leave_with_fds(struct aioconn *c)
+{
+	struct ipc_posting p = {.end = ipc_conn_left(c) + c->out.bytes, .next = c->postings}, **at;
+
+	c->postings = &p;
+	leave(c, true);
+	for (at = &c->postings; *at != &p; at = &(*at)->next)
+		;
+	*at = p.next;
+	return p.error ? fail(p.error) : 0;
+}
+
+/* -1 when it turned out at once that it can't be sent. */
 static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
 {
 	c->used = c->prefaced = true;
@@ -155,9 +168,12 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 		c->peak_out = c->out.bytes;
 	if (c->trace)
 		ipc_trace(c, ">", what, len, nfds);
-	leave(c);
+	if (!nfds)
+		leave(c, false);
+	else if (leave_with_fds(c) < 0)
+		return -1;
 	if (c->gone || c->lost_output)
-		return fail(EPIPE);
+		return fail(ipc_conn_send_error(c));
 	c->msgs_out++;
 	return 0;
 }
@@ -304,7 +320,7 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 		return posted(c, NULL, len, 0);
 	}
 	if (c->peer_gone)
-		return fail(EPIPE);
+		return fail(ipc_conn_send_error(c));
 	if (len)
 		memcpy(at, data, len);
 	ipc_out_commit(&c->out, e.head + len + e.tail, NULL);
@@ -480,7 +496,7 @@ static int flush(struct aioconn *c, int64_t deadline)
 	while (c->out.count)
 		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
 			return -1;
-	return c->peer_gone ? fail(EPIPE) : 0;
+	return c->peer_gone ? fail(ipc_conn_send_error(c)) : 0;
 }
 
 int aioconn_flush(struct aioconn *c, int64_t deadline)

@@ -30,7 +30,7 @@ static bool lost(const struct aioconn *c)
 	bool bad = c->ended && c->cause != AIOCONN_CLEAN;
 
 	if (bad || c->reset)
-		errno = bad ? c->end_error : ECONNRESET;
+		errno = bad ? c->end_error : c->in_fault.error;
 	return bad || c->reset;
 }
 

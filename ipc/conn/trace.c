@@ -1,4 +1,8 @@
-/* AIOIPC_TRACE=1 in the environment: every frame in a line on stderr. The only thing the library ever prints, and only when asked. */
+/*
+ * AIOIPC_TRACE=1 in the environment: every frame in a line on stderr. The only thing the library ever prints, and only when asked.
+ * A reader of stderr that left is no reason to die. One that is slow holds the process up, as with anything that is printed there.
+ */
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +29,18 @@ bool ipc_trace_wanted(void)
 
 void ipc_trace(const struct aioconn *c, const char *direction, const char *what, size_t len, unsigned nfds)
 {
-	fprintf(stderr, "aioipc %d: fd %d %s %s, %zu bytes, %u descriptors\n", (int)getpid(), aioconn_fd(c),
-		direction, what ? what : "bytes", len, nfds);
+	char line[512];
+	int error = errno, n;
+	struct iovec iov = {.iov_base = line};
+
+	n = snprintf(line, sizeof line, "aioipc %d: fd %d %s %s, %zu bytes, %u descriptors\n", (int)getpid(),
+		     aioconn_fd(c), direction, what ? what : "bytes", len, nfds);
+	if (n >= (int)sizeof line) {
+		n = sizeof line;
+		line[n - 1] = '\n';
+	}
+	iov.iov_len = (size_t)n;
+	while (n > 0 && ipc_os_write_masked(STDERR_FILENO, &iov, 1) == -1 && errno == EINTR)
+		;
+	errno = error;
 }

@@ -3,6 +3,7 @@
 
 #include "ipc/conn/conn.h"
 #include "ipc/end/wait.h"
+#include "ipc/wire/frame.h"
 
 /* A connection's share of one turn, so that a flood does not starve its neighbours. */
 #define TURN_MESSAGES 1024
@@ -28,10 +29,11 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	ipc_own_close_write(&c->own);
 }
 
-static const char *reset_where(const struct aioconn *c)
+static const char *broken_where(const struct aioconn *c)
 {
-	return ipc_in_is_inside(&c->in) ? "connection reset by the peer inside a line"
-					: "connection reset by the peer";
+	if (c->in_fault.error == ECONNRESET && ipc_in_is_inside(&c->in))
+		return "connection reset by the peer inside a line";
+	return c->in_fault.why;
 }
 
 /* Everything that came is split, and nothing more comes. */
@@ -40,7 +42,7 @@ static void end_of_stream(struct aioconn *c)
 	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
 		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
 	else if (c->reset)
-		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, reset_where(c));
+		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, broken_where(c));
 	else
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
 }
@@ -55,7 +57,7 @@ static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
 		return -1;
 	}
 	if (ipc_msg_give_fds(m, c->fds->fd, n) < 0) {
-		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "no memory for descriptors");
+		ipc_conn_end(c, AIOCONN_FAILED, ENOMEM, "there is no memory for descriptors that came");
 		return -1;
 	}
 	c->fds->n -= n;
@@ -64,20 +66,31 @@ static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
 	return 0;
 }
 
+/* Descriptors that came, and no frame is left that they could belong to. Where there is but a preface yet, they may be the next one's. */
+static bool unannounced_fds(const struct aioconn *c)
+{
+	return c->fds && c->fds->n && c->bytes_in > IPC_PREFACE_LEN && c->fds->n > ipc_in_fds_due(&c->in);
+}
+
 /* The next message of the stream: 1, 0 none (maybe the end was found), -1/ENOMEM. */
 static int split(struct aioconn *c, struct aiomsg **m)
 {
+	struct aiomsg *next;
 	unsigned nfds;
-	int r = ipc_in_next(&c->in, m, &nfds);
+	int r = ipc_in_next(&c->in, &next, &nfds);
 
-	if (r == 1 && !nfds && !c->trace)
-		return 1;
-	if (r == 1 && nfds && claim_fds(c, *m, nfds) < 0) {
-		aiomsg_free(*m);
+	if (r == 1 && nfds && claim_fds(c, next, nfds) < 0) {
+		aiomsg_free(next);
 		return 0;
 	}
+	if (r == 1)
+		*m = next;
+	if (r == 1 && !c->trace)
+		return 1;
 	if (r == 1 && c->trace)
 		ipc_trace(c, "<", aiomsg_format(*m), (*m)->len, nfds);
+	if (r == 0 && unannounced_fds(c))
+		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
 	if (r == 0 && (c->in.eof || c->in.goodbye))
 		end_of_stream(c);
 	if (r < 0 && c->in.error) {

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/end/log.h"
+#include "ipc/os/socket.h"
+
 struct aioend *ipc_end_new(void)
 {
 	struct aioend *end = malloc(sizeof(*end));
@@ -137,6 +140,18 @@ static int check_way(int fd, int way)
 	return -1;
 }
 
+/* A stream is cut as it comes. Packets would be cut to the size of a buffer, and one that listens carries nothing. */
+static int check_stream(int fd)
+{
+	if (fd == -1 || ipc_os_check_stream(fd) == 0)
+		return 0;
+	if (errno == EINVAL)
+		ipc_log("descriptor %d can't be an end: it is a socket that listens", fd);
+	else
+		ipc_log("descriptor %d can't be an end: it is a socket of packets, not of a stream", fd);
+	return -1;
+}
+
 /* Under the mutex. */
 static int adopt(struct ipc_own *own, int rfd, int wfd)
 {
@@ -161,7 +176,9 @@ int ipc_end_adopt(struct ipc_own *own, int rfd, int wfd)
 		errno = EINVAL;
 		return -1;
 	}
-	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1 || ipc_own_hold() == -1)
+	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1)
+		return -1;
+	if (check_stream(rfd) == -1 || check_stream(wfd) == -1 || ipc_own_hold() == -1)
 		return -1;
 	rc = adopt(own, rfd, wfd);
 	ipc_own_let_go();

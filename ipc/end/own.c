@@ -218,6 +218,32 @@ int ipc_own_set_nonblock(struct ipc_own *own)
 	return -1;
 }
 
+/* One socket under two numbers, as who serves from inetd has it: closing one of them tells the peer nothing. */
+static bool is_same_socket(const struct ipc_fd *a, const struct ipc_fd *b)
+{
+	return ipc_os_is_socket(a->kind) && b->fd != -1 && a->dev == b->dev && a->ino == b->ino;
+}
+
+/*
+ * The process ends in the ordinary way while it has adopted some: a shell's terminal and its pipes are to be as they were. In a
+ * forked child what the parent adopted is none of its own.
+ */
+__attribute__((destructor)) static void give_all_flags_back(void)
+{
+	bool held = hold_anyway();
+
+	for (const struct ipc_own *own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
+		if (!own->adopted || own->epoch != ipc_epoch())
+			continue;
+		if (ipc_fd_is_ours(&own->r))
+			give_flags_back(&own->r);
+		if (ipc_fd_is_ours(&own->w))
+			give_flags_back(&own->w);
+	}
+	if (held)
+		ipc_own_let_go();
+}
+
 /* Under the mutex, so that no fork copies a descriptor that has left the registry and is not closed yet. */
 static void close_fd(struct ipc_own *own, struct ipc_fd *f)
 {
@@ -225,10 +251,10 @@ static void close_fd(struct ipc_own *own, struct ipc_fd *f)
 	int error = errno;
 
 	if (own->epoch == ipc_epoch() && ipc_fd_is_ours(f)) {
+		if (f == &own->w && is_same_socket(f, other))
+			ipc_os_shutdown_write(f->fd);
 		if (f->fd == other->fd) {
 			other->nonblock |= f->nonblock;
-			if (f == &own->w && f->kind != IPC_FD_PIPE)
-				ipc_os_shutdown_write(f->fd);
 		} else {
 			if (own->adopted)
 				give_flags_back(f);

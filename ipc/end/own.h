@@ -90,7 +90,7 @@ int ipc_own_set_nonblock(struct ipc_own *own);
 
 /*
  * Closes one direction, if the number still means our file and it is this process's; gives back the flags of an adopted one.
- * A socket is closed when its second direction goes; until then closing `w` shuts its sending side down.
+ * A socket, under one number or two, is closed when its second direction goes; until then closing `w` shuts its sending side down.
  */
 void ipc_own_close_read(struct ipc_own *own);
 void ipc_own_close_write(struct ipc_own *own);

@@ -69,6 +69,9 @@ static void call(struct ipc_watch *w, short what)
 	running = outer;
 }
 
+static bool alive(const struct ipc_watch *w);
+static int arm(struct ipc_watch *w, short what);
+
 static void on_io(evutil_socket_t fd, short what, void *arg)
 {
 	struct ipc_watch *w = arg;
@@ -77,6 +80,23 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 	if (what & EV_TIMEOUT)
 		w->soon = false;
 	call(w, what);
+}
+
+/* A file's turn, once in each of the loop's, as long as somebody wants it. */
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_watch *w = arg;
+	short ready = w->soon ? EV_TIMEOUT : 0;
+
+	(void)fd;
+	(void)what;
+	if (!alive(w))
+		return;
+	ready |= w->want;
+	w->soon = false;
+	if (w->want && arm(w, w->want) == -1)
+		w->want = 0; /* for want of memory: who is called asks again */
+	call(w, ready);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -117,8 +137,14 @@ static bool alive(const struct ipc_watch *w)
 
 static int arm(struct ipc_watch *w, short what)
 {
+	const struct timeval at_once = {0};
+
 	event_del(&w->io);
-	if (what) {
+	if (what && w->file.kind == IPC_FD_FILE) {
+		event_assign(&w->io, w->base, -1, 0, on_turn, w);
+		if (event_add(&w->io, &at_once) == -1)
+			return -1;
+	} else if (what) {
 		event_assign(&w->io, w->base, w->file.fd, (short)(what | EV_PERSIST), on_io, w);
 		if (event_add(&w->io, NULL) == -1)
 			return -1;

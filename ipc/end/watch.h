@@ -22,7 +22,10 @@ int ipc_watch_base_ok(struct event_base *base);
 /* @fd -1: fires only by ipc_watch_soon and ipc_watch_after. Not armed. NULL with ENOMEM, EBADF, ECHILD. */
 struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *cb, void *arg);
 
-/* What to wait for: EV_READ | EV_WRITE, level-triggered, until changed; 0 nothing. Cheap when unchanged. -1 with errno of event_add. */
+/*
+ * What to wait for: EV_READ | EV_WRITE, level-triggered, until changed; 0 nothing. Cheap when unchanged. A file, which the kernel
+ * can't watch, is ready for all of it once in each turn. -1 with errno of event_add.
+ */
 int ipc_watch_want(struct ipc_watch *w, short what);
 
 /* Fires behind the callbacks that are due now (what = EV_TIMEOUT). Once, however often it is called. */

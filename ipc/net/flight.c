@@ -70,11 +70,10 @@ static bool is_for_later(int error)
 }
 
 /* Takes one out that can't be sent; the others close up. */
-static void drop(struct ipc_flight *f, size_t i, int error)
+static void drop(struct ipc_flight *f, size_t i)
 {
 	struct aiomsg *m = place(f, i)->m;
 
-	ipc_log("a message of %zu bytes can't be sent and is dropped: %s", m->len, strerror(error));
 	for (f->count--; i < f->count; i++)
 		place(f, i)->m = place(f, i + 1)->m;
 	aiomsg_free(m);
@@ -84,7 +83,7 @@ static void drop(struct ipc_flight *f, size_t i, int error)
 
 static uint64_t accepted(const struct aioconn *c)
 {
-	return c->bytes_out + c->out.bytes;
+	return ipc_conn_left(c) + c->out.bytes;
 }
 
 /* 1 all of them, 0 up to @until for now, -1. */
@@ -96,10 +95,15 @@ static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
 			f->given++;
 			ipc_counter_add(&f->resent, f->torn);
 			f->torn = false;
+		} else if (c->peer_gone) {
+			errno = EPIPE;
+			return -1;
 		} else if (is_for_later(errno)) {
 			return -1;
 		} else {
-			drop(f, f->given, errno);
+			ipc_log("a message of %zu bytes can't be sent and is dropped: %s",
+				place(f, f->given)->m->len, strerror(errno));
+			drop(f, f->given);
 		}
 	}
 	return f->given == f->count;
@@ -131,7 +135,7 @@ int ipc_flight_send(struct ipc_flight *f, struct aioconn *c)
 {
 	int r = send_all(f, c), error = errno;
 
-	ipc_flight_left(f, c->bytes_out);
+	ipc_flight_left(f, ipc_conn_left(c));
 	errno = error;
 	return r;
 }
@@ -153,6 +157,16 @@ void ipc_flight_left(struct ipc_flight *f, uint64_t bytes)
 	ipc_queue_gone(f->queue, n);
 	if (f->count == 0)
 		rest(f);
+}
+
+void ipc_flight_refused(struct ipc_flight *f, uint64_t end)
+{
+	for (size_t i = 0; i < f->given; i++)
+		if (place(f, i)->end == end) {
+			f->given--;
+			drop(f, i);
+			return;
+		}
 }
 
 /* From the last to the first, as long as they stand in a row. */

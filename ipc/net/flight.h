@@ -41,6 +41,9 @@ int ipc_flight_send(struct ipc_flight *f, struct aioconn *c);
 /* The kernel has taken @bytes of the stream: what ends there has left. */
 void ipc_flight_left(struct ipc_flight *f, uint64_t bytes);
 
+/* The connection had accepted the one that ends at @end, and could not send it: it is dropped, and counted. */
+void ipc_flight_refused(struct ipc_flight *f, uint64_t end);
+
 /* The connection is over, and the kernel took @bytes of it: the rest goes back. */
 void ipc_flight_back(struct ipc_flight *f, uint64_t bytes);
 

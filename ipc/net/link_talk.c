@@ -50,6 +50,17 @@ static void remember_why(struct aiolink *l, int error, const char *why)
 	snprintf(l->talk_why, sizeof l->talk_why, "%s", why);
 }
 
+/* Not all was sent. @otherwise says why where the kernel says no more than that. */
+static void remember_loss(struct aiolink *l, const struct aioconn *c, const char *otherwise)
+{
+	const struct ipc_blame *b = &c->out_fault;
+
+	if (b->error && b->error != ECONNRESET)
+		remember_why(l, b->error, b->why);
+	else
+		remember_why(l, ECONNRESET, otherwise);
+}
+
 static void show_closing(struct aiolink *l)
 {
 	if (l->phase == IPC_LINK_TALKS)
@@ -227,7 +238,12 @@ static void on_wrote(struct ipc_conn_hook *h)
 {
 	struct aiolink *l = link_of(h);
 
-	ipc_flight_left(&l->flight, l->conn->bytes_out);
+	ipc_flight_left(&l->flight, ipc_conn_left(l->conn));
+}
+
+static void on_refused(struct ipc_conn_hook *h, uint64_t end)
+{
+	ipc_flight_refused(&link_of(h)->flight, end);
 }
 
 /* After its goodbye, the peer is not there at all any more. */
@@ -235,7 +251,7 @@ static void on_lost(struct ipc_conn_hook *h)
 {
 	struct aiolink *l = link_of(h);
 
-	remember_why(l, ECONNRESET, "the peer left before it was told all");
+	remember_loss(l, l->conn, "the peer left before it was told all");
 	aioconn_abort(l->conn);
 }
 
@@ -253,11 +269,11 @@ static void on_gone(struct ipc_conn_hook *h)
 	l->conn = NULL;
 	if (ipc_link_check(l) == -1)
 		return;
-	ipc_flight_back(&l->flight, c->bytes_out);
+	ipc_flight_back(&l->flight, ipc_conn_left(c));
 	if (!l->sure)
 		ipc_counter_add(&l->unsure, ipc_counter_get(&l->flight.out) - l->handed);
 	if (c->lost_output && !l->talk_error)
-		remember_why(l, ECONNRESET, "the peer left before it had taken all");
+		remember_loss(l, c, "the peer left before it had taken all");
 	if (worked(l, c))
 		l->delay = l->o.first;
 	l->paused = false;
@@ -358,7 +374,8 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	}
 	start_afresh(l);
 	l->conn = c;
-	l->hook = (struct ipc_conn_hook){.gone = on_gone, .lost = on_lost, .wrote = on_wrote};
+	l->hook = (struct ipc_conn_hook){
+		.gone = on_gone, .lost = on_lost, .wrote = on_wrote, .refused = on_refused};
 	ipc_conn_hook(c, &l->hook);
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	l->phase = IPC_LINK_TALKS;

@@ -13,6 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Younger than the headers of the systems we build on. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 int ipc_os_set_cloexec(int fd)
 {
 	int flags = fcntl(fd, F_GETFD);
@@ -41,8 +46,12 @@ enum ipc_fdkind ipc_os_fdkind(int fd)
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
 
-	if (fstat(fd, &st) == -1 || !S_ISSOCK(st.st_mode))
+	if (fstat(fd, &st) == -1)
 		return IPC_FD_PIPE;
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+		return IPC_FD_FILE;
+	if (!S_ISSOCK(st.st_mode))
+		return S_ISCHR(st.st_mode) && !ipc_os_can_watch(fd) ? IPC_FD_FILE : IPC_FD_PIPE;
 	if (getsockname(fd, (struct sockaddr *)&addr, &len) == -1 || addr.ss_family != AF_UNIX)
 		return IPC_FD_SOCKET;
 	return IPC_FD_UNIX;
@@ -58,25 +67,60 @@ static ssize_t settle(ssize_t n)
 	return n;
 }
 
-/* Room for the control data of a message, aligned. */
+/*
+ * Room for the control data of a message, aligned: as many descriptors as one can bring, and what else a socket tells whose
+ * user asked for it: credentials, a security label, a pidfd, times. So control data is cut for want of descriptors only.
+ */
 union control {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(IPC_FDS_MOST * sizeof(int))];
+	char bytes[CMSG_SPACE(IPC_FDS_MOST * sizeof(int)) + 1024];
 };
 
-static void take_fds(struct msghdr *msg, struct ipc_fdlist *fds)
+/* Descriptors that nobody asked for: the peer's pidfd, where SO_PASSPIDFD is on. */
+static void close_fds(const struct cmsghdr *cm, unsigned n)
+{
+	int fd;
+
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(&fd, CMSG_DATA(cm) + i * sizeof fd, sizeof fd);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static void claim_fds(const struct cmsghdr *cm, unsigned n, struct ipc_fdlist *fds)
+{
+	memcpy(fds->fd + fds->n, CMSG_DATA(cm), n * sizeof(int));
+	fds->n += n;
+}
+
+/* Is it for want of numbers that descriptors did not come in, or were they kept out? */
+static int why_cut(int fd)
+{
+	int one_more = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (one_more == -1)
+		return errno;
+	close(one_more);
+	return EACCES;
+}
+
+static void take_fds(int fd, struct msghdr *msg, struct ipc_fdlist *fds)
 {
 	struct cmsghdr *cm;
-	size_t len;
 
 	for (cm = CMSG_FIRSTHDR(msg); cm; cm = CMSG_NXTHDR(msg, cm)) {
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+		unsigned n = (unsigned)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+
+		if (cm->cmsg_level != SOL_SOCKET)
 			continue;
-		len = cm->cmsg_len - CMSG_LEN(0);
-		memcpy(fds->fd + fds->n, CMSG_DATA(cm), len);
-		fds->n += (unsigned)(len / sizeof(int));
+		if (cm->cmsg_type == SCM_RIGHTS && fds->n + n <= IPC_FDS_MOST)
+			claim_fds(cm, n, fds);
+		else if (cm->cmsg_type == SCM_RIGHTS || cm->cmsg_type == SCM_PIDFD)
+			close_fds(cm, n);
 	}
-	fds->cut = msg->msg_flags & MSG_CTRUNC;
+	if (msg->msg_flags & MSG_CTRUNC)
+		fds->cut = why_cut(fd);
 }
 
 static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
@@ -89,9 +133,9 @@ static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *
 	ssize_t got = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
 
 	fds->n = 0;
-	fds->cut = false;
+	fds->cut = 0;
 	if (got >= 0)
-		take_fds(&msg, fds);
+		take_fds(fd, &msg, fds);
 	return got;
 }
 
@@ -106,18 +150,31 @@ static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds,
 	return recvmsg(fd, &msg, flags);
 }
 
+/*
+ * A terminal whose other side was closed: who reads the master is told by EIO, which is its ordinary end, and who writes
+ * to what is hung up, too.
+ */
+static bool has_hung_up(int fd)
+{
+	struct pollfd p = {.fd = fd};
+
+	return ipc_os_poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
 ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, struct ipc_fdlist *fds)
 {
 	ssize_t got;
 
 	do {
-		if (kind != IPC_FD_PIPE)
+		if (ipc_os_is_socket(kind))
 			got = receive(fd, iov, n, fds, MSG_DONTWAIT);
 		else if (n == 1)
 			got = read(fd, iov->iov_base, iov->iov_len);
 		else
 			got = readv(fd, iov, n);
 	} while (got == -1 && errno == EINTR);
+	if (got == -1 && errno == EIO && has_hung_up(fd))
+		return 0;
 	return settle(got);
 }
 
@@ -154,6 +211,14 @@ static ssize_t send_socket(int fd, const struct iovec *iov, int n, const int *fd
 	return sendmsg(fd, &msg, flags);
 }
 
+static ssize_t write_once(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
+			  unsigned nfds)
+{
+	if (ipc_os_is_socket(kind))
+		return send_socket(fd, iov, n, fds, nfds);
+	return kind == IPC_FD_PIPE ? ipc_os_write_pipe(fd, iov, n) : ipc_os_write_masked(fd, iov, n);
+}
+
 ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
 		      unsigned nfds)
 {
@@ -164,9 +229,10 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 		return -1;
 	}
 	do
-		put = kind == IPC_FD_PIPE ? ipc_os_write_pipe(fd, iov, n)
-					  : send_socket(fd, iov, n, fds, nfds);
+		put = write_once(fd, kind, iov, n, fds, nfds);
 	while (put == -1 && errno == EINTR);
+	if (put == -1 && errno == EIO && has_hung_up(fd))
+		errno = EPIPE;
 	if (put == -1 && (errno == ETOOMANYREFS || errno == ENOMEM))
 		errno = ENOBUFS;
 	return settle(put);
@@ -183,7 +249,7 @@ bool ipc_os_can_block(int fd, enum ipc_fdkind kind)
 	socklen_t len = sizeof(was);
 	int flags = fcntl(fd, F_GETFL);
 
-	if (kind == IPC_FD_PIPE || flags == -1 || flags & O_NONBLOCK)
+	if (!ipc_os_is_socket(kind) || flags == -1 || flags & O_NONBLOCK)
 		return false;
 	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &was, &len) == -1 || was.tv_sec || was.tv_usec)
 		return false;

@@ -15,22 +15,33 @@
 #define IPC_FDS_MOST 253 /* descriptors in one sendmsg or recvmsg: SCM_MAX_FD */
 
 /* Which calls suit a descriptor. */
-enum ipc_fdkind { IPC_FD_PIPE, IPC_FD_SOCKET, IPC_FD_UNIX };
+enum ipc_fdkind { IPC_FD_PIPE, IPC_FD_SOCKET, IPC_FD_UNIX, IPC_FD_FILE };
+
+static inline bool ipc_os_is_socket(enum ipc_fdkind kind)
+{
+	return kind == IPC_FD_SOCKET || kind == IPC_FD_UNIX;
+}
 
 /* Descriptors that came with a read. */
 struct ipc_fdlist {
 	int fd[IPC_FDS_MOST];
 	unsigned n;
-	bool cut; /* the kernel had more, and closed them: MSG_CTRUNC */
+	int cut; /* the kernel had more, and closed them: why; EMFILE, or EACCES when it kept them out */
 };
 
 /* close-on-exec; sockets blocking (calls say MSG_DONTWAIT), both kinds of pipe ends blocking too. */
 int ipc_os_pipe(int fd[2]);
 int ipc_os_sockpair(int fd[2]);
 
-/* What @fd is; anything that is no socket counts as a pipe. */
+/*
+ * What @fd is. Files, /dev/null and the like are always ready, and epoll(7) does not take them; anything else that is no socket counts as
+ * a pipe, a terminal too.
+ */
 enum ipc_fdkind ipc_os_fdkind(int fd);
 int ipc_os_set_cloexec(int fd);
+
+/* Of @fd, a character device: can it be waited for? */
+bool ipc_os_can_watch(int fd);
 
 /* Pipes must be O_NONBLOCK to be used below; *@was (may be NULL) says whether it was on. */
 int ipc_os_set_nonblock(int fd, bool on, bool *was);
@@ -45,7 +56,10 @@ ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, str
 ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
 		      unsigned nfds);
 
-/* What writev does to a pipe: by a flag of the kernel's, else, as masked does, by blocking SIGPIPE around it. EINTR comes back. */
+/*
+ * What writev does to a pipe: by a flag of the kernel's, else, as masked does, by blocking SIGPIPE around it, and, since
+ * a file may be as large as its user is allowed to make it, SIGXFSZ. EINTR comes back.
+ */
 ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n);
 ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n);
 

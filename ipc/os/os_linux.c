@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,24 +43,37 @@ int ipc_os_sockpair(int fd[2])
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd);
 }
 
-ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n)
+/* The signal that came with @error, unless it was there before, is taken away. */
+static void take_away(int sig, const sigset_t *pending)
 {
 	const struct timespec at_once = {0, 0};
-	sigset_t sigpipe, before, pending;
+	sigset_t set;
+
+	if (sigismember(pending, sig))
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	while (sigtimedwait(&set, NULL, &at_once) == -1 && errno == EINTR)
+		;
+}
+
+ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n)
+{
+	sigset_t masked, before, pending;
 	ssize_t put;
 	int error;
 
-	sigemptyset(&sigpipe);
-	sigaddset(&sigpipe, SIGPIPE);
+	sigemptyset(&masked);
+	sigaddset(&masked, SIGPIPE);
+	sigaddset(&masked, SIGXFSZ);
 	sigemptyset(&pending);
-	pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-	if (sigismember(&before, SIGPIPE))
+	pthread_sigmask(SIG_BLOCK, &masked, &before);
+	if (sigismember(&before, SIGPIPE) || sigismember(&before, SIGXFSZ))
 		sigpending(&pending);
 	put = writev(fd, iov, n);
 	error = errno;
-	if (put == -1 && error == EPIPE && !sigismember(&pending, SIGPIPE))
-		while (sigtimedwait(&sigpipe, NULL, &at_once) == -1 && errno == EINTR)
-			;
+	if (put == -1 && (error == EPIPE || error == EFBIG))
+		take_away(error == EPIPE ? SIGPIPE : SIGXFSZ, &pending);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = error;
 	return put;
@@ -97,6 +111,20 @@ int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
 	if (gid)
 		*gid = cred.gid;
 	return 0;
+}
+
+/* Terminals can, /dev/null can't. It is tried out; when that can't be, it can. */
+bool ipc_os_can_watch(int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int epoll = epoll_create1(EPOLL_CLOEXEC), r, error;
+
+	if (epoll == -1)
+		return true;
+	r = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+	error = errno;
+	close(epoll);
+	return r == 0 || error != EPERM;
 }
 
 int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns)

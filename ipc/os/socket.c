@@ -148,3 +148,18 @@ int ipc_os_connected(int fd)
 	errno = error;
 	return -1;
 }
+
+int ipc_os_check_stream(int fd)
+{
+	int type, listens = 0;
+	socklen_t len = sizeof type;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
+		return 0;
+	len = sizeof listens;
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+	if (type == SOCK_STREAM && !listens)
+		return 0;
+	errno = listens ? EINVAL : EPROTOTYPE;
+	return -1;
+}

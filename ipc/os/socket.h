@@ -34,4 +34,7 @@ int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len);
 /* 1, also for those that connect at once; 0 not yet; -1: why it failed. A socket that TCP has connected to itself is ECONNREFUSED. */
 int ipc_os_connected(int fd);
 
+/* Can @fd carry a stream? What is no socket is no business of this. -1: EPROTOTYPE (a socket of packets), EINVAL (it listens). */
+int ipc_os_check_stream(int fd);
+
 #endif

@@ -2,6 +2,7 @@
 #include "ipc/wire/in.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -289,6 +290,20 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 		return begin_large(in, &f);
 	*nfds = f.nfds;
 	return take_frame(in, &f, m);
+}
+
+unsigned ipc_in_fds_due(const struct ipc_in *in)
+{
+	struct ipc_frame f;
+
+	if (in->large)
+		return in->large_fds;
+	if (in->skip || ipc_in_raw(in) == 0)
+		return 0;
+	if (!in->prefaced || ipc_in_raw(in) < IPC_FRAME_LEN)
+		return UINT_MAX;
+	ipc_frame_read(in->buf + in->start, &f);
+	return f.nfds;
 }
 
 static void skip(struct ipc_in *in)

@@ -49,6 +49,9 @@ void ipc_in_free(struct ipc_in *in);
 int ipc_in_room(struct ipc_in *in, struct iovec iov[2]);
 void ipc_in_filled(struct ipc_in *in, size_t n);
 
+/* Between messages: how many descriptors the frame that is here in part may have. */
+unsigned ipc_in_fds_due(const struct ipc_in *in);
+
 /*
  * The next message and how many descriptors came with it. 1; 0 when more bytes are needed, or the goodbye was read; -1: EPROTO, EMSGSIZE or
  * EBADMSG, for good, with in->why; or ENOMEM, nothing lost.

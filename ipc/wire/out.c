@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ipc/wire/frame.h"
 #include "ipc/wire/pool.h"
 
 #define BLOCK ((size_t)32 * 1024)
@@ -164,4 +165,44 @@ void ipc_out_wrote(struct ipc_out *out, size_t n)
 		n -= p->left;
 		drop_first(out);
 	}
+}
+
+bool ipc_out_fds_first(const struct ipc_out *out)
+{
+	return out->count && piece(out, 0)->fds;
+}
+
+/* The second piece is dropped, and the first takes its place. */
+static void drop_second(struct ipc_out *out)
+{
+	struct ipc_piece *second = piece(out, 1);
+
+	aiomsg_free(second->owner);
+	*second = *piece(out, 0);
+	out->head = (out->head + 1) & (out->room - 1);
+	out->count--;
+}
+
+/* The frame is looked at again: no length is as large as the letters of a preface. */
+size_t ipc_out_refuse(struct ipc_out *out, size_t *lead)
+{
+	struct ipc_piece *p = piece(out, 0);
+	unsigned char *at = (unsigned char *)(uintptr_t)p->at;
+	struct ipc_frame f;
+	size_t size, here;
+
+	*lead = memcmp(at, ipc_preface, IPC_PREFACE_LEN) == 0 ? IPC_PREFACE_LEN : 0;
+	ipc_frame_read(at + *lead, &f);
+	size = IPC_FRAME_LEN + f.length;
+	here = size < p->left - *lead ? size : p->left - *lead;
+	memmove(at + here, at, *lead);
+	fds_left(out, p);
+	p->at += here;
+	p->left -= here;
+	out->bytes -= size;
+	if (here < size)
+		drop_second(out);
+	if (piece(out, 0)->left == 0)
+		drop_first(out);
+	return size;
 }

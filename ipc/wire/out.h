@@ -6,6 +6,7 @@
 #ifndef IPC_WIRE_OUT_H
 #define IPC_WIRE_OUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
@@ -66,6 +67,13 @@ int ipc_out_prepare(struct ipc_out *out, size_t n);
 /* What to write next, up to the next piece with descriptors of its own: how many stretches. *@fds go along. */
 int ipc_out_iov(const struct ipc_out *out, struct iovec *iov, int most, const struct aiomsg **fds);
 void ipc_out_wrote(struct ipc_out *out, size_t n);
+
+/*
+ * Drops the message whose descriptors are the first to go, whole: nothing of it has left. Its size; a preface in front of it, *@lead bytes,
+ * stays the first. Is there one?
+ */
+size_t ipc_out_refuse(struct ipc_out *out, size_t *lead);
+bool ipc_out_fds_first(const struct ipc_out *out);
 
 /* Gives unused memory back, so that an idle connection costs none. */
 void ipc_out_rest(struct ipc_out *out);

@@ -1,0 +1,62 @@
+/*
+ * What the kernel said of a read or a write, and whom that blames: the peer, or what is between it and us (LOST), or this process
+ * and the system that it runs on (FAILED). The errno stays what the kernel gave. The same table is in aioconn(3).
+ */
+#include "ipc/conn/blame.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+static const struct ipc_blame faults[] = {
+	{AIOCONN_LOST, ECONNRESET, "connection reset by the peer"},
+	{AIOCONN_LOST, ECONNABORTED, "the connection was aborted"},
+	{AIOCONN_LOST, ECONNREFUSED, "the peer refused the connection"},
+	{AIOCONN_LOST, ETIMEDOUT, "the connection timed out: the peer does not answer any more"},
+	{AIOCONN_LOST, EHOSTUNREACH, "no route to the peer"},
+	{AIOCONN_LOST, EHOSTDOWN, "the peer's host is down"},
+	{AIOCONN_LOST, ENETUNREACH, "no route to the peer's network"},
+	{AIOCONN_LOST, ENETDOWN, "the network is down"},
+	{AIOCONN_LOST, ENETRESET, "the network dropped the connection"},
+	{AIOCONN_FAILED, ENOSPC, "the file system, or the device, is full"},
+	{AIOCONN_FAILED, EDQUOT, "the user's share of the file system is used up"},
+	{AIOCONN_FAILED, EFBIG, "the file may not grow any further"},
+	{AIOCONN_FAILED, EROFS, "the file system can only be read"},
+	{AIOCONN_FAILED, ESTALE, "the file is gone from its server"},
+	{AIOCONN_FAILED, EIO, "input or output failed"},
+	{AIOCONN_FAILED, ENXIO, "the device is gone"},
+	{AIOCONN_FAILED, ENODEV, "the device is gone"},
+	{AIOCONN_FAILED, EPERM, "the system forbids it"},
+	{AIOCONN_FAILED, EACCES, "the system forbids it"},
+	{AIOCONN_FAILED, EMFILE, "this process has no number left for a descriptor that came"},
+	{AIOCONN_FAILED, ENFILE, "the system has no place left for a descriptor that came"},
+	{AIOCONN_FAILED, ENOMEM, "there is no memory"},
+	{AIOCONN_FAILED, EBADF, "the descriptor was closed by somebody else in this process"},
+	{AIOCONN_FAILED, EISDIR, "this is a directory"},
+	{AIOCONN_FAILED, ENOTCONN, "the socket is not connected"},
+	{AIOCONN_FAILED, EINVAL, "the descriptor is not fit for this"},
+};
+
+static struct ipc_blame blame(int error, const char *otherwise)
+{
+	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+		if (faults[i].error == error)
+			return faults[i];
+	return (struct ipc_blame){AIOCONN_FAILED, error, otherwise};
+}
+
+struct ipc_blame ipc_blame_read(int error)
+{
+	return blame(error == EPIPE ? ECONNRESET : error, "reading failed");
+}
+
+struct ipc_blame ipc_blame_write(int error)
+{
+	if (error == EPIPE)
+		return (struct ipc_blame){AIOCONN_LOST, ECONNRESET, "the peer closed its reading end"};
+	return blame(error, "writing failed");
+}
+
+int ipc_blame_send_error(const struct ipc_blame *b)
+{
+	return b->error == ECONNRESET || b->error == 0 ? EPIPE : b->error;
+}
