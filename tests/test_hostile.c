@@ -1,39 +1,11 @@
 /* Peers that mean harm: only their own connection ends, in bounded memory, and the loop goes on. */
+#include "tests/damage.h"
 #include "tests/peers.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Images of FACTS: each crashes, hangs or ends a libtpl that is given it. */
-static const char *const bad_images[] = {
-	"74706c00110000004128692900ffffffff",                               /* count of 2^31 or more */
-	"74706c001400000073730001000000ff00000000",                         /* 's' without its flag */
-	"74706c0020000000736941287329000100000058000000000100000000000000", /* the same before A() */
-	"74706c030000000e7300ffffffff",                                     /* string longer than all */
-	"74706c020b000000732300",                                           /* cut counts of '#' */
-	"74706c0000000000",                                                 /* length below 8 */
-	"74706c00000000007300",                                             /* length 0 */
-	"74706c0000000000000000000000",
-	"74706c04190000004128692900020000000700000007000000",   /* unknown flag */
-	"74706c001900000041286929000200000007000000070000",     /* one byte short */
-	"74706c00190000004128692900020000000700000007000000ff", /* one too many */
-	"74706d0009000000630041",                               /* not "tpl" */
-	"",
-};
-
-static size_t unhex(const char *hex, unsigned char *to)
-{
-	size_t n = 0;
-
-	for (; hex[0] && hex[1]; hex += 2) {
-		const char byte[3] = {hex[0], hex[1], '\0'};
-
-		to[n++] = (unsigned char)strtoul(byte, NULL, 16);
-	}
-	return n;
-}
 
 /* One that behaves, to see that it goes on. */
 struct bystander {
@@ -100,15 +72,68 @@ static void expect_bad_frame(struct bystander *by, unsigned kind, const void *pa
 	expect_bad(by, talk, n, error);
 }
 
-TEST(images_that_would_crash_libtpl_are_refused)
+static void expect_damage_bad(const unsigned char *image, size_t len, void *by)
 {
-	unsigned char image[128];
+	expect_bad_frame(by, TPL, image, len, EBADMSG);
+}
+
+static void damage_message(struct bystander *by, struct aiomsg *m, size_t count)
+{
+	size_t len;
+	const void *image = aiomsg_bytes(must(m), &len);
+
+	if (count)
+		damage_word(image, len, count, expect_damage_bad, by);
+	else
+		damage_head(image, len, expect_damage_bad, by);
+	aiomsg_free(m);
+}
+
+TEST_WITHIN(damaged_images_are_refused, 120)
+{
 	struct bystander by;
 
 	stand_by(&by);
-	for (size_t i = 0; i < sizeof bad_images / sizeof *bad_images; i++)
-		expect_bad_frame(&by, TPL, image, unhex(bad_images[i], image), EBADMSG);
+	damage_message(&by, aiomsg_new("ss", "", "two"), 0);
+	damage_message(&by, aiomsg_new("A(i)", NULL, (size_t)0), 13);
+	damage_message(&by, aiomsg_new("A(i)", (int32_t[]){7, 7}, (size_t)2), 13);
+	damage_message(&by, aiomsg_new("c#", "ab", (size_t)2), 11);
+	damage_message(&by, aiomsg_new("s", "one"), 10);
+	damage_message(&by, aiomsg_new("B", "one", (size_t)3), 10);
 	leave_by(&by);
+}
+
+/* Refused or received: never more than that connection's end. */
+static void expect_end_or_message(const unsigned char *image, size_t len, void *arg)
+{
+	struct aioconn *c;
+	struct aiomsg *m;
+	int fd = raw_peer(PAIR, NULL, &c), got;
+
+	(void)arg;
+	put(fd, PREFACE, PREFACE_LEN);
+	put_frame(fd, TPL, 0, image, len);
+	close(fd);
+	while ((got = aioconn_recv(c, &m, soon())) == 1) {
+		const char *s;
+
+		if (aiomsg_unpack(m, "s", &s) == 0)
+			ck_assert_uint_le(s ? strlen(s) : 0, len);
+		aiomsg_free(m);
+	}
+	if (got == -1)
+		ck_assert(errno == EBADMSG || errno == EPIPE || errno == ECONNRESET);
+	aioconn_abort(c);
+}
+
+TEST_WITHIN(images_damaged_at_random_end_at_most_their_connection, 120)
+{
+	struct aiomsg *m = must(aiomsg_new("s", "a string"));
+	size_t len;
+	const void *image = aiomsg_bytes(m, &len);
+
+	damage_at_random(image, len, 2000, (uint32_t)getpid(), expect_end_or_message, NULL);
+	aiomsg_free(m);
 }
 
 /* What is no frame of ours, header only: length, kind, nfds, zero. */
@@ -249,7 +274,7 @@ static uint32_t random_next(uint32_t *x)
 }
 
 /* Random bytes behind a good preface, and random frames: an end or messages, never more. */
-TEST_WITHIN(garbage_ends_only_its_own_connection, 20)
+TEST_WITHIN(garbage_ends_only_its_own_connection, 120)
 {
 	struct bystander by;
 	uint32_t seed = 1;
@@ -323,7 +348,7 @@ static void flood_by_hand(struct aioend *end, void *arg)
 }
 
 /* Nobody takes the messages: reading stops at the limit. Somebody does: the others still get their turns. */
-TEST_WITHIN(a_flood_is_bounded_and_starves_nobody, 20)
+TEST_WITHIN(a_flood_is_bounded_and_starves_nobody, 120)
 {
 	struct bystander by;
 

@@ -1,12 +1,17 @@
 /* Images: byte for byte what tpl makes, what the checker thinks of them, and that it is quick to say so. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <aioipc/msg.h>
 
 #include "ipc/wire/image.h"
 #include "ipc/wire/msg.h"
+#include "tests/damage.h"
 #include "tests/harness.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data,
+			   size_t size); /* fuzz/fuzz_image.c: reads what the checker takes */
 
 /* Bytes from hex, spaces between them ignored. */
 static size_t unhex(const char *hex, unsigned char *to)
@@ -38,15 +43,6 @@ static void looks_like(struct aiomsg *m, const char *hex)
 	aiomsg_free(m);
 }
 
-static bool taken(const char *hex)
-{
-	unsigned char *image = malloc(strlen(hex) / 2 + 1);
-	bool yes = ipc_image_check(image, unhex(hex, image)) == NULL;
-
-	free(image);
-	return yes;
-}
-
 TEST(known_images_byte_for_byte)
 {
 	int32_t two[] = {7, 7};
@@ -74,54 +70,140 @@ TEST(known_images_byte_for_byte)
 		   "74706c00 21000000 532863762366 2900 02000000 78 0100 0200 000000000000f03f");
 }
 
-/* What libtpl falls for: FACTS B1, B2, B3, B4, B6, B7, B8. */
-TEST(hostile_images_are_refused)
+static void is_refused(const unsigned char *image, size_t len, void *arg)
 {
-	ck_assert(!taken("74706c00110000004128692900ffffffff"));
-	ck_assert(!taken("74706c001400000073730001000000ff00000000"));
-	ck_assert(!taken("74706c0020000000736941287329000100000058000000000100000000000000"));
-	ck_assert(!taken("74706c030000000e7300ffffffff"));
-	ck_assert(!taken("74706c020b000000732300"));
-	ck_assert(!taken("74706c0000000000"));
-	ck_assert(!taken("74706c00000000007300"));
+	if (!ipc_image_check(image, len))
+		ck_abort_msg("taken, though it is damaged: %s, byte 3 is %d, %zu bytes", (const char *)arg,
+			     len > 3 ? image[3] : 0, len);
 }
 
-TEST(heads_are_checked)
+/* A well-formed image, and what is done to it. */
+static void damage_each(void (*how)(const void *image, size_t len, damage_see *see, void *arg),
+			damage_see *see)
 {
-	ck_assert(!taken("74706c00 0d000000 6900 07000000")); /* one byte longer than it says */
-	ck_assert(taken("74706c00 0e000000 6900 07000000"));
-	ck_assert(taken("74706c01 0000000e 6900 00000007")); /* big-endian */
-	ck_assert(!taken("74706c01 0e000000 6900 07000000"));
-	ck_assert(!taken("74706c04 0e000000 6900 07000000")); /* a flag that nobody knows */
-	ck_assert(!taken("74706c80 0e000000 6900 07000000"));
-	ck_assert(!taken("74706c02 0e000000 6900 07000000")); /* strings, and there are none */
-	ck_assert(!taken("74706c00 0e000000 7300 00000000"));
-	ck_assert(!taken("74706c02 11000000 4128692900 00000000"));
-	ck_assert(!taken("74706c00 11000000 4128732900 00000000"));
-	ck_assert(!taken("74706d00 0e000000 6900 07000000"));
-	ck_assert(!taken("74706c00 0d000000 69 07070707"));      /* a format without end */
-	ck_assert(!taken("74706c00 0f000000 6900 07000000 00")); /* more than its values */
-	ck_assert(!taken("74706c00 0d000000 6900 070000"));
-	ck_assert(!taken(""));
+	static const struct {
+		const char *name, *hex;
+	} images[] = {
+		{"nothing", "74706c00 09000000 00"},
+		{"a number", "74706c00 0e000000 6900 07000000"},
+		{"a number, big-endian", "74706c01 0000000e 6900 00000007"},
+		{"strings", "74706c02 18000000 737300 03000000 6162 04000000 636465"},
+		{"strings, big-endian", "74706c03 00000018 737300 00000003 6162 00000004 636465"},
+		{"an empty array", "74706c00 11000000 4128692900 00000000"},
+		{"an array", "74706c00 19000000 4128692900 02000000 07000000 07000000"},
+		{"an array of strings",
+		 "74706c02 21000000 73694128732900 02000000 61 07000000 01000000 02000000 62"},
+		{"a vector", "74706c00 11000000 632300 02000000 6162"},
+		{"vectors", "74706c00 1c000000 69232300 02000000 01000000 07000000 07000000"},
+		{"bytes", "74706c00 10000000 4200 02000000 6162"},
+		{"a struct", "74706c00 21000000 532863762366 2900 02000000 78 0100 0200 000000000000f03f"},
+		{"an array of vectors", "74706c00 1e000000 412869232900 02000000 01000000 07000000 08000000"},
+	};
+
+	for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
+		unsigned char image[128];
+		size_t len = unhex(images[i].hex, image);
+
+		ck_assert_msg(ipc_image_check(image, len) == NULL, "%s: %s", images[i].name,
+			      ipc_image_check(image, len));
+		how(image, len, see, (void *)(uintptr_t)images[i].name);
+	}
+}
+
+TEST(images_with_a_wrong_head_and_cut_ones_are_refused)
+{
+	damage_each(damage_head, is_refused);
+}
+
+/* Whatever is taken can be read to its end, which ASan sees. */
+static void is_safe(const unsigned char *image, size_t len, void *arg)
+{
+	(void)arg;
+	LLVMFuzzerTestOneInput(image, len);
+}
+
+TEST_WITHIN(images_with_wrong_values_are_safe, 120)
+{
+	damage_each(damage_values, is_safe);
+}
+
+static void at_random(const void *image, size_t len, damage_see *see, void *arg)
+{
+	damage_at_random(image, len, 4000, (uint32_t)getpid(), see, arg);
+}
+
+TEST_WITHIN(images_damaged_at_random_are_safe, 120)
+{
+	damage_each(at_random, is_safe);
+}
+
+/* The word at @at, and no other value, is right. */
+static void has_one_value(const char *hex, size_t at)
+{
+	unsigned char image[128];
+	size_t len = unhex(hex, image);
+
+	ck_assert_ptr_null(ipc_image_check(image, len));
+	damage_word(image, len, at, is_refused, (void *)(uintptr_t)hex);
+}
+
+TEST(a_count_or_a_length_that_does_not_fit_is_refused)
+{
+	has_one_value("74706c00 11000000 4128692900 00000000", 13);                   /* of an A() */
+	has_one_value("74706c00 19000000 4128692900 02000000 07000000 07000000", 13); /* with elements */
+	has_one_value("74706c00 11000000 632300 02000000 6162", 11);                  /* of a # */
+	has_one_value("74706c00 1c000000 69232300 02000000 01000000 07000000 07000000", 12);
+	has_one_value("74706c00 1c000000 69232300 02000000 01000000 07000000 07000000", 16);
+	has_one_value("74706c02 10000000 7300 03000000 6162", 10); /* of a string */
+	has_one_value("74706c00 10000000 4200 02000000 6162", 10); /* of bytes */
+}
+
+TEST(other_formats_of_the_same_bytes_are_refused)
+{
+	unsigned char image[64];
+	size_t len = unhex("74706c00 0e000000 6900 00000000", image);
+
+	image[8] = 's'; /* without its flag */
+	ck_assert_ptr_nonnull(ipc_image_check(image, len));
+	image[8] = 'x';
+	ck_assert_ptr_nonnull(ipc_image_check(image, len));
+	image[8] = 'u';
+	ck_assert_ptr_null(ipc_image_check(image, len));
+	memset(image + 9, 'u', len - 9); /* without an end */
+	ck_assert_ptr_nonnull(ipc_image_check(image, len));
+}
+
+/* In an array of no elements, @count twice: their product must not be too large, nor 0 in 32 bits. */
+static const char *with_counts(uint32_t count)
+{
+	unsigned char image[64];
+	size_t len = unhex("74706c00 1b000000 41286323232900 00010000 00010000 00000000", image);
+
+	memcpy(image + 15, &count, sizeof count);
+	memcpy(image + 19, &count, sizeof count);
+	return ipc_image_check(image, len);
 }
 
 TEST(counts_of_hashes_are_checked)
 {
-	ck_assert(taken("74706c00 11000000 632300 02000000 6162"));
-	ck_assert(!taken("74706c00 0f000000 632300 00000000"));
-	/* c## of 2^16 times 2^16: the product is 0 in 32 bits */
-	ck_assert(!taken("74706c00 14000000 63232300 00000100 00000100"));
-	/* the same in an array of no elements */
-	ck_assert(!taken("74706c00 1b000000 41286323232900 00000100 00000100 00000000"));
-	ck_assert(taken("74706c00 1b000000 41286323232900 00010000 00010000 00000000"));
+	ck_assert_ptr_null(with_counts(0x100));
+	ck_assert_ptr_nonnull(with_counts(0));
+	ck_assert_ptr_nonnull(with_counts(0x10000));
+	ck_assert_ptr_nonnull(with_counts(0x80000000));
+	ck_assert_ptr_nonnull(with_counts(0xffffffff));
 }
 
 TEST(a_NUL_inside_a_string_is_refused)
 {
-	ck_assert(taken("74706c02 10000000 7300 03000000 6162"));
-	ck_assert(!taken("74706c02 10000000 7300 03000000 6100"));
-	ck_assert(taken("74706c02 17000000 4128732900 01000000 03000000 6162"));
-	ck_assert(!taken("74706c02 17000000 4128732900 01000000 03000000 6100"));
+	unsigned char image[64];
+	size_t len = unhex("74706c02 17000000 4128732900 01000000 03000000 6162", image);
+
+	ck_assert_ptr_null(ipc_image_check(image, len));
+	image[len - 1] = 0;
+	ck_assert_ptr_nonnull(ipc_image_check(image, len));
+	image[len - 1] = 'b';
+	image[len - 2] = 0;
+	ck_assert_ptr_nonnull(ipc_image_check(image, len));
 }
 
 static bool is_format(const char *text)
@@ -191,7 +273,7 @@ static unsigned char *image_of(const char *format, const void *data, size_t n, s
  * A million elements, each an empty array with a format of half a megabyte: a checker that walked over the format for each
  * of them would be busy for hours.
  */
-TEST_WITHIN(empty_arrays_with_long_formats_cost_nothing, 20)
+TEST_WITHIN(empty_arrays_with_long_formats_cost_nothing, 120)
 {
 	const uint32_t n = 1000000;
 	char *many = repeat("i", 500000), *format = must(malloc(500020));
