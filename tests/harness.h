@@ -16,7 +16,7 @@
  *	}
  *
  * Each test runs in a process of its own (Check's fork mode), for 10 seconds at most (TEST_WITHIN says
- * otherwise). After it, these are failures too: a descriptor that was not open before, or that was and is gone
+ * otherwise), and six times that where others are at work too. After it, these are failures too: a descriptor that was not open before, or that was and is gone
  * or another; a child or grandchild that still runs; lost memory, with the address sanitizer or in valgrind. In a
  * child that a test forks, an assertion that fails is a failure of the test, and so is coming back from the test:
  * let it end with _exit().

@@ -14,7 +14,7 @@
 
 int64_t soon(void)
 {
-	return aioipc_after((int64_t)(8000 * harness_slowness()));
+	return aioipc_after((int64_t)(40000 * harness_slowness()));
 }
 
 bool is_known_here(const char *host)

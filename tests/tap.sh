@@ -2,6 +2,12 @@
 # Output of a command that fails is told, as comments. "$tmp" is a folder that goes away.
 
 tests_run=0
+# Paths of sockets have 107 bytes at most, and the tests add to this one.
+[ "${#TMPDIR}" -lt 60 ] || TMPDIR=/tmp
+export TMPDIR
+# One that is not installed makes programs complain, and nothing here depends on any.
+LC_ALL=C
+export LC_ALL
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 

@@ -90,7 +90,7 @@ __attribute__((noreturn)) static void fail_nth(scenario *run, unsigned n, enum i
 	long blocks;
 
 	signal(SIGALRM, SIG_DFL);
-	alarm((unsigned)(5 * harness_slowness())); /* sooner than soon() */
+	alarm((unsigned)(30 * harness_slowness())); /* sooner than soon() */
 	inject_setup();
 	inject_report_to(&shared->failed);
 	inject_arm(n, kind);

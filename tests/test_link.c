@@ -693,7 +693,7 @@ static double now_ms(void)
 }
 
 /* 40, 80, 160, 200, 200: four fifths of it at least. */
-TEST(pauses_grow_up_to_a_limit)
+TEST(pauses_grow)
 {
 	struct aiolink_options o = options(AIOLINK_CONNECT, own_address());
 	struct event_base *base = new_base();
@@ -706,8 +706,6 @@ TEST(pauses_grow_up_to_a_limit)
 	begin = now_ms();
 	run_until(base, &s.count[AIOLINK_WAITING], 6);
 	ck_assert_double_ge(now_ms() - begin, 0.8 * (40 + 80 + 160 + 200 + 200) - 1);
-	if (harness_slowness() < 2)
-		ck_assert_double_lt(now_ms() - begin, 40 + 80 + 160 + 200 + 200 + 300);
 	ck_assert_str_eq(s.states, "cwcwcwcwcwcw");
 	expect_why(&s, ECONNREFUSED, "refused");
 	must(aiolink_close(s.l, AIOIPC_NOW));
@@ -715,12 +713,27 @@ TEST(pauses_grow_up_to_a_limit)
 	event_base_free(base);
 }
 
-/* The pause begins anew after a peer that spoke. */
+/* Without one the last would be of a quarter of an hour. */
+TEST(pauses_have_a_limit)
+{
+	struct aiolink_options o = options(AIOLINK_CONNECT, own_address());
+	struct event_base *base = new_base();
+	struct side s;
+
+	o.reconnect_first = 1;
+	o.reconnect_most = 4;
+	start(&s, &o, base);
+	run_until(base, &s.count[AIOLINK_WAITING], 21);
+	aiolink_abort(s.l);
+	event_base_free(base);
+}
+
+/* The pause begins anew after a peer that spoke. On a busy machine it may seem longer; one that went on growing never is as short. */
 TEST(a_connection_that_worked_shortens_the_pause)
 {
 	struct aiolink_options o = options(AIOLINK_CONNECT, own_address());
 	struct event_base *base = new_base();
-	double begin;
+	double begin, shortest = 1e9;
 	struct side s;
 	int listening, fd;
 
@@ -730,13 +743,16 @@ TEST(a_connection_that_worked_shortens_the_pause)
 	run_until(base, &s.count[AIOLINK_WAITING], 5);
 	listening = raw_listen();
 	run_until(base, &s.count[AIOLINK_CONNECTED], 1);
-	fd = must(accept(listening, NULL, NULL));
-	put(fd, PREFACE, PREFACE_LEN);
-	close(fd);
-	begin = now_ms();
-	run_until(base, &s.count[AIOLINK_CONNECTED], 2);
-	ck_assert_double_lt(now_ms() - begin, 250 * harness_slowness());
-	ck_assert_str_eq(s.states, "cwcwcwcwcwcCwcC");
+	for (unsigned n = 2; n < 12 && shortest > 250; n++) {
+		fd = must(accept(listening, NULL, NULL));
+		put(fd, PREFACE, PREFACE_LEN);
+		close(fd);
+		begin = now_ms();
+		run_until(base, &s.count[AIOLINK_CONNECTED], n);
+		shortest = now_ms() - begin < shortest ? now_ms() - begin : shortest;
+	}
+	ck_assert_double_lt(shortest, 250 * harness_slowness());
+	ck_assert_mem_eq(s.states, "cwcwcwcwcwcCwcC", 15);
 	close(listening);
 	aiolink_abort(s.l);
 	event_base_free(base);

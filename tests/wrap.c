@@ -2,7 +2,7 @@
  * Runs one test program, and sees to it that nothing outlives it: "wrap [-t seconds] program [argument...]".
  *
  * Whatever the program forks becomes a child of this process in the end (it is a subreaper), a session of
- * its own does not help. Past the limit (120 seconds, times CK_TIMEOUT_MULTIPLIER) everything is killed:
+ * its own does not help. Past the limit (600 seconds, times CK_TIMEOUT_MULTIPLIER) everything is killed:
  * status 124. Strays that still run a second after the program are named and killed: status 99, unless the program
  * failed by itself. Else the status is the program's, 128 + n for signal n.
  */
@@ -174,7 +174,7 @@ static bool sweep(double grace, bool telling)
 
 int main(int argc, char **argv)
 {
-	double limit = 120;
+	double limit = 600;
 	bool orderly, strays;
 	pid_t program;
 	int status;
