@@ -75,6 +75,13 @@ tool_works() {
 	[ "$("$(find "$tmp/root" -path '*/bin/aioipc')" --version)" = "aioipc $version" ]
 }
 
+# Only folders that others use too.
+uninstalls() {
+	[ ! -d "$tmp/hidden" ] || mv "$tmp/hidden"/* "$LD_LIBRARY_PATH" || return 1
+	MAKEFLAGS='' ${MAKE:-make} uninstall DESTDIR="$tmp/root" || return 1
+	find "$tmp/root" ! -type d -o -name 'aioipc*' | nothing
+}
+
 check "make install" installs
 check "the tool" tool_works
 check "a program in C" works "$CC" -std=c11 "$tmp/program.c" ""
@@ -91,4 +98,5 @@ if [ -f .libs/libaioipc.a ]; then
 else
 	skip "a program with the static library" "configured without it"
 fi
+check "make uninstall leaves nothing" uninstalls
 finish

@@ -8,10 +8,10 @@ lint() {
 	mandoc -T lint -W style "$1" 2>/dev/null | grep -v 'referenced manual not found' | nothing
 }
 
-# As man shows them on a terminal of 80 columns.
+# As man shows them on a terminal of 80 columns: nothing that groff could warn of.
 tables_fit() {
 	for page in "$man"/*.[137]; do
-		groff -mandoc -Tascii -rLL=78n "$page" 2>&1 >"$tmp/shown" | sed "s|^|${page##*/}: |"
+		groff -mandoc -ww -Tascii -rLL=78n "$page" 2>&1 >"$tmp/shown" | sed "s|^|${page##*/}: |"
 	done | nothing
 }
 

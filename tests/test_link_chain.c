@@ -142,7 +142,7 @@ static void press(struct event_base *base)
 	tear_down(&c);
 }
 
-TEST_WITHIN(a_slow_reader_is_felt_at_the_front_of_the_chain, 60)
+TEST_WITHIN(a_slow_reader_is_felt_at_the_front_of_the_chain, 120)
 {
 	both_ways(press);
 }
@@ -165,7 +165,7 @@ static void break_off(struct event_base *base)
 		aioqueue_free(c.queue[i]);
 }
 
-TEST_WITHIN(a_chain_that_is_broken_at_its_end, 20)
+TEST_WITHIN(a_chain_that_is_broken_at_its_end, 120)
 {
 	both_ways(break_off);
 }
@@ -207,7 +207,7 @@ static void cross(struct event_base *base)
 	close_link(half[1].l);
 }
 
-TEST_WITHIN(both_directions_through_the_smallest_queues, 30)
+TEST_WITHIN(both_directions_through_the_smallest_queues, 120)
 {
 	both_ways(cross);
 }
