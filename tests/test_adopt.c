@@ -127,6 +127,56 @@ TEST(write_eof_reaches_the_peer_of_a_socket_with_two_numbers)
 	event_base_free(base);
 }
 
+/* The peer does not hang up, but its system has all that was sent: nothing is left that the deadline could cut off. */
+TEST(a_close_in_time_does_not_need_the_peer_to_hang_up)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 2; k++) {
+		struct seen seen = {.msgs = 0};
+		struct aioconn *c;
+		int s[2];
+
+		tcp_pair(s);
+		c = adopt(s[1], s[1], k ? base : NULL);
+		must(aioconn_set_framing(c, AIOCONN_LINES, NULL));
+		see_end_only(c, &seen);
+		must(aioconn_send_bytes(c, "one", 3));
+		if (k) {
+			must(aioconn_finish(c, aioipc_after(50)));
+			run_until(base, &seen.closes, 1);
+		} else {
+			must(aioconn_close(c, aioipc_after(50)));
+		}
+		ck_assert_int_eq(seen.cause, AIOCONN_LOCAL);
+		put_try(s[0], "late", 4);
+		expect_eof(s[0], "one\n");
+		close(s[0]);
+	}
+	event_base_free(base);
+}
+
+/* Nobody reads what was sent, and its system has no room for all. */
+TEST(a_close_that_left_something_behind_is_late)
+{
+	static char line[1 << 20];
+	struct aioconn_limits limits = {.size = sizeof limits, .line = 2 * sizeof line};
+	struct aioconn *c;
+	int s[2];
+
+	tcp_pair(s);
+	c = adopt(s[1], s[1], NULL);
+	must(aioconn_set_framing(c, AIOCONN_LINES, NULL));
+	must(aioconn_set_limits(c, &limits));
+	must(aioconn_set_send_wait(c, 0));
+	memset(line, 'x', sizeof line);
+	while (aioconn_send_bytes(c, line, sizeof line) == 0)
+		;
+	ck_assert_int_eq(errno, EAGAIN);
+	must_fail(aioconn_close(c, aioipc_after(20)), ETIMEDOUT);
+	close(s[0]);
+}
+
 /* Other things may be read and written under two numbers too: they have no half that could be closed. */
 TEST(two_sockets_stay_two)
 {

@@ -98,6 +98,13 @@ static bool undelivered(const struct aioconn *c)
 	return c->own.r.kind == IPC_FD_SOCKET && c->reads && c->writes && !c->in.eof && !c->ended;
 }
 
+/* The time is up, and only the peer's end is missing: its system has all that was sent, and closing takes nothing away. */
+static bool arrived_all_the_same(const struct aioconn *c)
+{
+	return c->out.count == 0 && c->write_closed && c->own.r.kind == IPC_FD_SOCKET &&
+	       ipc_os_all_arrived(c->own.r.fd);
+}
+
 static int begin_close(struct aioconn *c)
 {
 	c->corked = false;
@@ -108,6 +115,17 @@ static int begin_close(struct aioconn *c)
 	return 0;
 }
 
+/* Waiting failed. */
+static int close_late(const struct aioconn *c)
+{
+	int error = errno;
+
+	if (error == ETIMEDOUT && arrived_all_the_same(c))
+		return 0;
+	errno = error;
+	return -1;
+}
+
 static int close_waiting(struct aioconn *c, int64_t deadline)
 {
 	if (begin_close(c) < 0)
@@ -116,7 +134,7 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 		return -1;
 	while (undelivered(c))
 		if (ipc_conn_wait(c, IPC_FOR_CLOSE, deadline) < 0 && errno != EINTR)
-			return -1;
+			return close_late(c);
 	if (c->lost_output) {
 		errno = ipc_conn_send_error(c);
 		return -1;
@@ -164,7 +182,7 @@ void ipc_conn_finish_turn(struct aioconn *c)
 {
 	int64_t left = ipc_deadline_left(c->deadline);
 
-	if (!undelivered(c)) {
+	if (!undelivered(c) || (left == 0 && arrived_all_the_same(c))) {
 		ipc_conn_finalize(c, c->lost_output ? lost_by(c) : AIOCONN_LOCAL);
 	} else if (left == 0) {
 		c->why = "the deadline passed before everything had left";

@@ -73,6 +73,9 @@ ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist
 /* Half-close of a socket's sending side. */
 int ipc_os_shutdown_write(int fd);
 
+/* Does the system of a TCP peer have all that was sent, the end among it? */
+bool ipc_os_all_arrived(int fd);
+
 /* What arrived can still be read, and is followed by EOF. */
 int ipc_os_shutdown_read(int fd);
 

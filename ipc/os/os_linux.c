@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -125,6 +127,13 @@ bool ipc_os_can_watch(int fd)
 	error = errno;
 	close(epoll);
 	return r == 0 || error != EPERM;
+}
+
+bool ipc_os_all_arrived(int fd)
+{
+	int waiting;
+
+	return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
 }
 
 int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns)
