@@ -23,7 +23,8 @@ struct aiolistener;
 
 /*
  * Connects to @address and opens a connection as aioend_open() does, waiting until @deadline. A name's addresses are tried
- * in turn; one attempt is made at each. Looking names up does not hold up the loop of a task.
+ * in turn, the next one when the one before has failed or not answered for a quarter of a second; the first that connects is
+ * taken. Looking names up does not hold up the loop of a task.
  * Errno: EINVAL (address or deadline), ECONNREFUSED (nobody listens), ENOENT (no such host or path), EHOSTUNREACH (also: the
  * name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), ECANCELED (the task that waited was cancelled), EDEADLK
  * (FOREVER in a callback of @base, and it has to wait), EAGAIN (no thread to look the name up), EACCES, EMFILE, ENFILE, and

@@ -10,25 +10,27 @@
 #include "ipc/net/dial.h"
 
 /* Until it is time for the next step. -1: ETIMEDOUT, EINTR, EDEADLK. */
-static int wait_for(const struct ipc_dial_wait *w, struct event_base *base, int64_t deadline)
+static int wait_for(struct ipc_dial_wait *w, struct event_base *base, int64_t deadline)
 {
-	struct pollfd p = {.fd = w->fd, .events = w->events};
 	int64_t left = ipc_deadline_left(deadline);
 
 	if (ipc_wait_allowed(base, deadline) == -1)
 		return -1;
 	if (w->ns < 0 || (left >= 0 && left <= w->ns))
-		return ipc_wait(&p, p.fd == -1 ? 0 : 1, deadline);
-	if (ipc_wait(&p, p.fd == -1 ? 0 : 1, aioipc_after(w->ns / 1000000)) == -1 && errno != ETIMEDOUT)
+		return ipc_wait(w->fd, w->n, deadline);
+	if (ipc_wait(w->fd, w->n, aioipc_after(w->ns / 1000000 + 1)) == -1 && errno != ETIMEDOUT)
 		return -1;
 	return 0;
 }
 
 static int drive(struct ipc_dial *d, struct event_base *base, int64_t deadline)
 {
+	int64_t left = ipc_deadline_left(deadline);
 	struct ipc_dial_wait w;
 	int r;
 
+	if (left > 0)
+		ipc_dial_until(d, ipc_os_now() + left);
 	while ((r = ipc_dial_step(d, &w)) == 0)
 		if (wait_for(&w, base, deadline) == -1)
 			return -1;

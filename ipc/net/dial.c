@@ -14,19 +14,34 @@
 #include "ipc/net/socket.h"
 #include "ipc/os/socket.h"
 
-/* A unix peer's backlog is full: nothing tells when there is room. */
-#define RETRY_NS (INT64_C(10) * 1000 * 1000)
+#define MS_NS (INT64_C(1000) * 1000)
+#define RETRY_NS (10 * MS_NS)  /* a unix peer's backlog is full: nothing tells when there is room */
+#define DELAY_NS (250 * MS_NS) /* from one address to the next, and at least: */
+#define DELAY_LEAST_NS (10 * MS_NS)
+
+/* A socket that is being connected. */
+struct call {
+	struct aioend *end;
+	const struct addrinfo *to;
+	bool waits; /* the kernel is at it */
+};
 
 struct ipc_dial {
 	struct ipc_address address;
 	struct ipc_os_keepalive keepalive;
 	struct ipc_lookup *lookup;
-	struct addrinfo *found;    /* of a name */
-	struct addrinfo path;      /* of a unix socket */
-	const struct addrinfo *at; /* the one that is tried */
-	struct aioend *end;        /* being connected */
-	bool begun, waits, connected;
-	int error; /* of the first address that failed: they come best first */
+	struct addrinfo path; /* of a unix socket */
+	const struct addrinfo
+		*way[2]; /* what is still to be tried: of the first one's family, and of others; */
+	int family;      /* the former */
+	bool turn;       /* of which the next one is */
+	struct call call[IPC_DIAL_MOST]; /* the oldest first */
+	unsigned calls;
+	int64_t delay, next_at; /* when the next address is due */
+	int64_t until;
+	struct aioend *end; /* connected */
+	bool begun, found, over;
+	int error; /* the most telling one of addresses that failed */
 	const char *why;
 	uint32_t epoch;
 };
@@ -53,6 +68,43 @@ void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k)
 	d->keepalive = *k;
 }
 
+void ipc_dial_until(struct ipc_dial *d, int64_t until)
+{
+	d->until = until;
+}
+
+/* The first from @ai on that is, or is not, of this family. */
+static const struct addrinfo *next_of(const struct addrinfo *ai, int family, bool is)
+{
+	while (ai && (ai->ai_family == family) != is)
+		ai = ai->ai_next;
+	return ai;
+}
+
+/* Where little time is left, the addresses share the first half of it. */
+static int64_t delay_between(const struct addrinfo *ai, int64_t until)
+{
+	int64_t n = 0, share;
+
+	if (!until)
+		return DELAY_NS;
+	for (; ai; ai = ai->ai_next)
+		n++;
+	share = (until - ipc_os_now()) / 2 / n;
+	if (share > DELAY_NS)
+		return DELAY_NS;
+	return share > DELAY_LEAST_NS ? share : DELAY_LEAST_NS;
+}
+
+static void found(struct ipc_dial *d, const struct addrinfo *ai)
+{
+	d->found = true;
+	d->family = ai->ai_family;
+	d->way[0] = ai;
+	d->way[1] = next_of(ai, ai->ai_family, false);
+	d->delay = delay_between(ai, d->until);
+}
+
 /* Finds out what to try. 1, 0, -1 as a step. */
 static int begin(struct ipc_dial *d)
 {
@@ -64,134 +116,265 @@ static int begin(struct ipc_dial *d)
 	d->path = (struct addrinfo){.ai_family = AF_UNIX,
 				    .ai_addr = (struct sockaddr *)(void *)&d->address.un,
 				    .ai_addrlen = d->address.un_len};
-	d->at = &d->path;
+	found(d, &d->path);
 	return 1;
 }
 
 static int look_up(struct ipc_dial *d, struct ipc_dial_wait *w)
 {
-	int r = ipc_lookup_take(d->lookup, &d->found, &d->why);
+	const struct addrinfo *ai;
+	int r = ipc_lookup_take(d->lookup, &ai, &d->why, &w->ns);
 
-	if (r == 0) {
-		w->fd = ipc_lookup_fd(d->lookup);
-		w->events = POLLIN;
-		return 0;
-	}
+	if (r == 0)
+		w->fd[w->n++] = (struct pollfd){.fd = ipc_lookup_fd(d->lookup), .events = POLLIN};
 	if (r == -1)
 		ipc_log("connect to tcp://%s:%s: %s", d->address.host, d->address.port, d->why);
-	ipc_lookup_free(d->lookup);
-	d->lookup = NULL;
-	d->at = d->found;
+	if (r == 1)
+		found(d, ai);
 	return r;
 }
 
-/* A socket for the address that is tried, not connected. */
-static int open_socket(struct ipc_dial *d)
+/* How much it tells of why there is no way: where somebody said no, more than where nobody did; a way that we lack least. */
+static int weight(int error)
 {
-	d->end = ipc_end_new();
-	if (!d->end)
-		return -1;
-	if (ipc_net_socket(&d->end->own, d->at->ai_family, SOCK_STREAM) == 0) {
-		if (d->at->ai_family != AF_UNIX)
-			ipc_os_keep_alive(d->end->own.r.fd, &d->keepalive);
+	switch (error) {
+	case 0:
 		return 0;
+	case EAFNOSUPPORT:
+	case EADDRNOTAVAIL:
+	case ENETUNREACH:
+		return 1;
+	case EHOSTUNREACH:
+	case ETIMEDOUT:
+		return 2;
+	default:
+		return 3;
 	}
-	ipc_end_dispose(d->end);
-	d->end = NULL;
-	return -1;
 }
 
-/* One address: 1 connected, 0 wait, -1 not to be had. */
-static int try_one(struct ipc_dial *d, struct ipc_dial_wait *w)
+/* Of two that tell as much the first counts: they come best first. */
+static void note(struct ipc_dial *d, int error)
 {
-	int fd, r = 0;
+	if (weight(error) > weight(d->error))
+		d->error = error;
+}
 
-	if (!d->end && open_socket(d) == -1)
-		return -1;
-	fd = d->end->own.r.fd;
-	if (!d->waits) {
-		r = ipc_os_connect(fd, d->at->ai_addr, d->at->ai_addrlen);
-		if (r == -1 && errno == EAGAIN && d->at->ai_family == AF_UNIX) {
-			w->ns = RETRY_NS;
+/* This process lacks something: the address is not at fault. */
+static bool is_ours(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
+static void hang_up(struct ipc_dial *d, unsigned i)
+{
+	int error = errno;
+
+	aioend_free(d->call[i].end);
+	for (d->calls--; i < d->calls; i++)
+		d->call[i] = d->call[i + 1];
+	errno = error;
+}
+
+static void hang_up_all(struct ipc_dial *d)
+{
+	while (d->calls)
+		hang_up(d, d->calls - 1);
+}
+
+/* A socket for an address, not connected. */
+static struct aioend *open_socket(const struct ipc_dial *d, int family)
+{
+	struct aioend *end = ipc_end_new();
+
+	if (!end)
+		return NULL;
+	if (ipc_net_socket(&end->own, family, SOCK_STREAM) == -1) {
+		ipc_end_dispose(end);
+		return NULL;
+	}
+	if (family != AF_UNIX)
+		ipc_os_keep_alive(end->own.r.fd, &d->keepalive);
+	return end;
+}
+
+/* 1 connected, 0 wait, -1 not to be had. */
+static int go_on(struct call *c)
+{
+	int fd = c->end->own.r.fd, r;
+
+	if (!c->waits) {
+		r = ipc_os_connect(fd, c->to->ai_addr, c->to->ai_addrlen);
+		if (r == -1 && errno == EAGAIN && c->to->ai_family == AF_UNIX)
 			return 0;
-		}
 		if (r == -1 && errno != EINPROGRESS)
 			return -1;
-		d->waits = true;
+		c->waits = true;
 	}
-	r = ipc_os_connected(fd);
-	w->fd = fd;
-	w->events = POLLOUT;
-	return r;
+	return ipc_os_connected(fd);
 }
 
-static void next(struct ipc_dial *d)
+/* Those that are being tried. True when one is connected. */
+static bool look_at_calls(struct ipc_dial *d)
 {
-	if (!d->error)
-		d->error = errno;
-	aioend_free(d->end);
-	d->end = NULL;
-	d->waits = false;
-	d->at = d->at->ai_next;
-}
+	for (unsigned i = 0; i < d->calls;) {
+		int r = go_on(&d->call[i]);
 
-static int connect_to_one(struct ipc_dial *d, struct ipc_dial_wait *w)
-{
-	int r;
-
-	while (d->at) {
-		r = try_one(d, w);
-		if (r >= 0) {
-			d->connected = r == 1;
-			return r;
+		if (r == 1) {
+			d->end = d->call[i].end;
+			d->call[i].end = NULL;
+			hang_up_all(d);
+			return true;
 		}
-		next(d);
+		if (r == 0) {
+			i++;
+			continue;
+		}
+		note(d, errno);
+		hang_up(d, i);
+		d->next_at = 0;
 	}
-	errno = d->error;
-	return -1;
+	return false;
+}
+
+static bool is_next_due(const struct ipc_dial *d)
+{
+	return (d->way[0] || d->way[1]) && (!d->calls || ipc_os_now() >= d->next_at);
+}
+
+/* Of which family the next address is: each has its turn. */
+static bool next_way(const struct ipc_dial *d)
+{
+	return d->way[d->turn] ? d->turn : !d->turn;
+}
+
+/* Takes it from those that are still to be tried. */
+static void pass_by(struct ipc_dial *d, bool way)
+{
+	const struct addrinfo *ai = d->way[way];
+
+	d->way[way] = next_of(ai->ai_next, d->family, !way);
+	d->turn = !way;
+}
+
+/* Too many are tried already: the oldest, which had its time, makes room. */
+static void make_room(struct ipc_dial *d)
+{
+	if (d->calls < IPC_DIAL_MOST)
+		return;
+	note(d, ETIMEDOUT);
+	hang_up(d, 0);
+}
+
+/* The next address is tried. -1: this process can't, and no other call may free what it lacks. */
+static int call_next(struct ipc_dial *d)
+{
+	bool way = next_way(d);
+	const struct addrinfo *to = d->way[way];
+	struct aioend *end;
+
+	make_room(d);
+	end = open_socket(d, to->ai_family);
+	d->next_at = ipc_os_now() + d->delay;
+	if (!end && is_ours(errno))
+		return d->calls ? 0 : -1;
+	pass_by(d, way);
+	if (end)
+		d->call[d->calls++] = (struct call){.end = end, .to = to};
+	else
+		note(d, errno);
+	return 0;
+}
+
+/* When to look again, though nothing tells. */
+static int64_t due_in(const struct ipc_dial *d)
+{
+	int64_t ns = -1;
+
+	if (d->way[0] || d->way[1]) {
+		ns = d->next_at - ipc_os_now();
+		ns = ns > 0 ? ns : 0;
+	}
+	for (unsigned i = 0; i < d->calls; i++)
+		if (!d->call[i].waits && (ns < 0 || ns > RETRY_NS))
+			ns = RETRY_NS;
+	return ns;
+}
+
+static void wait_for_calls(const struct ipc_dial *d, struct ipc_dial_wait *w)
+{
+	w->ns = due_in(d);
+	for (unsigned i = 0; i < d->calls; i++)
+		if (d->call[i].waits)
+			w->fd[w->n++] = (struct pollfd){.fd = d->call[i].end->own.r.fd, .events = POLLOUT};
+}
+
+static int connect_to_any(struct ipc_dial *d, struct ipc_dial_wait *w)
+{
+	while (!look_at_calls(d)) {
+		if (is_next_due(d)) {
+			if (call_next(d) == -1)
+				return -1;
+		} else if (d->calls) {
+			wait_for_calls(d, w);
+			return 0;
+		} else {
+			errno = d->error;
+			return -1;
+		}
+	}
+	return 1;
 }
 
 /* It stays so. */
 static void fail(struct ipc_dial *d)
 {
 	d->error = errno;
-	d->at = NULL;
+	hang_up_all(d);
+	d->way[0] = d->way[1] = NULL;
 	if (!*d->why)
 		d->why = strerror(d->error);
 }
 
-int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w)
+static int go_as_far_as_can_be(struct ipc_dial *d, struct ipc_dial_wait *w)
 {
 	int r = 1;
 
-	*w = (struct ipc_dial_wait){.fd = -1, .ns = -1};
+	if (!d->begun)
+		r = begin(d);
+	if (r == 1 && !d->found)
+		r = look_up(d, w);
+	if (r == 1)
+		r = connect_to_any(d, w);
+	if (r == -1)
+		fail(d);
+	d->over = r != 0;
+	return r;
+}
+
+int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w)
+{
+	w->n = 0;
+	w->ns = -1;
 	if (d->epoch != ipc_epoch()) {
 		errno = ECHILD;
 		return -1;
 	}
-	if (d->connected)
-		return 1;
-	if (!d->begun)
-		r = begin(d);
-	if (r == 1 && d->lookup)
-		r = look_up(d, w);
-	if (r == 1)
-		r = connect_to_one(d, w);
-	if (r == -1)
-		fail(d);
-	return r;
+	if (!d->over)
+		return go_as_far_as_can_be(d, w);
+	errno = d->error;
+	return d->end ? 1 : -1;
 }
 
 bool ipc_dial_looks_up(const struct ipc_dial *d)
 {
-	return d->lookup;
+	return d->lookup && !d->found && !d->over;
 }
 
 struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base)
 {
 	struct aioconn *c;
 
-	if (!d->connected || !d->end) {
+	if (!d->end) {
 		errno = ENOTCONN;
 		return NULL;
 	}
@@ -213,10 +396,9 @@ void ipc_dial_free(struct ipc_dial *d)
 
 	if (!d)
 		return;
-	ipc_lookup_free(d->lookup);
+	hang_up_all(d);
 	aioend_free(d->end);
-	if (d->found)
-		freeaddrinfo(d->found);
+	ipc_lookup_free(d->lookup);
 	free(d);
 	errno = error;
 }

@@ -101,7 +101,7 @@ struct aiolink {
 	struct aiolistener *listener;
 	char listens_at[IPC_ADDRESS_SIZE];
 	struct ipc_dial *dial;
-	struct ipc_watch *dial_watch;
+	struct ipc_watch *dial_watch[IPC_DIAL_MOST];
 	int64_t until; /* when this phase is over; 0: it has no such time */
 	int64_t delay; /* the next pause */
 

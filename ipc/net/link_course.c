@@ -43,8 +43,10 @@ void ipc_link_tell(struct aiolink *l, enum aiolink_state state)
 
 static void stop_watching_dial(struct aiolink *l)
 {
-	ipc_watch_free(l->dial_watch);
-	l->dial_watch = NULL;
+	for (int i = 0; i < IPC_DIAL_MOST; i++) {
+		ipc_watch_free(l->dial_watch[i]);
+		l->dial_watch[i] = NULL;
+	}
 }
 
 static void stop_dialling(struct aiolink *l)
@@ -166,6 +168,12 @@ void ipc_link_after(struct aiolink *l, int64_t ns)
 	ipc_watch_soon(l->turn);
 }
 
+static int watch_dial(struct aiolink *l, struct ipc_watch **w, const struct pollfd *p)
+{
+	*w = ipc_watch_new(l->base, p->fd, on_dial_ready, l);
+	return *w ? ipc_watch_want(*w, p->events & POLLOUT ? EV_WRITE : EV_READ) : -1;
+}
+
 /* -1 when that can't be waited for. */
 static int wait_for_dial(struct aiolink *l, const struct ipc_dial_wait *w)
 {
@@ -175,12 +183,10 @@ static int wait_for_dial(struct aiolink *l, const struct ipc_dial_wait *w)
 		left = w->ns;
 	if (left >= 0 && ipc_watch_after(l->timer, left) == -1)
 		return -1;
-	if (w->fd == -1)
-		return 0;
-	l->dial_watch = ipc_watch_new(l->base, w->fd, on_dial_ready, l);
-	if (!l->dial_watch)
-		return -1;
-	return ipc_watch_want(l->dial_watch, w->events & POLLOUT ? EV_WRITE : EV_READ);
+	for (unsigned i = 0; i < w->n; i++)
+		if (watch_dial(l, &l->dial_watch[i], &w->fd[i]) == -1)
+			return -1;
+	return 0;
 }
 
 static void dial(struct aiolink *l)
@@ -194,6 +200,7 @@ static void dial(struct aiolink *l)
 		attempt_failed(l, errno, NULL);
 		return;
 	}
+	ipc_dial_until(l->dial, l->until);
 	r = ipc_dial_step(l->dial, &w);
 	if (r == 0 && l->until && ipc_os_now() >= l->until) {
 		attempt_failed(l, ETIMEDOUT, "no connection within the limit");

@@ -15,22 +15,20 @@
 #include "ipc/os/socket.h"
 
 /* Numbers are there at once. */
-static int look_up(const struct ipc_address *a, struct event_base *base, struct addrinfo **found)
+static int look_up(struct ipc_lookup *l, struct event_base *base, const struct addrinfo **found,
+		   const char **why)
 {
-	struct ipc_lookup *l = ipc_lookup_start(a->host, a->port);
-	struct pollfd p = {.events = POLLIN};
-	const char *why = NULL;
+	struct pollfd p = {.fd = ipc_lookup_fd(l), .events = POLLIN};
+	int64_t ns;
 	int r;
 
-	if (!l)
-		return -1;
-	p.fd = ipc_lookup_fd(l);
-	while ((r = ipc_lookup_take(l, found, &why)) == 0)
-		if (ipc_wait_allowed(base, AIOIPC_FOREVER) == -1 || ipc_wait(&p, 1, AIOIPC_FOREVER) == -1)
-			break;
-	if (r == -1 && why)
-		ipc_log("listen on tcp://%s:%s: %s", a->host, a->port, why);
-	ipc_lookup_free(l);
+	while ((r = ipc_lookup_take(l, found, why, &ns)) == 0) {
+		int64_t until = ns < 0 ? AIOIPC_FOREVER : aioipc_after(ns / 1000000 + 1);
+
+		if (ipc_wait_allowed(base, AIOIPC_FOREVER) == -1 ||
+		    (ipc_wait(&p, 1, until) == -1 && errno != ETIMEDOUT))
+			return -1;
+	}
 	return r == 1 ? 0 : -1;
 }
 
@@ -60,26 +58,35 @@ static const struct addrinfo *first_of(const struct addrinfo *ai, int family)
 }
 
 /* One socket: all of this machine's addresses are IPv6's, which takes IPv4 too; of a name's, clients try each. */
-static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
-		      const struct ipc_listen_options *o)
+static int listen_at(struct ipc_listen *s, const struct addrinfo *found, bool any,
+		     const struct ipc_listen_options *o)
 {
-	bool any = strcmp(a->host, "*") == 0;
-	const struct addrinfo *four, *six;
-	struct addrinfo *found;
-	int r = -1, error;
+	const struct addrinfo *four = first_of(found, AF_INET), *six = first_of(found, AF_INET6);
+	int r = -1;
 
-	if (look_up(a, base, &found) == -1)
-		return -1;
-	four = first_of(found, AF_INET);
-	six = first_of(found, AF_INET6);
 	errno = EAFNOSUPPORT;
 	if (six && (any || !four))
 		r = listen_inet(s, six, any, o);
 	if (four && (!any || (r == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))))
 		r = listen_inet(s, four, any, o);
-	error = errno;
-	freeaddrinfo(found);
-	errno = error;
+	return r;
+}
+
+static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
+		      const struct ipc_listen_options *o)
+{
+	struct ipc_lookup *l = ipc_lookup_start(a->host, a->port);
+	const struct addrinfo *found;
+	const char *why = NULL;
+	int r = -1;
+
+	if (!l)
+		return -1;
+	if (look_up(l, base, &found, &why) == 0)
+		r = listen_at(s, found, strcmp(a->host, "*") == 0, o);
+	else if (why)
+		ipc_log("listen on tcp://%s:%s: %s", a->host, a->port, why);
+	ipc_lookup_free(l);
 	return r;
 }
 

@@ -2,7 +2,6 @@
 #include "ipc/net/lookup.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,80 +12,289 @@
 #include "ipc/net/address.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/bell.h"
+#include "ipc/os/os.h"
 
-/* Of the caller, and while it runs of the thread; who comes last frees it. */
-struct ipc_lookup {
-	struct ipc_own bell; /* the caller's; the thread rings it unless given up, which the lock guards */
-	pthread_mutex_t lock;
-	bool over, given_up;
+#define THREADS_MOST 4
+#define HANGS_NS (INT64_C(1000) * 1000 * 1000)
+
+/* What getaddrinfo is asked: of those who want to know, and of the thread that asks. Who comes last frees it. */
+struct question {
+	struct question *next; /* in one of the desk's lists */
+	struct ipc_lookup *askers;
+	unsigned refs;
+	bool over;
 	int status, error; /* of getaddrinfo */
 	struct addrinfo *found;
 	char host[IPC_HOST_MOST + 1], port[6];
 };
 
-static void destroy(struct ipc_lookup *l)
+struct ipc_lookup {
+	struct ipc_own bell;
+	struct ipc_lookup *next; /* who wants to know the same */
+	struct question *q;
+};
+
+/* Under the registry's mutex, which a fork leaves whole; and so are all questions, but what never changes in them. */
+static struct desk {
+	uint32_t epoch;
+	struct question *line, *asked; /* whose turn comes, in order; and what the threads are at */
+	unsigned threads;
+	int64_t begun; /* when the last one of those began */
+} desk;
+
+/* Nobody is left. */
+static void destroy(struct question *q)
 {
-	if (l->found)
-		freeaddrinfo(l->found);
-	pthread_mutex_destroy(&l->lock);
-	free(l);
+	if (q && q->found)
+		freeaddrinfo(q->found);
+	free(q);
 }
 
-static void ask(struct ipc_lookup *l, int flags)
+static void destroy_all(struct question *q)
 {
-	const bool any = strcmp(l->host, "*") == 0;
+	struct question *next;
+
+	for (; q; q = next) {
+		next = q->next;
+		destroy(q);
+	}
+}
+
+static void take_out(struct question **list, const struct question *q)
+{
+	while (*list && *list != q)
+		list = &(*list)->next;
+	if (*list)
+		*list = q->next;
+}
+
+static void put_last(struct question **list, struct question *q)
+{
+	while (*list)
+		list = &(*list)->next;
+	*list = q;
+	q->next = NULL;
+}
+
+/* After a fork: the threads stayed behind. What they alone wanted to know is returned, to be freed. */
+static struct question *forget_threads(void)
+{
+	struct question *q, *next, *lost = NULL;
+
+	for (q = desk.asked; q; q = next) {
+		next = q->next;
+		if (--q->refs == 0)
+			put_last(&lost, q);
+	}
+	desk = (struct desk){.epoch = ipc_epoch()};
+	return lost;
+}
+
+static int hold(void)
+{
+	struct question *lost = NULL;
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	if (desk.epoch == ipc_epoch())
+		return 0;
+	lost = forget_threads();
+	ipc_own_let_go();
+	destroy_all(lost);
+	return ipc_own_hold();
+}
+
+/* As it is known without asking anybody, or by the name server. */
+static void ask(const struct question *q, int flags, struct question *to)
+{
+	const bool any = strcmp(q->host, "*") == 0;
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				       .ai_flags = flags | AI_NUMERICSERV | AI_PASSIVE};
 
 	errno = 0;
-	l->status = getaddrinfo(any ? NULL : l->host, l->port, &hints, &l->found);
-	l->error = errno;
-	if (l->status)
-		l->found = NULL;
+	to->status = getaddrinfo(any ? NULL : q->host, q->port, &hints, &to->found);
+	to->error = errno;
+	if (to->status)
+		to->found = NULL;
 }
 
-static void *look_up(void *arg)
+/* All that is left to do for those who asked. */
+static void tell(struct question *q, const struct question *answer)
 {
-	struct ipc_lookup *l = arg;
-	bool given_up;
-
-	ask(l, 0);
-	pthread_mutex_lock(&l->lock);
-	l->over = true;
-	given_up = l->given_up;
-	if (!given_up)
+	q->status = answer->status;
+	q->error = answer->error;
+	q->found = answer->found;
+	q->over = true;
+	for (struct ipc_lookup *l = q->askers; l; l = l->next)
 		ipc_os_bell_ring(l->bell.w.fd);
-	pthread_mutex_unlock(&l->lock);
-	if (given_up)
-		destroy(l);
+}
+
+static struct question *begin_next(void)
+{
+	struct question *q;
+
+	if (ipc_own_hold() == -1)
+		return NULL;
+	q = desk.line;
+	if (q) {
+		take_out(&desk.line, q);
+		put_last(&desk.asked, q);
+		q->refs++;
+		desk.begun = ipc_os_now();
+	} else {
+		desk.threads--;
+	}
+	ipc_own_let_go();
+	return q;
+}
+
+static void *answer_all(void *unused)
+{
+	struct question *q, answer;
+
+	(void)unused;
+	while ((q = begin_next())) {
+		bool last;
+
+		ask(q, 0, &answer);
+		if (ipc_own_hold() == -1)
+			break;
+		tell(q, &answer);
+		take_out(&desk.asked, q);
+		last = --q->refs == 0;
+		ipc_own_let_go();
+		if (last)
+			destroy(q);
+	}
 	return NULL;
 }
 
-/* Numbers are known at once: the bell rings before anyone waits. */
-static int begin(struct ipc_lookup *l)
+/* How long those in line wait before another thread is due; 0 now, -1 never. */
+static int64_t until_help(void)
 {
-	ask(l, AI_NUMERICHOST);
-	if (l->status == EAI_NONAME)
-		return ipc_thread_start(look_up, l, 0);
-	l->over = true;
-	ipc_os_bell_ring(l->bell.w.fd);
+	int64_t left;
+
+	if (!desk.line || desk.threads == THREADS_MOST)
+		return -1;
+	left = desk.threads ? desk.begun + HANGS_NS - ipc_os_now() : 0;
+	return left > 0 ? left : 0;
+}
+
+/* There is no thread at all, and none can be had. */
+static void tell_line(int error)
+{
+	const struct question none = {.status = EAI_SYSTEM, .error = error};
+	struct question *q;
+
+	while ((q = desk.line)) {
+		take_out(&desk.line, q);
+		tell(q, &none);
+	}
+}
+
+/* Another thread, where one is due. How long until the next one is. */
+static int64_t help(void)
+{
+	int64_t ns;
+	int error;
+
+	if (hold() == -1)
+		return -1;
+	ns = until_help();
+	if (ns == 0) {
+		desk.threads++;
+		desk.begun = ipc_os_now();
+	}
+	ipc_own_let_go();
+	if (ns != 0)
+		return ns;
+	if (ipc_thread_start(answer_all, NULL, 0) == 0)
+		return HANGS_NS;
+	error = errno;
+	if (hold() == -1)
+		return -1;
+	if (--desk.threads == 0)
+		tell_line(error);
+	ipc_own_let_go();
+	return HANGS_NS;
+}
+
+static struct question *find(struct question *q, const struct question *like)
+{
+	while (q && (strcmp(q->host, like->host) != 0 || strcmp(q->port, like->port) != 0))
+		q = q->next;
+	return q;
+}
+
+static void join(struct ipc_lookup *l, struct question *q)
+{
+	l->q = q;
+	l->next = q->askers;
+	q->askers = l;
+	q->refs++;
+}
+
+/* Joins those who ask the same, or gets in line. -1 inside a fork. */
+static int get_in_line(struct ipc_lookup *l, struct question *mine)
+{
+	struct question *q;
+
+	if (hold() == -1)
+		return -1;
+	q = find(desk.asked, mine);
+	if (!q)
+		q = find(desk.line, mine);
+	join(l, q ? q : mine);
+	if (!q)
+		put_last(&desk.line, mine);
+	ipc_own_let_go();
+	if (q)
+		destroy(mine);
+	return 0;
+}
+
+static struct question *new_question(const char *host, const char *port)
+{
+	struct question *q = calloc(1, sizeof *q);
+
+	if (!q)
+		return NULL;
+	snprintf(q->host, sizeof q->host, "%s", host);
+	snprintf(q->port, sizeof q->port, "%s", port);
+	return q;
+}
+
+/* Numbers are known at once: the bell rings before anyone waits. */
+static int begin(struct ipc_lookup *l, struct question *q)
+{
+	struct question answer;
+
+	ask(q, AI_NUMERICHOST, &answer);
+	if (answer.status == EAI_NONAME)
+		return get_in_line(l, q);
+	join(l, q);
+	tell(q, &answer);
 	return 0;
 }
 
 struct ipc_lookup *ipc_lookup_start(const char *host, const char *port)
 {
 	struct ipc_lookup *l = calloc(1, sizeof *l);
+	struct question *q = l ? new_question(host, port) : NULL;
 
-	if (!l)
-		return NULL;
+	if (!q)
+		goto fail;
 	ipc_own_init(&l->bell);
-	pthread_mutex_init(&l->lock, NULL);
-	snprintf(l->host, sizeof l->host, "%s", host);
-	snprintf(l->port, sizeof l->port, "%s", port);
-	if (ipc_net_bell(&l->bell) == 0 && begin(l) == 0)
+	if (ipc_net_bell(&l->bell) == -1)
+		goto fail;
+	if (begin(l, q) == 0) {
+		help();
 		return l;
+	}
 	ipc_own_close(&l->bell);
-	destroy(l);
+fail:
+	destroy(q);
+	free(l);
 	return NULL;
 }
 
@@ -105,54 +313,64 @@ static int error_of(int status, int error)
 	case EAI_MEMORY:
 		return ENOMEM;
 	case EAI_SYSTEM:
-		return error == EMFILE || error == ENFILE || error == ENOMEM ? error : EHOSTUNREACH;
+		return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN
+			       ? error
+			       : EHOSTUNREACH;
 	default:
 		return EHOSTUNREACH;
 	}
 }
 
-int ipc_lookup_take(struct ipc_lookup *l, struct addrinfo **found, const char **why)
+int ipc_lookup_take(struct ipc_lookup *l, const struct addrinfo **found, const char **why, int64_t *ns)
 {
+	const struct question *q = l->q;
 	bool over;
 
-	if (ipc_own_check(&l->bell) == -1)
+	if (ipc_own_check(&l->bell) == -1 || ipc_own_hold() == -1)
 		return -1;
-	pthread_mutex_lock(&l->lock);
-	over = l->over;
-	pthread_mutex_unlock(&l->lock);
-	if (!over)
+	over = q->over;
+	ipc_own_let_go();
+	if (!over) {
+		*ns = help();
 		return 0;
-	if (l->status) {
-		*why = l->status == EAI_SYSTEM ? strerror(l->error) : gai_strerror(l->status);
-		errno = error_of(l->status, l->error);
+	}
+	ipc_own_close(&l->bell);
+	if (q->status) {
+		*why = q->status == EAI_SYSTEM ? strerror(q->error) : gai_strerror(q->status);
+		errno = error_of(q->status, q->error);
 		return -1;
 	}
-	*found = l->found;
-	l->found = NULL;
+	*found = q->found;
 	return 1;
 }
 
-/* In a forked child there is no thread, and the lock may be as it left it. */
+static void leave(struct ipc_lookup *l)
+{
+	struct ipc_lookup **at = &l->q->askers;
+
+	while (*at && *at != l)
+		at = &(*at)->next;
+	if (*at)
+		*at = l->next;
+	ipc_own_close_held(&l->bell);
+}
+
 void ipc_lookup_free(struct ipc_lookup *l)
 {
-	bool over = true, ours;
 	int error = errno;
+	bool last;
 
 	if (!l)
 		return;
-	ours = ipc_own_check(&l->bell) == 0;
-	if (ours) {
-		pthread_mutex_lock(&l->lock);
-		over = l->over;
-		l->given_up = true;
-		ipc_own_close(&l->bell);
-		pthread_mutex_unlock(&l->lock);
-	} else {
-		ipc_own_close(&l->bell);
-		if (!l->over)
-			l->found = NULL;
+	if (hold() == 0) {
+		leave(l);
+		last = --l->q->refs == 0;
+		if (last)
+			take_out(&desk.line, l->q);
+		ipc_own_let_go();
+		if (last)
+			destroy(l->q);
+		free(l);
 	}
-	if (over)
-		destroy(l);
 	errno = error;
 }

@@ -5,7 +5,7 @@
 #include "ipc/os/os.h"
 #include "ipc/task/sched.h"
 
-#define FDS_MOST 2 /* nobody waits for more */
+#define FDS_MOST 6 /* nobody waits for more */
 
 static void on_ready(short what, void *arg)
 {
