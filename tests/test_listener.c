@@ -336,17 +336,17 @@ TEST(sockets_have_the_mode_that_was_asked_for)
 
 enum { RIVALS = 6, ROUNDS = 10 };
 
-int __real_unlink(const char *at);
-int __wrap_unlink(const char *at);
+int __real_unlinkat(int folder, const char *name, int flags);
+int __wrap_unlinkat(int folder, const char *name, int flags);
 
 /* Between finding it dead and removing it there is time for others to do the same: the linker puts this in the library's way. */
-int __wrap_unlink(const char *at)
+int __wrap_unlinkat(int folder, const char *name, int flags)
 {
 	const struct timespec nap = {0, 2000000};
 
-	if (!strstr(at, "-lock"))
+	if (!strstr(name, "-lock"))
 		nanosleep(&nap, NULL);
-	return __real_unlink(at);
+	return __real_unlinkat(folder, name, flags);
 }
 
 /* Tells whether it got the address, and holds it until told to go. */

@@ -17,74 +17,120 @@
 #define LOCK_SUFFIX ".aioipc-lock" /* others may have their own idea of a ".lock" */
 #define LOCK_TRIES 200             /* a holder is through in less than a millisecond */
 
-#define LOCK_PATH_SIZE (sizeof(struct sockaddr_un) + sizeof LOCK_SUFFIX)
+/*
+ * Where it is: the folder, opened once, so that all is done in the same one
+ * whatever becomes of the path meanwhile; and a name in it.
+ */
+struct place {
+	int folder;
+	const char *name;
+	char lock[sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof LOCK_SUFFIX];
+};
 
-static void lock_path(char *to, const char *path)
+static int open_place(struct place *p, const char *path)
 {
-	snprintf(to, LOCK_PATH_SIZE, "%s" LOCK_SUFFIX, path);
+	const char *name = strrchr(path, '/') + 1;
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)] = "";
+
+	memcpy(folder, path, (size_t)(name - path));
+	p->name = name;
+	snprintf(p->lock, sizeof p->lock, "%s" LOCK_SUFFIX, name);
+	p->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return p->folder == -1 ? -1 : 0;
 }
 
-/* The holder before may have removed what was opened here. */
-static bool is_there(int fd, const char *path)
+static void close_place(const struct place *p)
+{
+	int error = errno;
+
+	close(p->folder);
+	errno = error;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+static int look_at(const struct place *p, const char *name, struct stat *st)
+{
+	return fstatat(p->folder, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Made by another user, it protects nobody, and could be held for ever. */
+static bool is_ours(const struct stat *st)
+{
+	return st->st_uid == geteuid() && st->st_nlink == 1;
+}
+
+/* What another user put there can't be opened as we would. */
+static bool is_foreign(int error)
+{
+	return error == EACCES || error == EPERM || error == ELOOP || error == EISDIR || error == ENXIO;
+}
+
+/* 1 held, by *@fd; 0 there is no use in it; -1, EWOULDBLOCK: somebody else has
+ * it, or has just removed it. */
+static int try_lock(const struct place *p, int *fd)
 {
 	struct stat here, there;
 
-	return fstat(fd, &here) == 0 && lstat(path, &there) == 0 && here.st_ino == there.st_ino &&
-	       here.st_dev == there.st_dev;
-}
-
-static int try_lock(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd == -1)
-		return -1;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_there(fd, path))
-		return fd;
-	close(fd);
+	*fd = openat(p->folder, p->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (*fd == -1)
+		return is_foreign(errno) ? 0 : -1;
+	if (flock(*fd, LOCK_EX | LOCK_NB) == 0 && fstat(*fd, &here) == 0 &&
+	    look_at(p, p->lock, &there) == 0 && is_same(&here, &there) && is_ours(&here))
+		return 1;
+	if (fstat(*fd, &here) == 0 && here.st_nlink && !is_ours(&here)) {
+		close(*fd);
+		*fd = -1;
+		return 0;
+	}
+	close(*fd);
+	*fd = -1;
 	errno = EWOULDBLOCK;
 	return -1;
 }
 
-static int lock(const char *socket_path)
+/* As long as a holder may take. 0, also without it where it is of no use; -1.
+ */
+static int lock(const struct place *p, int *fd)
 {
-	char path[LOCK_PATH_SIZE];
-	int fd;
-
-	lock_path(path, socket_path);
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		fd = try_lock(path);
-		if (fd != -1 || errno != EWOULDBLOCK)
-			return fd;
+		if (try_lock(p, fd) >= 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -1;
 		ipc_os_poll(NULL, 0, 1000000);
 	}
 	errno = EADDRINUSE;
 	return -1;
 }
 
-static void unlock(int fd, const char *socket_path)
+static void unlock(const struct place *p, int fd)
 {
-	char path[LOCK_PATH_SIZE];
 	int error = errno;
 
-	lock_path(path, socket_path);
-	unlink(path);
-	close(fd);
+	if (fd != -1) {
+		unlinkat(p->folder, p->lock, 0);
+		close(fd);
+	}
 	errno = error;
 }
 
 /*
- * Is it a socket that nobody has any more? One of another type is asked: what lives refuses that with EPROTOTYPE, and does not
- * notice, while a connection would be a peer.
+ * Is it a socket that nobody has any more? One of another type is asked: what
+ * lives refuses that with EPROTOTYPE, and does not notice, while a connection
+ * would be a peer.
  */
-static bool is_dead(const struct sockaddr_un *un, socklen_t len)
+static bool is_dead(const struct place *p, const struct sockaddr_un *un, socklen_t len)
 {
 	struct ipc_own probe;
 	struct stat st;
 	bool dead;
 
 	ipc_own_init(&probe);
-	if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode) ||
+	if (look_at(p, p->name, &st) == -1 || !S_ISSOCK(st.st_mode) ||
 	    ipc_net_socket(&probe, AF_UNIX, SOCK_DGRAM) == -1)
 		return false;
 	dead = ipc_os_connect(probe.r.fd, (const struct sockaddr *)(const void *)un, len) == -1 &&
@@ -93,7 +139,7 @@ static bool is_dead(const struct sockaddr_un *un, socklen_t len)
 	return dead;
 }
 
-static int bind_it(int fd, const struct sockaddr_un *un, socklen_t len)
+static int bind_it(const struct place *p, int fd, const struct sockaddr_un *un, socklen_t len)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)(const void *)un;
 
@@ -101,27 +147,75 @@ static int bind_it(int fd, const struct sockaddr_un *un, socklen_t len)
 		return 0;
 	if (errno != EADDRINUSE)
 		return -1;
-	if (is_dead(un, len) && unlink(un->sun_path) == 0)
+	if (is_dead(p, un, len) && unlinkat(p->folder, p->name, 0) == 0)
 		return bind(fd, sa, len);
 	errno = EADDRINUSE;
 	return -1;
 }
 
-/* Under the lock. */
-static int make(struct ipc_sockfile *f, int fd, const struct sockaddr_un *un, socklen_t len, mode_t mode,
-		int backlog)
+/*
+ * The mode was given to the socket before it was bound, which needs no path; but the user's mask took bits away. Those
+ * are put back on the file itself, if it can be what was made: somebody may have put another one in its place.
+ */
+static int put_mode_right(int file, mode_t mode, const struct stat *st)
+{
+	if ((st->st_mode & 07777) == mode)
+		return 0;
+	if (is_ours(st))
+		return ipc_os_chmod_opened(file, mode);
+	errno = EADDRINUSE;
+	return -1;
+}
+
+/* What @p leads to now, without following a link; -1, also where it is no socket. */
+static int open_made(const struct place *p, struct stat *st)
+{
+	int file = openat(p->folder, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (file == -1)
+		return -1;
+	if (fstat(file, st) == 0 && S_ISSOCK(st->st_mode))
+		return file;
+	close(file);
+	errno = EADDRINUSE;
+	return -1;
+}
+
+/* Unless another one has its place by now. */
+static void take_away(const struct place *p, const struct stat *made)
 {
 	struct stat st;
-	int error;
+	int error = errno;
 
-	if (bind_it(fd, un, len) == -1)
+	if (look_at(p, p->name, &st) == 0 && is_same(&st, made))
+		unlinkat(p->folder, p->name, 0);
+	errno = error;
+}
+
+static int finish(const struct place *p, int fd, mode_t mode, int backlog, struct stat *st)
+{
+	int file = open_made(p, st), r, error;
+
+	if (file == -1)
 		return -1;
-	if (chmod(un->sun_path, mode) == -1 || lstat(un->sun_path, &st) == -1 || listen(fd, backlog) == -1) {
-		error = errno;
-		unlink(un->sun_path);
-		errno = error;
+	r = put_mode_right(file, mode, st) == 0 ? listen(fd, backlog) : -1;
+	error = errno;
+	if (r == -1)
+		take_away(p, st);
+	close(file);
+	errno = error;
+	return r;
+}
+
+/* Under the lock. */
+static int make(struct ipc_sockfile *f, const struct place *p, int fd, const struct sockaddr_un *un,
+		socklen_t len, mode_t mode, int backlog)
+{
+	struct stat st;
+
+	fchmod(fd, mode); /* of no use where it fails, but no harm either */
+	if (bind_it(p, fd, un, len) == -1 || finish(p, fd, mode, backlog, &st) == -1)
 		return -1;
-	}
 	*f = (struct ipc_sockfile){.dev = st.st_dev, .ino = st.st_ino};
 	memcpy(f->path, un->sun_path, sizeof f->path);
 	return 0;
@@ -130,27 +224,35 @@ static int make(struct ipc_sockfile *f, int fd, const struct sockaddr_un *un, so
 int ipc_sockfile_listen(struct ipc_sockfile *f, int fd, const struct sockaddr_un *un, socklen_t len,
 			mode_t mode, int backlog)
 {
-	int held = lock(un->sun_path), r;
+	struct place p;
+	int held, r = -1;
 
-	if (held == -1)
+	if (open_place(&p, un->sun_path) == -1)
 		return -1;
-	r = make(f, fd, un, len, mode, backlog);
-	unlock(held, un->sun_path);
+	if (lock(&p, &held) == 0) {
+		r = make(f, &p, fd, un, len, mode, backlog);
+		unlock(&p, held);
+	}
+	close_place(&p);
 	return r;
 }
 
 void ipc_sockfile_remove(struct ipc_sockfile *f)
 {
-	struct stat st;
+	const struct stat made = {.st_dev = f->dev, .st_ino = f->ino};
+	struct place p;
 	int held, error = errno;
 
 	if (!*f->path)
 		return;
-	held = lock(f->path);
-	if (lstat(f->path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
-		unlink(f->path);
-	if (held != -1)
-		unlock(held, f->path);
+	if (open_place(&p, f->path) == 0) {
+		bool locked = lock(&p, &held) == 0;
+
+		take_away(&p, &made);
+		if (locked)
+			unlock(&p, held);
+		close_place(&p);
+	}
 	*f->path = '\0';
 	errno = error;
 }

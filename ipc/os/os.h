@@ -121,4 +121,7 @@ int ipc_os_guard(void *page);
 /* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK, since 4.14); NULL where there is none. */
 void *ipc_os_page_of_this_process(void);
 
+/* Of a file that was opened with O_PATH, whatever its path leads to by now. -1: as chmod(2); ENOENT: not without /proc. */
+int ipc_os_chmod_opened(int fd, mode_t mode);
+
 #endif

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -256,4 +257,19 @@ void ipc_os_unmap_stacks(void *at, size_t len, unsigned guards)
 	munmap(at, len);
 	if (atomic_load_explicit(&no_guard_install, memory_order_relaxed))
 		atomic_fetch_sub(&guard_mappings, guards);
+}
+
+/* The call is of Linux 6.6, and younger than the headers of the systems we build on. */
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
+int ipc_os_chmod_opened(int fd, mode_t mode)
+{
+	char path[40];
+
+	if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0)
+		return 0;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return chmod(path, mode);
 }
