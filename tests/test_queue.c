@@ -427,6 +427,31 @@ TEST(a_signal_ends_get_and_not_put)
 	aiomsg_free(put.m);
 }
 
+/* Who waits keeps what it needs of the queue; the ends are as of one that was discarded. */
+TEST(who_waits_does_not_mind_that_it_is_freed)
+{
+	for (int full = 0; full < 2; full++) {
+		struct aioqueue *q = must(aioqueue_new(1, 0));
+		struct caller c[8] = {{0}};
+
+		if (full)
+			must(put_number(q, 1, AIOIPC_NOW));
+		for (size_t i = 0; i < 8; i++) {
+			c[i].m = full ? number(2) : NULL;
+			begin(&c[i], q, full ? put_one : get_one);
+		}
+		await_line(q, full ? &q->putters : &q->getters, 8);
+		aioqueue_free(q);
+		for (size_t i = 0; i < 8; i++) {
+			end(&c[i]);
+			ck_assert_int_eq(c[i].result, full ? -1 : 0);
+			if (full)
+				ck_assert_int_eq(c[i].error, EPIPE);
+			aiomsg_free(c[i].m);
+		}
+	}
+}
+
 TEST(a_forked_child_may_free_it_and_nothing_else)
 {
 	struct aioqueue *q = must(aioqueue_new(1, 0));

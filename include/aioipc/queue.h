@@ -47,7 +47,7 @@ AIOIPC_API ssize_t aioqueue_put_all(struct aioqueue *q, struct aiomsg *const *m,
 
 /*
  * Takes the first message; the caller frees it. Returns 1; 0 when the queue was closed and everything was taken;
- * -1. Errno: ETIMEDOUT (it is empty), EINTR (a signal handler ran). Since 0.1.
+ * -1. Errno: ETIMEDOUT (it is empty), EINTR (a signal handler ran). A loop ends with 0 or -1, and looks which. Since 0.1.
  */
 AIOIPC_API int aioqueue_get(struct aioqueue *q, struct aiomsg **m, int64_t deadline);
 
@@ -78,7 +78,10 @@ typedef void aioqueue_cb(struct aioqueue *q, void *arg);
 AIOIPC_API int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
 			      aioqueue_cb *on_room, void *arg);
 
-/* Counted: one free for new and for each ref. The last one drops what is in it; nobody may be waiting then. Since 0.1. */
+/*
+ * Counted: one free for new and for each ref. The last one closes it and drops what is in it. A call that waits holds the
+ * queue meanwhile, and returns as after aioqueue_discard(): 0 or EPIPE; its thread has to have a reference of its own to call again. Since 0.1.
+ */
 AIOIPC_API struct aioqueue *aioqueue_ref(struct aioqueue *q);
 AIOIPC_API void aioqueue_free(struct aioqueue *q);
 

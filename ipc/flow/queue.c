@@ -218,7 +218,7 @@ static void wake(struct ipc_line *woken)
 	ipc_line_wake(woken);
 }
 
-static void settle_and_unlock(struct aioqueue *q)
+static inline void settle_and(struct aioqueue *q, void (*unlock)(struct aioqueue *q))
 {
 	struct ipc_line woken = {NULL, NULL};
 
@@ -226,8 +226,13 @@ static void settle_and_unlock(struct aioqueue *q)
 		woken = settle(q);
 	if (q->watches)
 		ipc_flow_watches_tell(q);
-	ipc_queue_unlock(q);
+	unlock(q);
 	wake(&woken);
+}
+
+static void settle_and_unlock(struct aioqueue *q)
+{
+	settle_and(q, ipc_queue_unlock);
 }
 
 static struct aiotask *dead_in(const struct ipc_line *l)
@@ -349,14 +354,13 @@ static void caller_died(struct ipc_place *p)
 	ipc_queue_unlock_or_destroy(q);
 }
 
-/* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps the queue, and places for what it gets. */
+/* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps places for what it gets. */
 static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
 	if (deadline != AIOIPC_NOW && ipc_place_init(&c->place) == 0) {
 		c->q = q;
 		c->place.died = caller_died;
 		c->lends = c->place.task;
-		q->parked += c->lends;
 		ipc_line_join(l, &c->place);
 		return true;
 	}
@@ -366,31 +370,41 @@ static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int6
 	return false;
 }
 
-/* It runs again. */
-static void leave_to_the_task(struct aioqueue *q, const struct call *c)
+/* Whoever waits keeps the queue, so that others may free it meanwhile. */
+static void end_wait(struct aioqueue *q, const struct call *c)
 {
 	ipc_queue_lock(q);
-	if (c->got)
+	if (c->lends && c->got)
 		q->lent -= c->done;
 	q->parked--;
 	ipc_queue_unlock_or_destroy(q);
 }
 
+/* Under the lock, which it gives up: it was not through at once. */
+static void wait_for_others(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+{
+	q->parked++;
+	if ((aiotask_self() || !look_around(q, l, c, deadline)) && line_up(q, l, c, deadline)) {
+		settle_and_unlock(q);
+		wait_in_line(q, l, c, deadline);
+		end_wait(q, c);
+		return;
+	}
+	q->parked--;
+	settle_and(q, ipc_queue_unlock_or_destroy);
+}
+
 /* What every call that puts or gets does: try, look whether something moves, stand in line. */
 static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
-	bool through, in_line;
-
 	lock_among_the_living(q);
-	through = attempt(q, l, c);
-	if (!through && deadline != AIOIPC_NOW && !aiotask_self())
-		through = look_around(q, l, c, deadline);
-	in_line = !through && line_up(q, l, c, deadline);
-	settle_and_unlock(q);
-	if (in_line) {
-		wait_in_line(q, l, c, deadline);
-		if (c->lends)
-			leave_to_the_task(q, c);
+	if (attempt(q, l, c)) {
+		settle_and_unlock(q);
+	} else if (deadline == AIOIPC_NOW) {
+		line_up(q, l, c, deadline);
+		settle_and_unlock(q);
+	} else {
+		wait_for_others(q, l, c, deadline);
 	}
 }
 
@@ -583,12 +597,18 @@ void ipc_queue_unlock_or_destroy(struct aioqueue *q)
 
 void ipc_queue_unref_and_unlock(struct aioqueue *q)
 {
+	struct ipc_line woken = {NULL, NULL};
+
 	if (--q->refs == 0) {
+		atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 		q->discarded = true;
 		drop_all(q);
+		dismiss(&q->getters, 0, &woken);
+		dismiss(&q->putters, EPIPE, &woken);
 		ipc_flow_watches_drop(q);
 	}
 	ipc_queue_unlock_or_destroy(q);
+	ipc_line_wake(&woken);
 }
 
 void aioqueue_free(struct aioqueue *q)

@@ -20,8 +20,8 @@ struct ipc_flow_watch;
 /* What every message changes has a line of the cache for itself. */
 struct aioqueue {
 	uint32_t epoch;
-	unsigned refs; /* 0: what is left of it belongs to its watches, and to tasks */
-	size_t parked; /* in it: their places, and places for what they get, stay until they run again */
+	unsigned refs;           /* 0: what is left of it belongs to its watches, and to who waits */
+	size_t parked;           /* calls that wait: what they need of it stays until they are through */
 	size_t most, most_bytes; /* 0: no limit */
 	atomic_bool closed;      /* may be looked at without the lock */
 	bool discarded;
