@@ -8,6 +8,7 @@
 #undef _FORTIFY_SOURCE
 #include "ipc/task/switch.h"
 
+#include <poll.h>
 #include <stdint.h>
 #include <ucontext.h>
 
@@ -85,7 +86,10 @@ UNSEEN void ipc_switch_forked(void)
 	forked = true;
 }
 
-/* The last thing on the stack that is left, before the jump. */
+/*
+ * The last thing on the stack that is left, before the jump. The thread sanitizer keeps a signal until its stack makes a call that may wait: a
+ * poll lets it tell of those that came so far, before it takes the next stack for another thread.
+ */
 UNSEEN static void leave(struct ipc_context *from, struct ipc_context *to, bool for_ever)
 {
 	to->from = from;
@@ -94,6 +98,7 @@ UNSEEN static void leave(struct ipc_context *from, struct ipc_context *to, bool 
 	__sanitizer_start_switch_fiber(for_ever ? NULL : &from->fake, to->low, to->size);
 #endif
 #ifdef TSAN
+	poll(NULL, 0, 0);
 	from->fiber = __tsan_get_current_fiber();
 	__tsan_switch_to_fiber(to->fiber, 0);
 #endif
