@@ -15,12 +15,15 @@ static void get_and_print(void *inbox)
 {
 	struct aiomsg *m;
 	const char *text;
+	int got;
 
-	while (aioqueue_get(inbox, &m, AIOIPC_FOREVER) == 1) {
+	while ((got = aioqueue_get(inbox, &m, AIOIPC_FOREVER)) == 1) {
 		if (aiomsg_unpack(m, "s", &text) == 0)
 			printf("[%d] client: got \"%s\"\n", (int)getpid(), text);
 		aiomsg_free(m);
 	}
+	if (got == -1)
+		die("get");
 }
 
 /* Closing the outbox ends the link in good order: when the other side is through, too. */

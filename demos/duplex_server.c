@@ -10,14 +10,17 @@ static void answer(struct aioqueue *inbox, struct aioqueue *outbox)
 {
 	struct aiomsg *m;
 	const char *text;
+	int got;
 
-	while (aioqueue_get(inbox, &m, AIOIPC_FOREVER) == 1) {
+	while ((got = aioqueue_get(inbox, &m, AIOIPC_FOREVER)) == 1) {
 		if (aiomsg_unpack(m, "s", &text) == 0)
 			printf("[%d] server: got \"%s\"\n", (int)getpid(), text);
 		if (aioqueue_put(outbox, m, AIOIPC_FOREVER) == -1)
 			die("put");
 		aiomsg_free(m);
 	}
+	if (got == -1)
+		die("get");
 }
 
 int main(int argc, char **argv)

@@ -26,6 +26,8 @@ static void numbers(void *ch)
 		printf("%c\n", *(char *)letter);
 		more = aiochan_next(ch, &(int){number}, &letter, AIOIPC_FOREVER);
 	}
+	if (more == -1)
+		die("next");
 }
 
 int main(void)

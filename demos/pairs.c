@@ -32,7 +32,13 @@ static int join_pairs(struct aiochan *out, void *arg)
 
 static void consume(void *pairs)
 {
-	aiochan_each(pairs, pair) puts(pair);
+	void *pair;
+	int more;
+
+	while ((more = aiochan_next(pairs, NULL, &pair, AIOIPC_FOREVER)) == 1)
+		puts(pair);
+	if (more == -1)
+		die("next");
 }
 
 int main(void)

@@ -21,14 +21,17 @@ static int square(void *arg)
 	struct aioconn *c = aioend_open(arg, NULL);
 	struct aiomsg *m;
 	int32_t n;
+	int got;
 
 	if (!c)
 		die("open");
-	while (aioconn_recv(c, &m, AIOIPC_FOREVER) == 1) {
+	while ((got = aioconn_recv(c, &m, AIOIPC_FOREVER)) == 1) {
 		if (aiomsg_unpack(m, "i", &n) == -1 || aioconn_send(c, "i", n * n) == -1)
 			die("answer");
 		aiomsg_free(m);
 	}
+	if (got == -1)
+		die("recv");
 	return aioconn_close(c, AIOIPC_FOREVER);
 }
 

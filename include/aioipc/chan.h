@@ -64,7 +64,10 @@ AIOIPC_API int aiochan_next(struct aiochan *ch, void *item, void **got, int64_t 
 AIOIPC_API ssize_t aiochan_next_once(struct aiochan *ch, void **items, size_t n, int64_t deadline);
 AIOIPC_API ssize_t aiochan_next_all(struct aiochan *ch, void **items, size_t n, int64_t deadline);
 
-/* For each item of a channel to which nothing is sent back: aiochan_each (ch, name) puts(name); Since 0.1. */
+/*
+ * For each item of a channel to which nothing is sent back: aiochan_each (ch, name) puts(name); Where it matters whether that was the end (0) or
+ * a failure (-1), write the loop out: while ((more = aiochan_next(ch, NULL, &name, AIOIPC_FOREVER)) == 1) puts(name); Since 0.1.
+ */
 #define aiochan_each(ch, item) for (void *item; aiochan_next((ch), NULL, &item, AIOIPC_FOREVER) == 1;)
 
 /*
