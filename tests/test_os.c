@@ -218,45 +218,58 @@ TEST(descriptors_without_room_are_cut)
 	close(s[1]);
 }
 
-/* Also under SA_RESTART. */
-TEST(blocking_read_is_interrupted)
+static void poll_is_interrupted(int flags)
 {
-	struct sigaction sa = {.sa_handler = catch, .sa_flags = SA_RESTART};
-	struct itimerval soon = {.it_value = {0, 20000}, .it_interval = {0, 20000}}, never = {0};
-	static struct ipc_fdlist list;
-	char room[10] = "";
-	struct iovec in = bytes(room, sizeof(room));
-	int s[2];
+	const struct itimerval soon = {.it_value = {0, 20000}, .it_interval = {0, 20000}}, never = {{0}, {0}};
+	struct sigaction sa = {.sa_handler = catch, .sa_flags = flags};
+	struct pollfd p = {.fd = -1};
 
-	must(ipc_os_sockpair(s));
-	ck_assert(ipc_os_can_block(s[0], IPC_FD_UNIX));
 	must(sigaction(SIGALRM, &sa, NULL));
 	must(setitimer(ITIMER_REAL, &soon, NULL));
-	must_fail(ipc_os_read_blocking(s[0], &in, 1, NULL), EINTR);
-	must_fail(ipc_os_read_blocking(s[0], &in, 1, &list), EINTR);
+	must_fail(ipc_os_poll(&p, 1, -1), EINTR);
+	must_fail(ipc_os_poll(NULL, 0, INT64_C(60000000000)), EINTR);
 	must(setitimer(ITIMER_REAL, &never, NULL));
-	must(write(s[1], "abc", 3));
-	ck_assert_int_eq(must(ipc_os_read_blocking(s[0], &in, 1, NULL)), 3);
-	must(ipc_os_shutdown_write(s[1]));
-	ck_assert_int_eq(must(ipc_os_read_blocking(s[0], &in, 1, NULL)), 0);
-	ck_assert_int_gt(caught, 0);
-	close(s[0]);
-	close(s[1]);
 }
 
-TEST(not_everything_can_block)
+TEST(handlers_interrupt_poll)
 {
-	int s[2], p[2];
+	poll_is_interrupted(0);
+	poll_is_interrupted(SA_RESTART);
+}
 
-	must(ipc_os_sockpair(s));
-	must(ipc_os_pipe(p));
-	must(ipc_os_set_nonblock(s[1], true, NULL));
-	ck_assert(!ipc_os_can_block(p[0], IPC_FD_PIPE));
-	ck_assert(!ipc_os_can_block(s[1], IPC_FD_UNIX));
-	close(s[0]);
-	close(s[1]);
-	close(p[0]);
-	close(p[1]);
+/* Descriptors beyond what a fd_set holds, too. */
+TEST(poll_works_where_no_descriptor_may_be_had)
+{
+	struct rlimit most, none;
+	struct pollfd p[3];
+	int fd[2], high;
+
+	must(ipc_os_sockpair(fd));
+	must(getrlimit(RLIMIT_NOFILE, &most));
+	high = must(dup(fd[0]));
+	if (most.rlim_cur > 3000) {
+		close(high);
+		high = must(fcntl(fd[0], F_DUPFD, 2999));
+	}
+	p[0] = (struct pollfd){.fd = high, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = -1, .events = POLLIN};
+	p[2] = (struct pollfd){.fd = fd[1], .events = POLLIN | POLLOUT};
+	for (rlim_t limit = 0; limit < 3; limit++) {
+		none = (struct rlimit){limit, most.rlim_max};
+		must(setrlimit(RLIMIT_NOFILE, &none));
+		ck_assert_int_eq(must(ipc_os_poll(p, 1, 0)), 0);
+		ck_assert_int_eq(must(ipc_os_poll(p, 3, 1000000)), 1);
+		ck_assert_int_eq(p[0].revents, 0);
+		ck_assert_int_eq(p[2].revents, POLLOUT);
+		must(write(fd[1], "x", 1));
+		ck_assert_int_eq(must(ipc_os_poll(p, 3, -1)), 2);
+		ck_assert_int_eq(p[0].revents, POLLIN);
+		ck_assert_int_eq(must(read(fd[0], &(char){0}, 1)), 1);
+	}
+	must(setrlimit(RLIMIT_NOFILE, &most));
+	close(high);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 TEST(placeholder_is_never_ready_and_is_known)

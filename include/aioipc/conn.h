@@ -89,7 +89,16 @@ AIOIPC_API int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ..
  * Takes the next message; the caller frees it. Returns 1; 0 when the peer said goodbye and everything
  * was received; -1. Errno: ETIMEDOUT, EINTR (a signal handler ran), ECONNRESET (the peer is lost),
  * EBADMSG, EMSGSIZE or EPROTO (the peer broke the protocol: aioconn_why()), EBADF (it only writes); when reading failed
- * for another reason, that one: EHOSTUNREACH, EMFILE, EIO... ETIMEDOUT may be TCP's: aioconn_why() is not empty then. Since 0.1.
+ * for another reason, that one: EHOSTUNREACH, EMFILE, EIO... ETIMEDOUT may be TCP's: aioconn_why() is not empty then.
+ *
+ *	while ((got = aioconn_recv(c, &m, AIOIPC_FOREVER)) == 1)
+ *		...
+ *	if (got == -1)
+ *		...; not the end: errno, aioconn_why(c)
+ *
+ * On a base, outside its loop, this and the other waiting calls move only this connection and run only its callbacks: they need nothing but its
+ * descriptor, and no other code runs behind the caller's back. (aiolink_wait_connected() and others of a link run the base: a link lives by its
+ * timers and watches.) In a task the loop goes on with everything. Since 0.1.
  */
 AIOIPC_API int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline);
 

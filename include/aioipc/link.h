@@ -13,7 +13,8 @@
  * Calls that wait: EINVAL (not a deadline), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (in a callback of the loop that
  * runs the link, where it would have to wait), ECANCELED (the task that waited was cancelled), EMFILE, ENFILE (no
  * descriptor to wake the task by). In the thread of its base, outside callbacks and tasks, they run the base
- * meanwhile, and EINTR also says that somebody broke its loop.
+ * meanwhile, with all else on it: a link lives by the base's timers and watches. (A connection needs only its descriptor: aioconn_recv() moves
+ * nothing else.) EINTR says there that somebody broke the loop; a handler alone does not end such a wait.
  */
 #ifndef AIOIPC_LINK_H
 #define AIOIPC_LINK_H

@@ -178,11 +178,23 @@ static enum aioconn_cause lost_by(const struct aioconn *c)
 	return c->out_fault.error ? c->out_fault.cause : AIOCONN_LOST;
 }
 
+/* The same behind a last try to write, and to read what there is. */
+static bool still_undelivered(struct aioconn *c)
+{
+	const int reads_most = 64;
+
+	c->retry = 0;
+	ipc_conn_flush(c);
+	for (int i = 0; i < reads_most && ipc_conn_fill(c) > 0; i++)
+		;
+	return undelivered(c);
+}
+
 void ipc_conn_finish_turn(struct aioconn *c)
 {
 	int64_t left = ipc_deadline_left(c->deadline);
 
-	if (!undelivered(c) || (left == 0 && arrived_all_the_same(c))) {
+	if (!undelivered(c) || (left == 0 && (!still_undelivered(c) || arrived_all_the_same(c)))) {
 		ipc_conn_finalize(c, c->lost_output ? lost_by(c) : AIOCONN_LOCAL);
 	} else if (left == 0) {
 		c->why = "the deadline passed before everything had left";

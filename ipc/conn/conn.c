@@ -94,7 +94,6 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail_transferred;
 	c->reads = c->own.r.fd >= 0;
 	c->writes = c->own.w.fd >= 0;
-	c->blocking_reads = c->reads && !c->own.adopted && ipc_os_can_block(c->own.r.fd, c->own.r.kind);
 	ipc_conn_interest(c);
 	ipc_end_dispose(end);
 	return c;

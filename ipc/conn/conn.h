@@ -153,13 +153,12 @@ struct aioconn {
 	bool take;      /* it takes the message over, and its reference */
 	bool keep;      /* aioconn_keep was called in it */
 	bool corked;
-	bool burst;          /* two or more messages left in the last turn that sent */
-	bool blocked;        /* the kernel took less than was offered: wait until it is writable */
-	bool more;           /* messages are left for the next turn */
-	bool lost_output;    /* something that was taken for sending never left */
-	bool reset;          /* the stream ended by an error, not by EOF */
-	bool blocking_reads; /* ipc_os_read_blocking may be used */
-	bool receiving;      /* a call waits for input */
+	bool burst;       /* two or more messages left in the last turn that sent */
+	bool blocked;     /* the kernel took less than was offered: wait until it is writable */
+	bool more;        /* messages are left for the next turn */
+	bool lost_output; /* something that was taken for sending never left */
+	bool reset;       /* the stream ended by an error, not by EOF */
+	bool receiving;   /* a call waits for input */
 	bool trace;
 
 	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;

@@ -51,7 +51,7 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 	}
 }
 
-static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n, bool block)
+static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n)
 {
 	struct ipc_fdlist got, *fds = c->fds ? &got : NULL;
 	const struct ipc_fd *r = &c->own.r;
@@ -59,7 +59,7 @@ static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n, bool block
 
 	got.n = 0;
 	got.cut = 0;
-	len = block ? ipc_os_read_blocking(r->fd, iov, n, fds) : ipc_os_readv(r->fd, r->kind, iov, n, fds);
+	len = ipc_os_readv(r->fd, r->kind, iov, n, fds);
 	if (len >= 0 && fds && (got.n || got.cut))
 		queue_fds(c, &got);
 	return len;
@@ -82,12 +82,12 @@ static void arrived(struct aioconn *c, size_t n)
 		c->peak_in = held;
 }
 
-/* Worth another try: a signal came, or memory is short for a while. */
+/* Worth another try: memory is short for a while. */
 static bool is_shortage(int error)
 {
 	if (error == ENOBUFS)
 		errno = ENOMEM;
-	return error == EINTR || error == ENOMEM || error == ENOBUFS;
+	return error == ENOMEM || error == ENOBUFS;
 }
 
 static void input_broke(struct aioconn *c)
@@ -96,8 +96,7 @@ static void input_broke(struct aioconn *c)
 	c->reset = c->in.cut = true;
 }
 
-/* As ipc_conn_fill(); blocking it may also be -1/EINTR. */
-static int fill(struct aioconn *c, bool block)
+static int fill(struct aioconn *c)
 {
 	struct iovec iov[2];
 	ssize_t n;
@@ -112,7 +111,7 @@ static int fill(struct aioconn *c, bool block)
 	}
 	if (room <= 0)
 		return room;
-	n = read_into(c, iov, room, block);
+	n = read_into(c, iov, room);
 	if (n > 0) {
 		arrived(c, (size_t)n);
 		return 1;
@@ -133,7 +132,7 @@ int ipc_conn_fill(struct aioconn *c)
 	/* Frames that are whole claim their descriptors first: what is left is held for the next one alone. */
 	if (c->fds && c->fds->n && wants_input(c) && ipc_conn_stow(c) < 0)
 		return -1;
-	return wants_input(c) ? fill(c, false) : 0;
+	return wants_input(c) ? fill(c) : 0;
 }
 
 void ipc_conn_drop_output(struct aioconn *c)
@@ -394,13 +393,6 @@ static bool spun(struct aioconn *c)
 	return false;
 }
 
-/* One system call that waits and reads, where nothing else is to be waited for. */
-static bool may_block_in_read(const struct aioconn *c, int64_t deadline)
-{
-	return c->receiving && c->blocking_reads && !ipc_task_on(NULL) && deadline == AIOIPC_FOREVER &&
-	       !c->out.count && wants_input(c);
-}
-
 /* Until @deadline, or a retry that is due before. */
 static int wait_polled(struct aioconn *c, int64_t deadline)
 {
@@ -414,15 +406,28 @@ static int wait_polled(struct aioconn *c, int64_t deadline)
 	return -1;
 }
 
+/* The deadline is there before the next try was due: it is made now, before that is told. */
+static bool wrote_after_all(struct aioconn *c)
+{
+	uint64_t before = c->bytes_out;
+	bool moved;
+
+	if (!c->retry)
+		return false;
+	c->retry = 0;
+	moved = ipc_conn_flush(c) < 0 || c->bytes_out > before;
+	errno = ETIMEDOUT;
+	return moved;
+}
+
+/* Another task of this thread may end the connection meanwhile: its caller sees that it is gone. */
 static int wait_ready(struct aioconn *c, int64_t deadline)
 {
-	if (spun(c))
-		return 0;
-	if (may_block_in_read(c, deadline))
-		return fill(c, true) < 0 ? -1 : 0;
 	ipc_in_rest(&c->in);
-	if (wait_polled(c, deadline) < 0)
-		return -1;
+	if (wait_polled(c, deadline) < 0 && (errno != ETIMEDOUT || c->gone || !wrote_after_all(c)))
+		return c->gone ? 0 : -1;
+	if (c->gone)
+		return 0;
 	if (c->out.count)
 		ipc_conn_flush(c);
 	else
@@ -452,19 +457,65 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 	return r;
 }
 
+/* The loop may have come to the deadline first, or a wake was not enough: what the kernel has by then came in time. */
+static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	if (park(c, what, deadline) == 0 || (errno == ETIMEDOUT && c->gone))
+		return 0;
+	if (errno != ETIMEDOUT)
+		return -1;
+	if (wait_ready(c, AIOIPC_NOW) == 0)
+		return 0;
+	errno = ETIMEDOUT;
+	return -1;
+}
+
 static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
 	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
-		return park(c, what, deadline);
+		return wait_in_task(c, what, deadline);
 	if (!c->more)
-		return wait_ready(c, deadline);
+		return spun(c) ? 0 : wait_ready(c, deadline);
 	c->more = false;
 	return 0;
 }
 
+/* A task that waits; it lies on its stack. */
+struct waiting {
+	struct ipc_task_end end; /* first */
+	struct aioconn *conn;
+	enum ipc_conn_for what;
+};
+
+/* Its base was freed under it: it gives back what its call holds. */
+static void waiter_died(struct ipc_task_end *end, bool died)
+{
+	struct waiting *w = (struct waiting *)end;
+
+	(void)died;
+	w->conn->waits &= ~(unsigned)w->what;
+	if (w->what == IPC_FOR_INPUT)
+		w->conn->receiving = false;
+	ipc_conn_leave(w->conn);
+}
+
+static int wait_told_of_death(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	struct waiting w = {.end.cb = waiter_died, .conn = c, .what = what};
+	struct aiotask *t = deadline != AIOIPC_NOW ? aiotask_self() : NULL;
+	int r;
+
+	if (!t)
+		return wait_once(c, what, deadline);
+	ipc_task_on_end(t, &w.end);
+	r = wait_once(c, what, deadline);
+	ipc_task_not_on_end(&w.end);
+	return r;
+}
+
 int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
-	if (wait_once(c, what, deadline) < 0)
+	if (wait_told_of_death(c, what, deadline) < 0)
 		return -1;
 	ipc_conn_turn(c);
 	if (c->gone) {

@@ -23,17 +23,25 @@ static int wait_for(struct ipc_dial_wait *w, struct event_base *base, int64_t de
 	return 0;
 }
 
+/* Behind the deadline there is one more step: it may have come in time. */
 static int drive(struct ipc_dial *d, struct event_base *base, int64_t deadline)
 {
 	int64_t left = ipc_deadline_left(deadline);
 	struct ipc_dial_wait w;
+	bool late = false;
 	int r;
 
 	if (left > 0)
 		ipc_dial_until(d, ipc_os_now() + left);
-	while ((r = ipc_dial_step(d, &w)) == 0)
-		if (wait_for(&w, base, deadline) == -1)
+	while ((r = ipc_dial_step(d, &w)) == 0) {
+		if (late) {
+			errno = ETIMEDOUT;
 			return -1;
+		}
+		late = wait_for(&w, base, deadline) == -1;
+		if (late && errno != ETIMEDOUT)
+			return -1;
+	}
 	return r == 1 ? 0 : -1;
 }
 

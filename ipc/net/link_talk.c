@@ -296,6 +296,11 @@ static void lose(struct aiolink *l, const char *why)
 	ipc_conn_soon(l->conn);
 }
 
+static bool is_past(int64_t since, int64_t limit)
+{
+	return limit && ipc_os_now() - since >= limit;
+}
+
 /* A count that has not moved, where it should, for so long? */
 static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool should_move, int64_t limit)
 {
@@ -303,7 +308,7 @@ static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool shou
 		*last = now;
 		*since = ipc_os_now();
 	}
-	return limit && ipc_os_now() - *since >= limit;
+	return is_past(*since, limit);
 }
 
 static int64_t next_look(const struct ipc_link_options *o)
@@ -315,12 +320,23 @@ static int64_t next_look(const struct ipc_link_options *o)
 	return least / 4;
 }
 
+/* The loop may have come here before it came to the peer: what the kernel has by now, or takes, counts. */
+static void look_once_more(struct aioconn *c)
+{
+	c->retry = 0;
+	ipc_conn_flush(c);
+	if (ipc_conn_fill(c) != 0 || c->in.eof)
+		ipc_conn_soon(c);
+}
+
 static void watch_limits(struct aiolink *l)
 {
-	const struct aioconn *c = l->conn;
+	struct aioconn *c = l->conn;
 
-	if (stands_still(&l->read, &l->read_since, c->bytes_in, !c->ended && c->reads && !l->paused,
-			 l->o.idle_limit))
+	if (is_past(l->read_since, l->o.idle_limit) || is_past(l->wrote_since, l->o.send_limit))
+		look_once_more(c);
+	if (stands_still(&l->read, &l->read_since, c->bytes_in,
+			 !c->ended && !c->in.eof && c->reads && !l->paused, l->o.idle_limit))
 		lose(l, "the peer was silent for longer than the limit");
 	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
 		lose(l, "the peer took nothing for longer than the limit");

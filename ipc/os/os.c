@@ -123,14 +123,14 @@ static void take_fds(int fd, struct msghdr *msg, struct ipc_fdlist *fds)
 		fds->cut = why_cut(fd);
 }
 
-static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
+static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
 {
 	union control control;
 	struct msghdr msg = {.msg_iov = iov,
 			     .msg_iovlen = (size_t)n,
 			     .msg_control = control.bytes,
 			     .msg_controllen = sizeof(control.bytes)};
-	ssize_t got = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
+	ssize_t got = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	fds->n = 0;
 	fds->cut = 0;
@@ -139,15 +139,15 @@ static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *
 	return got;
 }
 
-static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
+static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
 {
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 
 	if (fds)
-		return receive_fds(fd, iov, n, fds, flags);
+		return receive_fds(fd, iov, n, fds);
 	if (n == 1)
-		return recv(fd, iov->iov_base, iov->iov_len, flags);
-	return recvmsg(fd, &msg, flags);
+		return recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
+	return recvmsg(fd, &msg, MSG_DONTWAIT);
 }
 
 /*
@@ -167,7 +167,7 @@ ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, str
 
 	do {
 		if (ipc_os_is_socket(kind))
-			got = receive(fd, iov, n, fds, MSG_DONTWAIT);
+			got = receive(fd, iov, n, fds);
 		else if (n == 1)
 			got = read(fd, iov->iov_base, iov->iov_len);
 		else
@@ -236,29 +236,6 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 	if (put == -1 && (errno == ETOOMANYREFS || errno == ENOMEM))
 		errno = ENOBUFS;
 	return settle(put);
-}
-
-/*
- * A receive timeout, however long, makes a read end with EINTR where it would go on after a handler under
- * SA_RESTART. Longer than 24 days would count as none on 32 bits.
- */
-bool ipc_os_can_block(int fd, enum ipc_fdkind kind)
-{
-	const struct timeval days = {.tv_sec = 1000000};
-	struct timeval was;
-	socklen_t len = sizeof(was);
-	int flags = fcntl(fd, F_GETFL);
-
-	if (!ipc_os_is_socket(kind) || flags == -1 || flags & O_NONBLOCK)
-		return false;
-	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &was, &len) == -1 || was.tv_sec || was.tv_usec)
-		return false;
-	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &days, sizeof(days)) == 0;
-}
-
-ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
-{
-	return settle(receive(fd, iov, n, fds, 0));
 }
 
 int ipc_os_shutdown_write(int fd)

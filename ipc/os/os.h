@@ -63,13 +63,6 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n);
 ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n);
 
-/*
- * One blocking read of a socket, which a signal handler interrupts (EINTR) even under SA_RESTART. EAGAIN after
- * a very long time. False from ipc_os_can_block: use poll and ipc_os_readv instead.
- */
-bool ipc_os_can_block(int fd, enum ipc_fdkind kind); /* prepares the descriptor; called once */
-ssize_t ipc_os_read_blocking(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds);
-
 /* Half-close of a socket's sending side. */
 int ipc_os_shutdown_write(int fd);
 
@@ -85,7 +78,10 @@ int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 /* Monotonic, in nanoseconds. */
 int64_t ipc_os_now(void);
 
-/* ppoll with nanoseconds, -1 for ever. EINTR comes back. */
+/*
+ * ppoll with nanoseconds, -1 for ever; of events POLLIN and POLLOUT. EINTR comes back: a signal handler ran, and only then (not after a
+ * stop, or when a debugger came). Works under any RLIMIT_NOFILE.
+ */
 int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns);
 
 /*

@@ -137,13 +137,6 @@ bool ipc_os_all_arrived(int fd)
 	return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
 }
 
-int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns)
-{
-	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
-
-	return ppoll(fds, n, ns < 0 ? NULL : &t, NULL);
-}
-
 /* A timer that is never armed. Its interval, which means nothing then, tells it from any other descriptor. */
 static const struct timespec placeholder_mark = {.tv_sec = 0x61696f, .tv_nsec = 697063};
 
