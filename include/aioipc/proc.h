@@ -76,7 +76,7 @@ AIOIPC_API int aioproc_kill(struct aioproc *p, int sig);
  * Waits until it ends; *@status (may be NULL) is as from waitpid(2), and is given again by later
  * calls. @p stays the caller's. Errno: ETIMEDOUT, EINTR (a signal handler ran), EINVAL (deadline), EDEADLK
  * (FOREVER in a callback of on_exit's base), EMFILE (to wait takes a descriptor), ECHILD (someone else has
- * waited for it). Since 0.1.
+ * waited for it), EPIPE (another task freed @p meanwhile). Since 0.1.
  */
 AIOIPC_API int aioproc_join(struct aioproc *p, int *status, int64_t deadline);
 

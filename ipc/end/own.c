@@ -13,6 +13,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local bool locked_by_fork;
 static _Thread_local uint64_t serial;
 
+_Thread_local void (*ipc_own_closes)(int fd);
+
 struct ipc_own ipc_own_list = {.next = &ipc_own_list, .prev = &ipc_own_list};
 
 uint64_t ipc_thread_serial(void)
@@ -273,12 +275,20 @@ void ipc_own_close_held(struct ipc_own *own)
 	ipc_own_unlink(own);
 }
 
+static void tell_closing(const struct ipc_own *own, int fd)
+{
+	if (ipc_own_closes && fd != -1 && own->epoch == ipc_epoch())
+		ipc_own_closes(fd);
+}
+
 static void close_one(struct ipc_own *own, struct ipc_fd *f)
 {
 	bool held;
 
 	if (f->fd == -1)
 		return;
+	if (own->r.fd != own->w.fd)
+		tell_closing(own, f->fd);
 	held = hold_anyway();
 	close_fd(own, f);
 	if (held)
@@ -297,8 +307,11 @@ void ipc_own_close_write(struct ipc_own *own)
 
 void ipc_own_close(struct ipc_own *own)
 {
-	bool held = hold_anyway();
+	bool held;
 
+	tell_closing(own, own->r.fd);
+	tell_closing(own, own->w.fd);
+	held = hold_anyway();
 	ipc_own_close_held(own);
 	if (held)
 		ipc_own_let_go();

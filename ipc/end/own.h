@@ -98,6 +98,12 @@ void ipc_own_close_write(struct ipc_own *own);
 /* Both, and leaves the registry. */
 void ipc_own_close(struct ipc_own *own);
 
+/*
+ * Called by these three, without the mutex, with each number that is closed next; NULL. For tasks of this thread that wait for it
+ * (ipc/task/poll.c): a watch that outlives its descriptor makes the next one of that number deaf.
+ */
+extern _Thread_local void (*ipc_own_closes)(int fd);
+
 /* See aioend_detach() and aioend_reclaim(). */
 int ipc_own_detach(struct ipc_own *own);
 int ipc_own_reclaim(struct ipc_own *own);

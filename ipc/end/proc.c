@@ -13,6 +13,7 @@
 #include "ipc/end/end.h"
 #include "ipc/end/reap.h"
 #include "ipc/end/wait.h"
+#include "ipc/task/task.h"
 
 bool ipc_proc_no_pidfd;
 
@@ -23,8 +24,10 @@ struct aioproc *ipc_proc_new(void)
 {
 	struct aioproc *p = calloc(1, sizeof(*p));
 
-	if (p)
-		ipc_own_init(&p->own);
+	if (!p)
+		return NULL;
+	ipc_own_init(&p->own);
+	p->holds = 1;
 	return p;
 }
 
@@ -159,29 +162,71 @@ static int wait_for_notice(struct aioproc *p, int64_t deadline)
 	return 0;
 }
 
-int aioproc_join(struct aioproc *p, int *status, int64_t deadline)
+/* Whatever ended the wait: a child that has ended by then is joined. */
+static int await_end(struct aioproc *p, int64_t deadline)
 {
-	int error = 0;
+	int error = deadline == AIOIPC_NOW ? ETIMEDOUT : 0;
 
-	if (ipc_own_check(&p->own) == -1 || ipc_wait_allowed(p->base, deadline) == -1 || reap(p) == -1)
+	if (reap(p) == -1)
 		return -1;
-	if (!p->ended && deadline == AIOIPC_NOW)
-		error = ETIMEDOUT;
 	while (!p->ended && !error) {
 		if (wait_for_notice(p, deadline) == -1)
 			error = errno;
-		if (reap(p) == -1)
+		if (p->freed)
+			error = EPIPE;
+		else if (reap(p) == -1)
 			return -1;
 	}
-	if (!p->ended) {
-		errno = error;
+	if (p->ended)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+static void release(struct aioproc *p);
+
+/* Who waits in a task keeps the handle, so that another one may free it meanwhile. */
+struct join {
+	struct ipc_task_end end; /* first */
+	struct aioproc *proc;
+};
+
+static void joiner_died(struct ipc_task_end *end, bool died)
+{
+	(void)died;
+	release(((struct join *)end)->proc);
+}
+
+static int await_end_held(struct aioproc *p, int64_t deadline)
+{
+	struct join j = {.end.cb = joiner_died, .proc = p};
+	struct aiotask *t = aiotask_self();
+	int r;
+
+	p->holds++;
+	if (t)
+		ipc_task_on_end(t, &j.end);
+	r = await_end(p, deadline);
+	if (t)
+		ipc_task_not_on_end(&j.end);
+	return r;
+}
+
+int aioproc_join(struct aioproc *p, int *status, int64_t deadline)
+{
+	int r, error;
+
+	if (ipc_own_check(&p->own) == -1 || ipc_wait_allowed(p->base, deadline) == -1)
 		return -1;
-	}
-	if (!p->watch)
+	r = await_end_held(p, deadline);
+	error = errno;
+	if (r == 0 && !p->watch)
 		ipc_own_close(&p->own);
-	if (status)
+	if (r == 0 && status)
 		*status = p->status;
-	return 0;
+	release(p);
+	errno = error;
+	return r;
 }
 
 static void unwatch(struct aioproc *p)
@@ -259,15 +304,26 @@ static void let_run(struct aioproc *p)
 	ipc_own_let_go();
 }
 
+/* In a forked child nobody else has it. */
+static void release(struct aioproc *p)
+{
+	bool ours = ipc_own_check(&p->own) == 0;
+
+	if (--p->holds > 0 && ours)
+		return;
+	if (ours && reap(p) == 0 && !p->ended)
+		let_run(p);
+	else
+		free(p);
+}
+
 void aioproc_free(struct aioproc *p)
 {
 	if (!p)
 		return;
+	p->freed = true;
 	unwatch(p);
 	ipc_own_close(&p->own);
 	ipc_proc_sweep();
-	if (ipc_own_check(&p->own) == 0 && reap(p) == 0 && !p->ended)
-		let_run(p);
-	else
-		free(p);
+	release(p);
 }

@@ -11,7 +11,9 @@ struct aioproc {
 	struct ipc_own own; /* what polls readable when the child has ended; opened when first needed */
 	pid_t pid;
 	bool ended;
-	bool lost; /* someone else has waited for it: no status */
+	bool lost;      /* someone else has waited for it: no status */
+	bool freed;     /* by its user */
+	unsigned holds; /* the handle, and those who join it */
 	int status;
 	int pause; /* ms until the next look at one that has ended and can't be waited for yet; 0: none */
 	struct event_base *base; /* of on_exit */

@@ -164,6 +164,8 @@ static int wait_until(struct side *s, bool (*is_so)(const struct aiochan *ch), i
 		result = ipc_task_park(deadline);
 	s->waits = NULL;
 	s->cancelled = result == -1 && errno == ECANCELED;
+	if (result == -1 && !s->cancelled && (ch->closed || is_so(ch)))
+		return 0; /* it came so before this ran again */
 	return result;
 }
 

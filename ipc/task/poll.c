@@ -1,4 +1,7 @@
-/* A task that waits for descriptors as poll(2) would: each gets a watch on the task's base for as long as it waits. */
+/*
+ * A task that waits for descriptors as poll(2) would: each gets a watch on the task's base for as long as it waits. When another task of
+ * the thread closes one of them, its watch goes first, and the one that waits is woken to see for itself.
+ */
 #include <errno.h>
 
 #include "ipc/end/wait.h"
@@ -6,6 +9,92 @@
 #include "ipc/task/sched.h"
 
 #define FDS_MOST 6 /* nobody waits for more */
+#define BUCKETS 16
+
+/* One descriptor that is waited for. */
+struct watched {
+	struct watched *next, *prev;
+	struct ipc_watch *watch; /* NULL: none, or not any more */
+	struct aiotask *task;
+	int fd;
+	bool closed;
+};
+
+/* A call that waits; it lies on the stack of its task. */
+struct wait {
+	struct ipc_task_end end; /* first */
+	struct watched at[FDS_MOST];
+};
+
+/* All of this thread, by number; of the process with this epoch. */
+static _Thread_local struct watched *buckets[BUCKETS];
+static _Thread_local uint32_t epoch;
+
+static struct watched **bucket(int fd)
+{
+	return &buckets[(unsigned)fd % BUCKETS];
+}
+
+static void enlist(struct watched *at)
+{
+	struct watched **list = bucket(at->fd);
+
+	at->prev = NULL;
+	at->next = *list;
+	if (at->next)
+		at->next->prev = at;
+	*list = at;
+}
+
+static void unlist(struct watched *at)
+{
+	if (at->prev)
+		at->prev->next = at->next;
+	else
+		*bucket(at->fd) = at->next;
+	if (at->next)
+		at->next->prev = at->prev;
+	at->watch = NULL;
+}
+
+/* The calls of a forked child's parent do not wait here. */
+static void begin_epoch(void)
+{
+	if (epoch == ipc_epoch())
+		return;
+	for (int i = 0; i < BUCKETS; i++)
+		buckets[i] = NULL;
+	epoch = ipc_epoch();
+}
+
+static struct watched *find(int fd)
+{
+	struct watched *at = *bucket(fd);
+
+	while (at && at->fd != fd)
+		at = at->next;
+	return at;
+}
+
+/* One whose base was freed leaves when that is noticed, and takes its watch along. */
+static void on_closes(int fd)
+{
+	struct watched *at;
+
+	begin_epoch();
+	while ((at = find(fd))) {
+		struct ipc_watch *w = at->watch;
+
+		if (ipc_task_is_dead(at->task)) {
+			ipc_task_notice(at->task);
+			continue;
+		}
+		at->closed = true;
+		unlist(at);
+		ipc_watch_free(w);
+		ipc_task_wake(at->task);
+	}
+}
 
 static void on_ready(short what, void *arg)
 {
@@ -21,14 +110,60 @@ static short wanted(const struct pollfd *p)
 	return (p->events & POLLIN) || !out ? (short)(out | EV_READ) : out;
 }
 
-static struct ipc_watch *watch(struct aiotask *t, const struct pollfd *p)
+static int watch(struct watched *at, struct aiotask *t, const struct pollfd *p)
 {
 	struct ipc_watch *w = ipc_watch_new(t->sched->base, p->fd, on_ready, t);
 
-	if (!w || ipc_watch_want(w, wanted(p)) == 0)
-		return w;
-	ipc_watch_free(w);
-	return NULL;
+	if (!w || ipc_watch_want(w, wanted(p)) == -1) {
+		ipc_watch_free(w);
+		return -1;
+	}
+	*at = (struct watched){.watch = w, .task = t, .fd = p->fd};
+	enlist(at);
+	return 0;
+}
+
+/* Its base was freed under it. */
+static void task_died(struct ipc_task_end *end, bool died)
+{
+	struct wait *wait = (struct wait *)end;
+
+	(void)died;
+	for (int i = 0; i < FDS_MOST; i++) {
+		struct ipc_watch *w = wait->at[i].watch;
+
+		if (w)
+			unlist(&wait->at[i]);
+		ipc_watch_forget(w);
+	}
+}
+
+static int begin(struct wait *wait, const struct pollfd *fds, nfds_t n)
+{
+	struct aiotask *t = ipc_task_self();
+
+	begin_epoch();
+	ipc_own_closes = on_closes;
+	wait->end.cb = task_died;
+	ipc_task_on_end(t, &wait->end);
+	for (nfds_t i = 0; i < n; i++)
+		if (fds[i].fd >= 0 && watch(&wait->at[i], t, &fds[i]) == -1)
+			return -1;
+	return 0;
+}
+
+/* In a child that a task forked and that comes back here, too. */
+static void end(struct wait *wait)
+{
+	begin_epoch();
+	ipc_task_not_on_end(&wait->end);
+	for (int i = 0; i < FDS_MOST; i++) {
+		struct ipc_watch *w = wait->at[i].watch;
+
+		if (w)
+			unlist(&wait->at[i]);
+		ipc_watch_free(w);
+	}
 }
 
 static int look(struct pollfd *fds, nfds_t n)
@@ -41,11 +176,33 @@ static int look(struct pollfd *fds, nfds_t n)
 	return ready;
 }
 
+static bool lost_one(const struct wait *wait)
+{
+	for (int i = 0; i < FDS_MOST; i++)
+		if (wait->at[i].closed)
+			return true;
+	return false;
+}
+
+/* What ended the park is told only when nothing is there by now. */
+static int judge(const struct wait *wait, struct pollfd *fds, nfds_t n, int error)
+{
+	int ready = 0;
+
+	if (error != ECANCELED && lost_one(wait))
+		return 0;
+	if (error == 0 || error == ETIMEDOUT)
+		ready = look(fds, n);
+	if (ready != 0)
+		return ready < 0 ? -1 : 0;
+	errno = error;
+	return error ? -1 : 0;
+}
+
 int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline)
 {
-	struct ipc_watch *w[FDS_MOST] = {NULL};
-	int ready = look(fds, n), error, r = -1;
-	nfds_t i;
+	struct wait wait = {0};
+	int ready = look(fds, n), error = 0;
 
 	if (ready != 0)
 		return ready < 0 ? -1 : 0;
@@ -53,16 +210,8 @@ int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline)
 		errno = EINVAL;
 		return -1;
 	}
-	for (i = 0; i < n; i++)
-		if (fds[i].fd >= 0 && !(w[i] = watch(ipc_task_self(), &fds[i])))
-			goto out;
-	r = ipc_task_park(deadline);
-	if (r == 0 && look(fds, n) == -1)
-		r = -1;
-out:
-	error = errno;
-	for (i = 0; i < FDS_MOST; i++)
-		ipc_watch_free(w[i]);
-	errno = error;
-	return r;
+	if (begin(&wait, fds, n) == -1 || ipc_task_park(deadline) == -1)
+		error = errno;
+	end(&wait);
+	return judge(&wait, fds, n, error);
 }

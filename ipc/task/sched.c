@@ -210,6 +210,10 @@ void ipc_task_leave(void (*fn)(void *), void *arg)
 
 /* Parking. */
 
+/*
+ * The loop may come here first after the process was stopped, or another callback took long. So it goes round once more, and sees
+ * what came in time, before the deadline is called passed.
+ */
 static void on_timer(short what, void *arg)
 {
 	struct aiotask *t = arg;
@@ -220,10 +224,12 @@ static void on_timer(short what, void *arg)
 	if ((t->state != IPC_TASK_PARKED && t->state != IPC_TASK_AWAITS) || t->deadline == AIOIPC_FOREVER)
 		return;
 	left = ipc_deadline_left(t->deadline);
-	if (left > 0 && ipc_watch_after(t->timer, left) == 0)
+	if ((left > 0 || !t->looked) && ipc_watch_after(t->timer, left) == 0) {
 		t->timer_at = t->deadline;
-	else
+		t->looked = left == 0;
+	} else {
 		ipc_sched_ready(t, ETIMEDOUT);
+	}
 }
 
 /* One that is set for an earlier moment looks for itself how much is left then. */
@@ -269,6 +275,7 @@ int ipc_sched_park(enum ipc_task_state how, int64_t deadline)
 		return -1;
 	}
 	t->deadline = deadline;
+	t->looked = false;
 	if (set_timer(t, left) == -1)
 		return -1;
 	t->state = how;
@@ -401,9 +408,9 @@ void ipc_sched_release(struct ipc_sched *s)
 /* Its base was freed while it was parked: what its stack held is lost, but not what belongs to others. */
 static void die(struct aiotask *t)
 {
-	tell_end(t, true);
 	if (t->waiter)
 		unlink_waiter(t->waiter);
+	tell_end(t, true);
 	ipc_watch_forget(t->timer);
 	ipc_stack_put(t->stack);
 	t->timer = NULL;

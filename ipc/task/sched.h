@@ -55,6 +55,7 @@ struct aiotask {
 	int64_t deadline; /* of the park */
 	struct ipc_watch *timer;
 	int64_t timer_at; /* 0 when it is not set */
+	bool looked;      /* the deadline has passed, and the loop goes round once more before that is told */
 };
 
 struct ipc_sched {

@@ -85,7 +85,7 @@ static int join_in_task(struct aiotask *t, int64_t deadline)
 	while (r == 0 && !has_ended(t))
 		r = ipc_task_wait(&t->joiners, deadline);
 	self->joins = NULL;
-	return r;
+	return r == -1 && errno == ETIMEDOUT && has_ended(t) ? 0 : r;
 }
 
 static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
@@ -179,7 +179,12 @@ int aiotask_park(int64_t deadline)
 		t->woken = false;
 		return 0;
 	}
-	return ipc_sched_park(IPC_TASK_AWAITS, deadline);
+	if (ipc_sched_park(IPC_TASK_AWAITS, deadline) == 0)
+		return 0;
+	if (errno != ETIMEDOUT || !t->woken) /* woken when its time was up, before it ran */
+		return -1;
+	t->woken = false;
+	return 0;
 }
 
 /* A cancel ends it; anything else that ends it is what was waited for. */
