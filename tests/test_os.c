@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 #include <unistd.h>
 
 #include "ipc/os/child.h"
+#include "ipc/os/bell.h"
 #include "ipc/os/os.h"
+#include "ipc/os/socket.h"
 #include "tests/harness.h"
 
 typedef ssize_t write_fn(int fd, const struct iovec *iov, int n);
@@ -307,20 +310,22 @@ TEST(page_is_wiped_by_every_fork)
 	ck_assert_int_eq(*page, 1);
 }
 
-TEST(ranges_are_closed)
+typedef void close_fn(int low, int high);
+
+static void closes_ranges(close_fn *close_range)
 {
 	int base = must(fcntl(0, F_DUPFD, 500));
 
 	for (int i = 1; i < 5; i++)
 		ck_assert_int_eq(must(dup2(0, base + i)), base + i);
-	ipc_os_close_range(base + 1, base);
-	ipc_os_close_range(base + 1, base + 2);
+	close_range(base + 1, base);
+	close_range(base + 1, base + 2);
 	ck_assert_int_ne(fcntl(base, F_GETFD), -1);
 	must_fail(fcntl(base + 1, F_GETFD), EBADF);
 	must_fail(fcntl(base + 2, F_GETFD), EBADF);
 	ck_assert_int_ne(fcntl(base + 3, F_GETFD), -1);
 	close(base);
-	ipc_os_close_range(base + 3, INT_MAX);
+	close_range(base + 3, INT_MAX);
 	must_fail(fcntl(base + 4, F_GETFD), EBADF);
 }
 
@@ -418,4 +423,203 @@ TEST(a_parent_in_another_name_space_that_is_gone_is_noticed)
 	if (unshare(CLONE_NEWPID) == 0)
 		ck_assert_int_eq(die_with(getpid(), p[1]), ECANCELED);
 	close(p[1]);
+}
+
+TEST(ranges_are_closed)
+{
+	closes_ranges(ipc_os_close_range);
+}
+
+TEST(ranges_are_closed_on_old_kernels)
+{
+	closes_ranges(ipc_os_close_range_slowly);
+}
+
+/* The limit says what may be opened now, not what is open. */
+TEST(ranges_are_closed_above_the_limit)
+{
+	close_fn *const all[] = {ipc_os_close_range, ipc_os_close_range_slowly};
+	struct rlimit was, l;
+	int high = 900;
+
+	must(getrlimit(RLIMIT_NOFILE, &was));
+	for (int i = 0; i < 4; i++) {
+		must(dup2(0, high));
+		l = was;
+		l.rlim_cur = i < 2 ? 64 : 0;
+		must(setrlimit(RLIMIT_NOFILE, &l));
+		all[i % 2](high - 10, INT_MAX);
+		must_fail(fcntl(high, F_GETFD), EBADF);
+		must(setrlimit(RLIMIT_NOFILE, &was));
+	}
+}
+
+static bool stdio_is_closed(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) != -1)
+			return false;
+	return true;
+}
+
+static void close_pair(const int fd[2])
+{
+	close(fd[0]);
+	if (fd[1] != fd[0])
+		close(fd[1]);
+}
+
+/* Whatever is opened here; -1 in the second place where it is one. */
+static void open_each(int kind, int fd[2])
+{
+	fd[1] = -1;
+	switch (kind) {
+	case 0:
+		must(ipc_os_pipe(fd));
+		break;
+	case 1:
+		must(ipc_os_sockpair(fd));
+		break;
+	case 2:
+		must(ipc_os_bell(fd));
+		break;
+	case 3:
+		fd[0] = must(ipc_os_socket(AF_UNIX, SOCK_STREAM));
+		break;
+	default:
+		fd[0] = ipc_os_pidfd(getpid());
+	}
+}
+
+static void lifts_all(void)
+{
+	int fd[2];
+
+	for (int kind = 0; kind < 5; kind++) {
+		open_each(kind, fd);
+		ck_assert(stdio_is_closed());
+		ck_assert(fd[0] == -1 || fcntl(fd[0], F_GETFD) == FD_CLOEXEC);
+		close_pair(fd);
+	}
+}
+
+/* With room for nothing above 2, nothing is left behind. */
+static void lifts_nothing(void)
+{
+	struct rlimit l;
+	int fd[2];
+
+	must(getrlimit(RLIMIT_NOFILE, &l));
+	l.rlim_cur = 3;
+	must(setrlimit(RLIMIT_NOFILE, &l));
+	must_fail(ipc_os_pipe(fd), EMFILE);
+	must_fail(ipc_os_sockpair(fd), EMFILE);
+	must_fail(ipc_os_socket(AF_UNIX, SOCK_STREAM), EMFILE);
+	ck_assert(stdio_is_closed());
+	l.rlim_cur = l.rlim_max;
+	must(setrlimit(RLIMIT_NOFILE, &l));
+}
+
+static void without_stdio(void (*look)(void))
+{
+	pid_t pid = must(fork());
+	int status;
+
+	if (pid == 0) {
+		for (int fd = 0; fd <= 2; fd++)
+			close(fd);
+		look();
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0));
+	ck_assert_int_eq(status, 0);
+}
+
+TEST(nothing_takes_the_numbers_of_stdio)
+{
+	without_stdio(lifts_all);
+	if (!getenv("RUNNING_ON_VALGRIND"))
+		without_stdio(lifts_nothing);
+}
+
+static void receives_above(void)
+{
+	static struct ipc_fdlist list;
+	char room[10];
+	struct iovec out = bytes("x", 1), in = bytes(room, sizeof room);
+	int s[2], fd[3];
+
+	must(ipc_os_sockpair(s));
+	fd[0] = fd[1] = fd[2] = s[0];
+	must(ipc_os_writev(s[0], IPC_FD_UNIX, &out, 1, fd, 3));
+	must(ipc_os_readv(s[1], IPC_FD_UNIX, &in, 1, &list));
+	ck_assert_uint_eq(list.n, 3);
+	ck_assert(stdio_is_closed());
+	close_all(&list);
+}
+
+TEST(received_descriptors_do_not_take_the_numbers_of_stdio)
+{
+	without_stdio(receives_above);
+}
+
+static void blocks_stdio(void)
+{
+	int low[3], fd;
+
+	must(ipc_os_block_stdio(low));
+	fd = must(dup(low[0]));
+	ck_assert_int_gt(fd, 2);
+	ipc_os_block_stdio_end(low);
+	ck_assert(stdio_is_closed());
+}
+
+TEST(numbers_of_stdio_are_blocked_for_a_while)
+{
+	int low[3];
+
+	without_stdio(blocks_stdio);
+	must(ipc_os_block_stdio(low));
+	ipc_os_block_stdio_end(low);
+}
+
+static void *waits(void *arg)
+{
+	char c;
+
+	must(read(*(int *)arg, &c, 1));
+	return NULL;
+}
+
+TEST(one_thread_is_told_from_two)
+{
+	bool before = ipc_os_one_thread();
+	pthread_t t;
+	int p[2];
+
+	must(ipc_os_pipe(p));
+	ck_assert_int_eq(pthread_create(&t, NULL, waits, &p[0]), 0);
+	ck_assert(!ipc_os_one_thread());
+	must(write(p[1], "", 1));
+	pthread_join(t, NULL);
+	ck_assert(before || harness_slowness() > 1); /* the thread sanitizer has one of its own */
+	close_pair(p);
+}
+
+/* However many there are: what was rung once, or a thousand times, is quiet afterwards. */
+TEST(bells)
+{
+	struct pollfd p = {.events = POLLIN};
+	int fd[2];
+
+	must(ipc_os_bell(fd));
+	p.fd = fd[0];
+	ck_assert_int_eq(must(poll(&p, 1, 0)), 0);
+	for (int i = 0; i < 10000; i++)
+		ipc_os_bell_ring(fd[1]);
+	ck_assert_int_eq(must(poll(&p, 1, 0)), 1);
+	for (int i = 0; i < 10000 && poll(&p, 1, 0) == 1; i++)
+		ipc_os_bell_quiet(fd[0]);
+	ck_assert_int_eq(must(poll(&p, 1, 0)), 0);
+	ipc_os_bell_close(fd);
 }

@@ -778,6 +778,44 @@ TEST(an_overrun_stack_is_noticed_at_once)
 		ck_assert_ptr_nonnull(strstr(report, "stack-overflow"));
 }
 
+/* Of a frame that is larger than its stack only the far end is touched. */
+__attribute__((noinline)) static int touch_far(size_t size)
+{
+	volatile char buf[size];
+
+	buf[0] = 1;
+	return buf[0];
+}
+
+static void leap(void *arg)
+{
+	_exit(touch_far(*(size_t *)arg));
+}
+
+/* Its neighbour below would not notice. */
+TEST(a_frame_does_not_leap_over_the_guard)
+{
+	size_t sizes[] = {140 << 10, 200 << 10, 600 << 10, 1 << 20};
+	struct rlimit no_core = {0, 0};
+	int status;
+	pid_t pid;
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		pid = must(fork());
+		if (pid == 0) {
+			setrlimit(RLIMIT_CORE, &no_core);
+			signal(SIGSEGV, SIG_DFL);
+			base = must(event_base_new());
+			for (int n = 0; n < 20; n++)
+				aiotask_free(spawn(park_and_say, "a"));
+			aiotask_run(base, leap, &sizes[i]);
+			_exit(2);
+		}
+		must(waitpid(pid, &status, 0));
+		ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	}
+}
+
 /* Fork. */
 
 static void check_child(struct aiotask *self, struct aiotask *parked)

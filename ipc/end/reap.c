@@ -1,4 +1,4 @@
-/* Threads that wait for one child each: see reap.h. With a small stack. */
+/* Threads that wait for one child each: see reap.h. */
 #include "ipc/end/reap.h"
 
 #include <errno.h>
@@ -8,8 +8,6 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/thread.h"
-
-#define STACK (128 * 1024)
 
 struct notice {
 	pid_t pid;
@@ -39,7 +37,7 @@ struct aioend *ipc_reap_notice(pid_t pid)
 		return NULL;
 	}
 	n->pid = pid;
-	if (ipc_thread_start(tell, n, STACK) == 0)
+	if (ipc_thread_start(tell, n) == 0)
 		return rx;
 	error = errno;
 	aioend_free(rx);
@@ -58,5 +56,5 @@ static void *reap(void *arg)
 
 int ipc_reap_later(pid_t pid)
 {
-	return ipc_thread_start(reap, (void *)(intptr_t)pid, STACK);
+	return ipc_thread_start(reap, (void *)(intptr_t)pid);
 }

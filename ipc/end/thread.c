@@ -3,8 +3,20 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 
-int ipc_thread_start_joinable(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack)
+#include "ipc/os/os.h"
+
+/* The C library takes thread-local data out of the stack: it comes on top of what the program gives its threads. */
+static void make_room(pthread_attr_t *attr)
+{
+	size_t page = ipc_os_page_size(), locals = ipc_os_thread_locals(), stack;
+
+	if (locals >= page && pthread_attr_getstacksize(attr, &stack) == 0)
+		pthread_attr_setstacksize(attr, stack + (locals + page - 1) / page * page);
+}
+
+int ipc_thread_start_joinable(pthread_t *thread, void *(*fn)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	sigset_t all, before;
@@ -15,8 +27,7 @@ int ipc_thread_start_joinable(pthread_t *thread, void *(*fn)(void *), void *arg,
 		errno = error;
 		return -1;
 	}
-	if (stack)
-		pthread_attr_setstacksize(&attr, stack);
+	make_room(&attr);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = pthread_create(thread, &attr, fn, arg);
@@ -26,11 +37,11 @@ int ipc_thread_start_joinable(pthread_t *thread, void *(*fn)(void *), void *arg,
 	return error ? -1 : 0;
 }
 
-int ipc_thread_start(void *(*fn)(void *), void *arg, size_t stack)
+int ipc_thread_start(void *(*fn)(void *), void *arg)
 {
 	pthread_t thread;
 
-	if (ipc_thread_start_joinable(&thread, fn, arg, stack) == -1)
+	if (ipc_thread_start_joinable(&thread, fn, arg) == -1)
 		return -1;
 	pthread_detach(thread);
 	return 0;

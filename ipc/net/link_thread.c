@@ -10,6 +10,7 @@
 #include "ipc/net/link.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/bell.h"
+#include "ipc/os/os.h"
 
 struct ipc_link_thread {
 	pthread_t thread;
@@ -104,8 +105,14 @@ static int probe_descriptors(void)
 
 static struct event_base *new_base(void)
 {
-	struct event_base *base = probe_descriptors() == 0 ? event_base_new() : NULL;
+	struct event_base *base = NULL;
+	int low[3];
 
+	if (ipc_os_block_stdio(low) == 0) {
+		if (probe_descriptors() == 0)
+			base = event_base_new();
+		ipc_os_block_stdio_end(low);
+	}
 	if (!base && errno != EMFILE && errno != ENFILE)
 		errno = ENOMEM;
 	return base;
@@ -142,7 +149,7 @@ static int equip_and_run(struct aiolink *l, struct event_base *base)
 	int error;
 
 	pthread_mutex_lock(&t->gate);
-	if (ipc_thread_start_joinable(&t->thread, run, l, 0) == -1) {
+	if (ipc_thread_start_joinable(&t->thread, run, l) == -1) {
 		pthread_mutex_unlock(&t->gate);
 		return -1;
 	}

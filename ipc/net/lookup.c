@@ -208,7 +208,7 @@ static int64_t help(void)
 	ipc_own_let_go();
 	if (ns != 0)
 		return ns;
-	if (ipc_thread_start(answer_all, NULL, 0) == 0)
+	if (ipc_thread_start(answer_all, NULL) == 0)
 		return HANGS_NS;
 	error = errno;
 	if (hold() == -1)

@@ -35,7 +35,7 @@ static int open_place(struct place *p, const char *path)
 	memcpy(folder, path, (size_t)(name - path));
 	p->name = name;
 	snprintf(p->lock, sizeof p->lock, "%s" LOCK_SUFFIX, name);
-	p->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	p->folder = ipc_os_lift(open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
 	return p->folder == -1 ? -1 : 0;
 }
 
@@ -75,7 +75,8 @@ static int try_lock(const struct place *p, int *fd)
 {
 	struct stat here, there;
 
-	*fd = openat(p->folder, p->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	*fd = ipc_os_lift(
+		openat(p->folder, p->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
 	if (*fd == -1)
 		return is_foreign(errno) ? 0 : -1;
 	if (flock(*fd, LOCK_EX | LOCK_NB) == 0 && fstat(*fd, &here) == 0 &&
@@ -170,7 +171,7 @@ static int put_mode_right(int file, mode_t mode, const struct stat *st)
 /* What @p leads to now, without following a link; -1, also where it is no socket. */
 static int open_made(const struct place *p, struct stat *st)
 {
-	int file = openat(p->folder, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int file = ipc_os_lift(openat(p->folder, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 
 	if (file == -1)
 		return -1;

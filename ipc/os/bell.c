@@ -1,37 +1,17 @@
-/* An eventfd where there are some, else a pipe: see bell.h. */
+/* An eventfd where there are some, else a pipe: see bell.h. Both are rung and quieted alike. */
 #include "ipc/os/bell.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <unistd.h>
-
 #ifdef __linux__
-
 #include <sys/eventfd.h>
+#endif
 
-int ipc_os_bell(int fd[2])
-{
-	fd[0] = fd[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return fd[0] == -1 ? -1 : 0;
-}
-
-/* Neither fails: there is always room for one more ring. */
-void ipc_os_bell_ring(int fd)
-{
-	eventfd_write(fd, 1);
-}
-
-void ipc_os_bell_quiet(int fd)
-{
-	eventfd_t rings;
-
-	eventfd_read(fd, &rings);
-}
-
-#else
-
+#include "ipc/os/missing.h"
 #include "ipc/os/os.h"
 
-int ipc_os_bell(int fd[2])
+static int pipe_bell(int fd[2])
 {
 	if (ipc_os_pipe(fd) == -1)
 		return -1;
@@ -40,22 +20,35 @@ int ipc_os_bell(int fd[2])
 	return 0;
 }
 
-/* Full means rung. */
+int ipc_os_bell(int fd[2])
+{
+#ifdef __linux__
+	fd[0] = fd[1] = ipc_os_lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (fd[0] != -1)
+		return 0;
+	if (!ipc_os_is_missing(errno))
+		return -1;
+#endif
+	return pipe_bell(fd);
+}
+
+/* A full one was rung. */
 void ipc_os_bell_ring(int fd)
 {
-	while (write(fd, "", 1) == -1 && errno == EINTR)
+	const uint64_t one = 1;
+
+	while (write(fd, &one, sizeof one) == -1 && errno == EINTR)
 		;
 }
 
+/* What is left in a pipe makes it ring once more. */
 void ipc_os_bell_quiet(int fd)
 {
-	char rings[128];
+	uint64_t rings[64];
 
 	while (read(fd, rings, sizeof rings) == -1 && errno == EINTR)
 		;
 }
-
-#endif
 
 void ipc_os_bell_close(const int fd[2])
 {

@@ -29,6 +29,19 @@ struct ipc_fdlist {
 	int cut; /* the kernel had more, and closed them: why; EMFILE, or EACCES when it kept them out */
 };
 
+/*
+ * What is opened here is never 0, 1 or 2, even where these are closed: what is written there is meant for somebody else. Takes over @fd;
+ * the same file, close-on-exec, at another number if need be. -1: @fd is -1, then errno is kept, or EMFILE, then it is closed.
+ */
+int ipc_os_lift(int fd);
+
+/* Both of @fd, when @made is 0: returns that, or -1 with both closed. */
+int ipc_os_lift_pair(int made, int fd[2]);
+
+/* Keeps others off 0, 1 and 2 where these are closed, while something is opened that can't be lifted. Undone by _end. */
+int ipc_os_block_stdio(int fd[3]);
+void ipc_os_block_stdio_end(const int fd[3]);
+
 /* close-on-exec; sockets blocking (calls say MSG_DONTWAIT), both kinds of pipe ends blocking too. */
 int ipc_os_pipe(int fd[2]);
 int ipc_os_sockpair(int fd[2]);
@@ -91,16 +104,20 @@ int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns);
 int ipc_os_placeholder(void);
 bool ipc_os_is_placeholder(int fd);
 
-/* A descriptor that polls readable when @pid, a child, has ended; ENOSYS where there is none. */
+/* A descriptor that polls readable when @pid, a child, has ended. -1: see ipc_os_is_missing(), or as pidfd_open(2). */
 int ipc_os_pidfd(pid_t pid);
 
-/* Closes every descriptor from @low to @high (INT_MAX: all). By the rule of child.h. */
+/*
+ * Closes every descriptor from @low to @high (INT_MAX: all). The second is what it does where there is no
+ * close_range(2), by /proc or without it. By the rule of child.h.
+ */
 void ipc_os_close_range(int low, int high);
+void ipc_os_close_range_slowly(int low, int high);
 
 /* Signals that were caught get their default, and none is blocked. For a child of fork(): others see child.h. */
 void ipc_os_reset_signals(void);
 
-/* True when this process has one thread, false also when that is not known. */
+/* True when this process has one thread, false also where neither /proc nor the C library nor the kernel tells. */
 bool ipc_os_one_thread(void);
 
 /* Memory for stacks, @len bytes in whole pages, which cost nothing until touched. NULL with ENOMEM. */
@@ -109,10 +126,13 @@ void *ipc_os_map_stacks(size_t len);
 void ipc_os_unmap_stacks(void *at, size_t len, unsigned guards);
 
 /*
- * Makes the page at @page one that traps. -1/ENOMEM: a kernel without MADV_GUARD_INSTALL (before 6.13) keeps two
+ * Makes whole pages of them trap. -1/ENOMEM: a kernel without MADV_GUARD_INSTALL (before 6.13) keeps two
  * mappings for each guard, so there are only some thousands of them.
  */
-int ipc_os_guard(void *page);
+int ipc_os_guard(void *at, size_t len);
+
+/* Thread-local data of the program and its libraries, in bytes: no less than what each thread has of it on its stack. */
+size_t ipc_os_thread_locals(void);
 
 /* A zeroed page that reads as zero in every process but this one (MADV_WIPEONFORK, since 4.14); NULL where there is none. */
 void *ipc_os_page_of_this_process(void);

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sockios.h>
+#include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,6 +25,11 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
+#include "ipc/os/missing.h"
 
 /* Younger than the headers of the systems we build on. */
 #ifndef RWF_NOSIGNAL
@@ -38,12 +45,12 @@
 
 int ipc_os_pipe(int fd[2])
 {
-	return pipe2(fd, O_CLOEXEC);
+	return ipc_os_lift_pair(pipe2(fd, O_CLOEXEC), fd);
 }
 
 int ipc_os_sockpair(int fd[2])
 {
-	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd);
+	return ipc_os_lift_pair(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), fd);
 }
 
 /* The signal that came with @error, unless it was there before, is taken away. */
@@ -82,18 +89,28 @@ ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n)
 	return put;
 }
 
+static bool is_fifo(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n)
 {
 	static atomic_bool no_flag;
+	bool known = atomic_load_explicit(&no_flag, memory_order_relaxed);
 	ssize_t put;
 
-	if (!atomic_load_explicit(&no_flag, memory_order_relaxed)) {
+	if (!known) {
 		put = pwritev2(fd, iov, n, -1, RWF_NOSIGNAL);
-		if (put >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+		if (put >= 0 || !ipc_os_is_missing(errno))
 			return put;
-		atomic_store_explicit(&no_flag, true, memory_order_relaxed);
 	}
-	return ipc_os_write_masked(fd, iov, n);
+	put = ipc_os_write_masked(fd, iov, n);
+	if (!known && put >= 0 && is_fifo(fd))
+		atomic_store_explicit(&no_flag, true, memory_order_relaxed);
+	return put;
 }
 
 int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
@@ -120,7 +137,7 @@ int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
 bool ipc_os_can_watch(int fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
-	int epoll = epoll_create1(EPOLL_CLOEXEC), r, error;
+	int epoll = ipc_os_lift(epoll_create1(EPOLL_CLOEXEC)), r, error;
 
 	if (epoll == -1)
 		return true;
@@ -164,7 +181,7 @@ bool ipc_os_is_placeholder(int fd)
 int ipc_os_pidfd(pid_t pid)
 {
 #ifdef SYS_pidfd_open
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+	return ipc_os_lift((int)syscall(SYS_pidfd_open, pid, 0));
 #else
 	(void)pid;
 	errno = ENOSYS;
@@ -172,27 +189,36 @@ int ipc_os_pidfd(pid_t pid)
 #endif
 }
 
-void ipc_os_close_range(int low, int high)
-{
-	long most = sysconf(_SC_OPEN_MAX);
-
-	if (low > high)
-		return;
-#ifdef SYS_close_range
-	if (syscall(SYS_close_range, (unsigned)low, (unsigned)high, 0) == 0)
-		return;
-#endif
-	if (high >= most)
-		high = (int)most - 1;
-	for (; low <= high; low++)
-		close(low);
-}
-
+/* Giving up what threads share is no act where there is one, and an error where there are more. */
 bool ipc_os_one_thread(void)
 {
 	struct stat st;
 
-	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 3;
+	if (stat("/proc/self/task", &st) == 0)
+		return st.st_nlink == 3;
+#if __has_include(<sys/single_threaded.h>)
+	if (__libc_single_threaded)
+		return true;
+#endif
+	return unshare(CLONE_THREAD) == 0;
+}
+
+/* Said by the headers of the program and of each library. */
+static int add_locals(struct dl_phdr_info *info, size_t size, void *sum)
+{
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			*(size_t *)sum += info->dlpi_phdr[i].p_memsz + info->dlpi_phdr[i].p_align;
+	return 0;
+}
+
+size_t ipc_os_thread_locals(void)
+{
+	size_t sum = 0;
+
+	dl_iterate_phdr(add_locals, &sum);
+	return sum;
 }
 
 void *ipc_os_page_of_this_process(void)
@@ -228,17 +254,16 @@ void *ipc_os_map_stacks(size_t len)
 static atomic_bool no_guard_install;
 static atomic_uint guard_mappings;
 
-int ipc_os_guard(void *page)
+int ipc_os_guard(void *at, size_t len)
 {
 	if (!atomic_load_explicit(&no_guard_install, memory_order_relaxed)) {
-		if (madvise(page, ipc_os_page_size(), MADV_GUARD_INSTALL) == 0)
+		if (madvise(at, len, MADV_GUARD_INSTALL) == 0)
 			return 0;
-		if (errno != EINVAL)
+		if (!ipc_os_is_missing(errno))
 			return -1;
 		atomic_store(&no_guard_install, true);
 	}
-	if (atomic_fetch_add(&guard_mappings, 1) < GUARD_MAPPINGS_MOST &&
-	    mprotect(page, ipc_os_page_size(), PROT_NONE) == 0)
+	if (atomic_fetch_add(&guard_mappings, 1) < GUARD_MAPPINGS_MOST && mprotect(at, len, PROT_NONE) == 0)
 		return 0;
 	atomic_fetch_sub(&guard_mappings, 1);
 	errno = ENOMEM;

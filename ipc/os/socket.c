@@ -60,7 +60,7 @@ void ipc_os_keep_alive(int fd, const struct ipc_os_keepalive *k)
 
 int ipc_os_socket(int family, int type)
 {
-	int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = ipc_os_lift(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 
 	if (fd != -1 && family != AF_UNIX)
 		no_delay(fd);
@@ -106,6 +106,7 @@ int ipc_os_accept(int fd)
 
 	if (s == -1 && is_of_peer(errno))
 		errno = EAGAIN;
+	s = ipc_os_lift(s);
 	if (s != -1 && peer.ss_family != AF_UNIX)
 		no_delay(s);
 	return s;

@@ -117,7 +117,7 @@ static unsigned start_threads(struct aioservice *s)
 {
 	unsigned n = 0;
 
-	while (n < s->o.workers && ipc_thread_start_joinable(&s->threads[n], ipc_service_work, s, 0) == 0)
+	while (n < s->o.workers && ipc_thread_start_joinable(&s->threads[n], ipc_service_work, s) == 0)
 		n++;
 	if (n < s->o.workers)
 		return n;

@@ -7,8 +7,14 @@
 #include "ipc/end/own.h"
 #include "ipc/os/os.h"
 
-#define SLAB_STACKS 32
-#define KEPT_MOST 2 /* slabs of which no stack is used */
+#define SLAB_STACKS 16
+#define KEPT_MOST 4 /* slabs of which no stack is used */
+
+/*
+ * Below each stack: a frame may be larger than what is left of the stack by so much, and the first touch of its far end still traps.
+ * Linux leaves as much below the stack of a program. It costs address space, and a page of page tables for every 2 MiB of that.
+ */
+#define GUARD (sizeof(void *) > 4 ? (size_t)1 << 20 : (size_t)64 << 10)
 
 struct ipc_slab {
 	struct ipc_slab *next, *prev; /* those with a free stack */
@@ -52,19 +58,17 @@ static void unmap(struct ipc_slab *slab)
 /* Guards and hands to the slab its stacks. */
 static int cut(struct ipc_slab *slab)
 {
-	size_t page = ipc_os_page_size();
-
 	for (unsigned i = 0; i < SLAB_STACKS; i++) {
 		struct ipc_stack *stack = &slab->stacks[i];
 		char *low = slab->map + i * slab->stack_size;
 
-		if (ipc_os_guard(low) == -1) {
+		if (ipc_os_guard(low, GUARD) == -1) {
 			ipc_os_unmap_stacks(slab->map, SLAB_STACKS * slab->stack_size, i);
 			return -1;
 		}
 		stack->slab = slab;
-		stack->low = low + page;
-		stack->size = slab->stack_size - page;
+		stack->low = low + GUARD;
+		stack->size = slab->stack_size - GUARD;
 		stack->next = slab->free;
 		slab->free = stack;
 	}
@@ -115,7 +119,7 @@ static struct ipc_slab *slab_with(size_t stack_size)
 
 struct ipc_stack *ipc_stack_get(size_t size)
 {
-	size_t page = ipc_os_page_size(), stack_size = (size + page - 1) / page * page + page;
+	size_t page = ipc_os_page_size(), stack_size = (size + page - 1) / page * page + GUARD;
 	struct ipc_slab *slab;
 	struct ipc_stack *stack;
 

@@ -1,5 +1,5 @@
 /*
- * Stacks for tasks, each above a guard page. They are mapped in slabs and kept for the next task; a slab
+ * Stacks for tasks, each above a guard. They are mapped in slabs and kept for the next task; a slab
  * of which none is used is unmapped, unless it is one of the few that are kept. Any thread.
  */
 #ifndef IPC_TASK_STACK_H

@@ -1,0 +1,32 @@
+/*
+ * What a machine of today may lack: an old kernel does not have it (ENOSYS, EINVAL, EOPNOTSUPP), a filter of system calls that is older
+ * than the kernel refuses it (EPERM, EACCES), a chroot has no /proc. All that this library has two ways for is in this table, and
+ * tests/old_kernel takes each away, by either answer.
+ *
+ *   what is asked                 since   told by            and instead
+ *   pwritev2 with RWF_NOSIGNAL    6.18    any, of a pipe     SIGPIPE is blocked around writev: os_linux.c
+ *   pidfd_open                    5.3     any                a thread waits for the child: end/proc.c, end/reap.c
+ *   close_range                   5.9     any error          /proc/self/fd is read: fds_linux.c
+ *   /proc/self/fd                         any error          numbers are polled, a thousand at a time: fds_linux.c
+ *   /proc/self/task                       any error          the C library is asked, then unshare(CLONE_THREAD): os_linux.c
+ *   madvise MADV_WIPEONFORK       4.14    any error          fork handlers tell of a fork: end/fork.c
+ *   madvise MADV_GUARD_INSTALL    6.13    any                mprotect, and fewer tasks: os_linux.c
+ *   madvise MADV_NOHUGEPAGE               any error          nothing
+ *   eventfd                               any                a pipe: bell.c
+ *   timerfd_create                        any error          no placeholders: end/watch.c
+ *
+ * "any" is any errno that ipc_os_is_missing() knows. These may be true answers, too: what is done instead then fails with the
+ * true one, and only its success is taken for proof.
+ */
+#ifndef IPC_OS_MISSING_H
+#define IPC_OS_MISSING_H
+
+#include <errno.h>
+#include <stdbool.h>
+
+static inline bool ipc_os_is_missing(int error)
+{
+	return error == ENOSYS || error == EPERM || error == EINVAL || error == EOPNOTSUPP || error == EACCES;
+}
+
+#endif
