@@ -38,13 +38,7 @@ static void map_word(void)
 /* A fork without handlers: all that the parent had is dead, and stays open until this process execs or ends. */
 static void forget(void)
 {
-	struct ipc_own *own, *next;
-
-	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {
-		next = own->next;
-		own->next = own->prev = own;
-	}
-	ipc_own_list.next = ipc_own_list.prev = &ipc_own_list;
+	ipc_own_forget_all();
 	ipc_watch_forked(false);
 	ipc_own_lock_anew();
 }

@@ -29,6 +29,7 @@ void ipc_own_lock(void);
 void ipc_own_unlock(void);
 void ipc_own_lock_anew(void);
 bool ipc_own_locked_by_fork(void); /* in this thread */
+void ipc_own_forget_all(void);     /* plain stores: nobody is in the registry any more */
 void ipc_own_close_pipe(int fd[2]);
 bool ipc_fd_is_ours(const struct ipc_fd *f);
 

@@ -17,6 +17,10 @@ _Thread_local void (*ipc_own_closes)(int fd);
 
 struct ipc_own ipc_own_list = {.next = &ipc_own_list, .prev = &ipc_own_list};
 
+/* Whose number is it? One that was closed stays in its place until its owner leaves. */
+#define NUMBERS 4096
+static struct ipc_fd *numbers[NUMBERS];
+
 uint64_t ipc_thread_serial(void)
 {
 	static _Atomic(uint64_t) last;
@@ -112,8 +116,33 @@ int ipc_own_set(struct ipc_own *own, int rfd, int wfd)
 	return 0;
 }
 
+static void put_number(struct ipc_fd *f)
+{
+	struct ipc_fd **at = &numbers[(unsigned)f->fd % NUMBERS];
+
+	f->next = *at;
+	f->at = at;
+	if (f->next)
+		f->next->at = &f->next;
+	*at = f;
+}
+
+static void take_number(struct ipc_fd *f)
+{
+	if (!f->at)
+		return;
+	*f->at = f->next;
+	if (f->next)
+		f->next->at = f->at;
+	f->at = NULL;
+}
+
 void ipc_own_link(struct ipc_own *own)
 {
+	if (own->r.fd != -1)
+		put_number(&own->r);
+	if (own->w.fd != -1 && own->w.fd != own->r.fd)
+		put_number(&own->w);
 	own->next = &ipc_own_list;
 	own->prev = ipc_own_list.prev;
 	own->prev->next = own;
@@ -122,6 +151,8 @@ void ipc_own_link(struct ipc_own *own)
 
 void ipc_own_unlink(struct ipc_own *own)
 {
+	take_number(&own->r);
+	take_number(&own->w);
 	own->prev->next = own->next;
 	own->next->prev = own->prev;
 	own->next = own->prev = own;
@@ -136,13 +167,26 @@ bool ipc_fd_is_ours(const struct ipc_fd *f)
 
 bool ipc_own_taken(int fd)
 {
-	const struct ipc_own *own;
+	const struct ipc_fd *f;
 
-	for (own = ipc_own_list.next; own != &ipc_own_list; own = own->next)
-		if ((own->r.fd == fd && ipc_fd_is_ours(&own->r)) ||
-		    (own->w.fd == fd && ipc_fd_is_ours(&own->w)))
+	for (f = numbers[(unsigned)fd % NUMBERS]; f; f = f->next)
+		if (f->fd == fd && ipc_fd_is_ours(f))
 			return true;
 	return false;
+}
+
+void ipc_own_forget_all(void)
+{
+	struct ipc_own *own, *next;
+
+	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {
+		next = own->next;
+		own->next = own->prev = own;
+		own->r.at = own->w.at = NULL;
+	}
+	ipc_own_list.next = ipc_own_list.prev = &ipc_own_list;
+	for (int i = 0; i < NUMBERS; i++)
+		numbers[i] = NULL;
 }
 
 int ipc_own_transfer(struct ipc_own *to, struct ipc_own *from)

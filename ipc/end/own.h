@@ -21,7 +21,8 @@ struct ipc_fd {
 	enum ipc_fdkind kind;
 	dev_t dev;
 	ino_t ino;
-	bool nonblock; /* we turned O_NONBLOCK on; turned off again at close if adopted */
+	bool nonblock;             /* we turned O_NONBLOCK on; turned off again at close if adopted */
+	struct ipc_fd *next, **at; /* in the registry's table of numbers; NULL when it is not there */
 };
 
 struct ipc_own {

@@ -13,6 +13,7 @@
 #include "ipc/end/end.h"
 #include "ipc/end/reap.h"
 #include "ipc/end/wait.h"
+#include "ipc/os/missing.h"
 #include "ipc/task/task.h"
 
 bool ipc_proc_no_pidfd;
@@ -111,7 +112,7 @@ static int open_notice(struct aioproc *p)
 			return 0;
 		if (errno == ESRCH)
 			errno = ECHILD; /* it ended, and nobody has to wait for it: SIGCHLD is ignored */
-		if (errno != ENOSYS && errno != EPERM && errno != EINVAL)
+		if (!ipc_os_is_missing(errno))
 			return -1;
 	}
 	rx = ipc_reap_notice(p->pid);

@@ -16,8 +16,9 @@
 
 struct ipc_watch {
 	struct event io, timer;
-	struct ipc_watch *next, *prev;
-	struct event_base *base; /* NULL once aioipc_base_reinit() dropped it */
+	struct ipc_watch *next, *prev, **list;
+	struct ipc_home *home; /* NULL once aioipc_base_reinit() dropped it */
+	struct event_base *base;
 	struct ipc_fd file;
 	uint32_t epoch;
 	short want;
@@ -27,30 +28,82 @@ struct ipc_watch {
 	void *arg;
 };
 
-/* Of this process, and inherited; under the registry's mutex. */
-static struct list {
-	struct ipc_watch *first;
-} live, dead;
+/* An event base with watches on it: of this process, and inherited. One for each address; gone with its last watch. */
+struct ipc_home {
+	struct ipc_home *next;
+	struct event_base *base;
+	struct ipc_watch *live, *dead;
+	struct ipc_watch
+		*shared; /* of the dead, while the base is made anew: those with the parent's own files */
+};
+
+/* By address; under the registry's mutex. */
+#define BUCKETS 256
+static struct ipc_home *homes[BUCKETS];
 
 static _Thread_local struct event_base *running;
 
-static void push(struct list *l, struct ipc_watch *w)
+static void push(struct ipc_watch **list, struct ipc_watch *w)
 {
 	w->prev = NULL;
-	w->next = l->first;
+	w->next = *list;
 	if (w->next)
 		w->next->prev = w;
-	l->first = w;
+	w->list = list;
+	*list = w;
 }
 
-static void take(struct list *l, struct ipc_watch *w)
+static void take(struct ipc_watch *w)
 {
 	if (w->prev)
 		w->prev->next = w->next;
 	else
-		l->first = w->next;
+		*w->list = w->next;
 	if (w->next)
 		w->next->prev = w->prev;
+}
+
+static struct ipc_home **bucket_of(const struct event_base *base)
+{
+	uintptr_t n = (uintptr_t)base;
+
+	return &homes[(n >> 4 ^ n >> 12 ^ n >> 20) % BUCKETS];
+}
+
+static struct ipc_home *find(const struct event_base *base)
+{
+	struct ipc_home *home = *bucket_of(base);
+
+	while (home && home->base != base)
+		home = home->next;
+	return home;
+}
+
+/* @spare takes its place in the table when @base has none; what is left over is the caller's. */
+static struct ipc_home *find_or_put(struct event_base *base, struct ipc_home **spare)
+{
+	struct ipc_home *home = find(base), **bucket = bucket_of(base);
+
+	if (home || !*spare)
+		return home;
+	home = *spare;
+	*spare = NULL;
+	*home = (struct ipc_home){.next = *bucket, .base = base};
+	*bucket = home;
+	return home;
+}
+
+/* Takes it out of the table when nothing is left on it: the caller frees it then, else it is NULL. */
+static struct ipc_home *abandon(struct ipc_home *home)
+{
+	struct ipc_home **at = bucket_of(home->base);
+
+	if (home->live || home->dead || home->shared)
+		return NULL;
+	while (*at != home)
+		at = &(*at)->next;
+	*at = home->next;
+	return home;
 }
 
 struct event_base *ipc_watch_running(void)
@@ -105,6 +158,25 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	call(arg, what);
 }
 
+/* On the list of its base; memory is had without the mutex. */
+static int move_in(struct ipc_watch *w)
+{
+	struct ipc_home *spare = NULL;
+
+	for (;;) {
+		if (ipc_own_hold() == -1)
+			break;
+		w->home = find_or_put(w->base, &spare);
+		if (w->home)
+			push(&w->home->live, w);
+		ipc_own_let_go();
+		if (w->home || !(spare = malloc(sizeof(*spare))))
+			break;
+	}
+	free(spare);
+	return w->home ? 0 : -1;
+}
+
 struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *cb, void *arg)
 {
 	struct ipc_own file;
@@ -118,12 +190,10 @@ struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *c
 		return NULL;
 	*w = (struct ipc_watch){.base = base, .file = file.r, .epoch = ipc_epoch(), .cb = cb, .arg = arg};
 	if (event_assign(&w->io, base, fd, EV_PERSIST, on_io, w) == -1 ||
-	    event_assign(&w->timer, base, -1, 0, on_timer, w) == -1 || ipc_own_hold() == -1) {
+	    event_assign(&w->timer, base, -1, 0, on_timer, w) == -1 || move_in(w) == -1) {
 		free(w);
 		return NULL;
 	}
-	push(&live, w);
-	ipc_own_let_go();
 	return w;
 }
 
@@ -195,27 +265,56 @@ void ipc_watch_later(struct ipc_watch *w, int64_t ns)
 		ipc_watch_soon(w);
 }
 
-/* Nothing of libevent's refers to it any more. */
-static void drop(struct ipc_watch *w)
+/*
+ * A dead one's: from now on it may mean another file. False where it is no placeholder but, after a fork without handlers, the
+ * very file that the parent watches.
+ */
+static bool let_number_go(struct ipc_watch *w)
 {
-	if (w->file.fd != -1 && w->epoch != ipc_epoch() && ipc_os_is_placeholder(w->file.fd))
-		close(w->file.fd);
-	free(w);
+	if (w->file.fd == -1)
+		return true;
+	if (!ipc_os_is_placeholder(w->file.fd))
+		return false;
+	close(w->file.fd);
+	w->file.fd = -1;
+	return true;
 }
 
+/* Off the list of its base, and lets the mutex go. */
+static void move_out(struct ipc_watch *w)
+{
+	struct ipc_home *empty;
+
+	take(w);
+	empty = abandon(w->home);
+	w->home = NULL;
+	ipc_own_let_go();
+	free(empty);
+}
+
+static bool is_in(const struct event *ev)
+{
+	const int in_base = EVLIST_INSERTED | EVLIST_TIMEOUT | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER;
+
+	return ev->ev_evcallback.evcb_flags & in_base;
+}
+
+/* The base that lists it can't be asked to forget it here: its lock may be held by a thread of the parent. */
 static void free_dead(struct ipc_watch *w)
 {
-	bool inherited = w->base;
-
+	let_number_go(w);
 	if (ipc_own_hold() == -1)
 		return;
-	if (inherited)
-		w->parked = true;
+	w->parked = w->home && (is_in(&w->io) || is_in(&w->timer));
+	if (w->parked) {
+		ipc_own_let_go();
+		return;
+	}
+	if (w->home)
+		move_out(w);
 	else
-		take(&dead, w);
-	ipc_own_let_go();
-	if (!inherited)
-		drop(w);
+		ipc_own_let_go();
+	free(w);
 }
 
 void ipc_watch_free(struct ipc_watch *w)
@@ -228,26 +327,21 @@ void ipc_watch_free(struct ipc_watch *w)
 	}
 	event_del(&w->io);
 	event_del(&w->timer);
-	if (ipc_own_hold() == 0) {
-		take(&live, w);
-		ipc_own_let_go();
-		drop(w);
-	}
+	ipc_watch_forget(w);
 }
 
 /* event_base_free() takes all events out of the base. */
 bool ipc_watch_base_freed(const struct ipc_watch *w)
 {
-	return !(w->timer.ev_evcallback.evcb_flags & (EVLIST_TIMEOUT | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER));
+	return !is_in(&w->timer);
 }
 
 void ipc_watch_forget(struct ipc_watch *w)
 {
 	if (!w || ipc_own_hold() == -1)
 		return;
-	take(&live, w);
-	ipc_own_let_go();
-	drop(w);
+	move_out(w);
+	free(w);
 }
 
 /* Puts *@spare, made at the first call, on @fd. With no number left for it, @fd itself is closed to have one. */
@@ -263,73 +357,110 @@ static void put_placeholder(int fd, int *spare)
 		dup3(*spare, fd, O_CLOEXEC);
 }
 
+/* Numbers that libevent does not know of need none. */
+static void forked_number(struct ipc_watch *w, int *spare, int *keep)
+{
+	if (!ipc_fd_is_ours(&w->file))
+		return;
+	if (!(w->io.ev_evcallback.evcb_flags & EVLIST_INSERTED)) {
+		close(w->file.fd);
+		w->file.fd = -1;
+		return;
+	}
+	put_placeholder(w->file.fd, spare);
+	if (*spare == w->file.fd)
+		*keep = *spare;
+	if (*spare == -1)
+		w->file.fd = -1;
+}
+
 void ipc_watch_forked(bool own_numbers)
 {
 	struct ipc_watch *w, *next;
 	int spare = -1, keep = -1;
 
-	for (w = live.first; w; w = next) {
-		next = w->next;
-		if (own_numbers && ipc_fd_is_ours(&w->file)) {
-			put_placeholder(w->file.fd, &spare);
-			if (spare == w->file.fd)
-				keep = spare;
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++) {
+		for (struct ipc_home *home = *bucket; home; home = home->next) {
+			for (w = home->live; w; w = next) {
+				next = w->next;
+				if (own_numbers)
+					forked_number(w, &spare, &keep);
+				push(&home->dead, w);
+			}
+			home->live = NULL;
 		}
-		push(&dead, w);
 	}
-	live.first = NULL;
-	if (spare != keep)
+	if (spare != -1 && spare != keep)
 		close(spare);
 }
 
-static bool has(const struct list *l, const struct event_base *base)
+void ipc_watch_let_numbers_go(void)
 {
-	const struct ipc_watch *w = l->first;
-
-	while (w && w->base != base)
-		w = w->next;
-	return w;
+	if (ipc_own_hold() == -1)
+		return;
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++)
+		for (struct ipc_home *home = *bucket; home; home = home->next)
+			for (struct ipc_watch *w = home->dead; w; w = w->next)
+				let_number_go(w);
+	ipc_own_let_go();
 }
 
-/* Takes the next dead watch that is still in @base. */
-static struct ipc_watch *next_dead(struct event_base *base)
+/* Takes the next dead watch that is still in @base; with @before only those that may be taken out of it before it is made anew. */
+static struct ipc_watch *next_dead(struct event_base *base, bool before)
 {
-	struct ipc_watch *w;
+	struct ipc_home *home;
+	struct ipc_watch *w = NULL;
 
 	if (ipc_own_hold() == -1)
 		return NULL;
-	for (w = dead.first; w && w->base != base; w = w->next)
-		;
-	if (w) {
-		w->base = NULL;
-		if (w->parked)
-			take(&dead, w);
+	home = find(base);
+	while (home && before && (w = home->dead) && !let_number_go(w)) {
+		take(w);
+		push(&home->shared, w);
 	}
-	ipc_own_let_go();
+	if (home && !before)
+		w = home->shared;
+	if (w)
+		move_out(w);
+	else
+		ipc_own_let_go();
 	return w;
+}
+
+/*
+ * The parent's epoll knows a file by its number. Where a fork handler saw to it that the number does not mean that file in this
+ * process, an event can be deleted before the base is made anew, and that needs no file at the number then.
+ */
+static void bury_dead(struct event_base *base, bool before)
+{
+	struct ipc_watch *w;
+
+	while ((w = next_dead(base, before))) {
+		event_del(&w->io);
+		event_del(&w->timer);
+		if (w->parked)
+			free(w);
+	}
 }
 
 int aioipc_base_reinit(struct event_base *base)
 {
-	struct ipc_watch *w;
+	const struct ipc_home *home;
 	bool ours;
 	int error = 0;
 
 	if (ipc_own_hold() == -1)
 		return -1;
-	ours = has(&live, base) && !has(&dead, base);
+	home = find(base);
+	ours = home && home->live && !home->dead;
 	ipc_own_let_go();
 	if (ours)
 		return 0;
+	bury_dead(base, true);
 	errno = 0;
 	if (event_reinit(base) == -1)
 		error = errno ? errno : EIO;
-	while ((w = next_dead(base))) {
-		event_del(&w->io);
-		event_del(&w->timer);
-		if (w->parked)
-			drop(w);
-	}
+	bury_dead(base, false);
 	errno = error;
 	return error ? -1 : 0;
 }
@@ -340,11 +471,13 @@ int aioipc_base_reinit(struct event_base *base)
  */
 int ipc_watch_base_ok(struct event_base *base)
 {
+	const struct ipc_home *home;
 	bool inherited;
 
 	if (ipc_own_hold() == -1)
 		return -1;
-	inherited = has(&dead, base);
+	home = find(base);
+	inherited = home && home->dead;
 	ipc_own_let_go();
 	if (!inherited)
 		return 0;

@@ -1,8 +1,8 @@
 /*
  * One libevent watch on one descriptor, made so that a fork does no harm. In a child the inherited base still lists the parent's watches:
  * touching them would change the parent's epoll, closing their numbers would break event_reinit. So the fork
- * handler puts a never-ready placeholder on each watched number, a freed dead watch is parked, and
- * aioipc_base_reinit() drops them after event_reinit. A watch belongs to the process that made it:
+ * handler puts a never-ready placeholder on each watched number, for who calls event_reinit itself. A freed dead watch gives
+ * its number back and is parked, and aioipc_base_reinit() drops them all. A watch belongs to the process that made it:
  * its callback does not run in another. One per descriptor: two would let the child's file into the parent's epoll.
  */
 #ifndef IPC_END_WATCH_H
@@ -37,7 +37,10 @@ int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 /* The same, and does not fail: sooner when there is no memory for a timer. */
 void ipc_watch_later(struct ipc_watch *w, int64_t ns);
 
-/* Disarms and frees, before the descriptor is closed; may be called in its own callback. Of a dead one: parks it for aioipc_base_reinit(). NULL is fine. */
+/*
+ * Disarms and frees, before the descriptor is closed; may be called in its own callback. Of a dead one: gives its number back, and
+ * parks it for aioipc_base_reinit(). NULL is fine.
+ */
 void ipc_watch_free(struct ipc_watch *w);
 
 /*
@@ -50,7 +53,10 @@ void ipc_watch_forget(struct ipc_watch *w);
 /* The base whose watch this thread is calling back; NULL. */
 struct event_base *ipc_watch_running(void);
 
-/* For fork.c alone, in the child: all watches are dead; with @own_numbers, placeholders go onto their numbers. */
+/* For fork.c alone, in the child: all watches are dead; with @own_numbers, placeholders go onto the numbers that libevent knows. */
 void ipc_watch_forked(bool own_numbers);
+
+/* In a child that will not call event_reinit() itself: takes the placeholders away. Async-signal-safe. */
+void ipc_watch_let_numbers_go(void);
 
 #endif
