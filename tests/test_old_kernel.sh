@@ -2,14 +2,25 @@
 # What falls back to older calls where newer ones are missing passes its tests there, too: see tests/old_kernel.c.
 . "$srcdir/tests/tap.sh"
 
-# The second one is a program of ours: the thread sanitizer does not even begin without some of these calls.
-tests/old_kernel tests/old_kernel true 2>/dev/null
-allowed=$?
-for name in chan end_cause exec fork proc queue queue_tasks service shortage task; do
-	if [ $allowed = 0 ]; then
-		check "test_$name" tests/old_kernel tests/test_$name
-	else
-		skip "test_$name" "no program of ours runs there"
-	fi
-done
+# How the kernel is old, and which tests concern that. The second program is one of ours: the thread sanitizer does not even begin
+# without some of these calls.
+on() {
+	how=$1
+	shift
+	tests/old_kernel $how tests/old_kernel true 2>/dev/null
+	allowed=$?
+	for name; do
+		if [ $allowed = 0 ]; then
+			check "test_$name $how" tests/old_kernel $how tests/test_$name
+		else
+			skip "test_$name $how" "no program of ours runs there"
+		fi
+	done
+}
+
+on "" chan end_cause exec fork os proc queue queue_tasks service shortage task watch
+on --enosys conn end_cause exec fork os proc
+on --eperm conn end_cause exec fork os proc queue task watch
+on "--eperm --no-proc" exec fork os proc watch
+on "--eperm --bare" fork queue_watch service
 finish

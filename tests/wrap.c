@@ -6,7 +6,6 @@
  * status 124. Strays that still run a second after the program are named and killed: status 99, unless the program
  * failed by itself. Else the status is the program's, 128 + n for signal n.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +21,8 @@
 
 #define STATUS_STRAYS 99
 #define STATUS_LATE 124
+
+#define PIDS_MOST (1 << 22) /* Linux has no more */
 
 static sigset_t watched;
 
@@ -107,53 +108,55 @@ static int wait_for(pid_t program, double deadline)
 	return status;
 }
 
-static bool is_child(const char *pid)
+/* Of any process: is it a child of this one? */
+static bool is_child(pid_t pid)
 {
-	char path[64], stat[512], state;
-	int parent = 0;
-	FILE *f;
+	siginfo_t info;
 
-	snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
-	if (!(f = fopen(path, "re")))
-		return false;
-	if (fgets(stat, sizeof stat, f) && strrchr(stat, ')'))
-		sscanf(strrchr(stat, ')') + 1, " %c %d", &state, &parent);
-	fclose(f);
-	return parent == getpid();
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-static void tell(const char *pid)
+static void tell(pid_t pid)
 {
-	char path[64], line[200];
-	size_t n = 0;
+	char path[64], line[200] = "without /proc it has no name";
+	size_t n = strlen(line);
 	FILE *f;
 
-	snprintf(path, sizeof path, "/proc/%.20s/cmdline", pid);
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
 	if ((f = fopen(path, "re"))) {
 		n = fread(line, 1, sizeof line - 1, f);
 		fclose(f);
 	}
 	for (size_t i = 0; i < n; i++)
-		if (!isprint((unsigned char)line[i]))
+		if (line[i] < ' ' || line[i] > '~')
 			line[i] = ' ';
 	line[n] = '\0';
-	printf("# wrap: stray process %s: %s\n", pid, line);
+	printf("# wrap: stray process %d: %s\n", (int)pid, line);
 }
 
+static bool kill_child(pid_t pid, bool telling)
+{
+	if (pid < 2 || !is_child(pid))
+		return false;
+	if (telling)
+		tell(pid);
+	kill(pid, SIGKILL);
+	return true;
+}
+
+/* Where /proc tells of none, all numbers are tried. */
 static void kill_children(bool telling)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
+	bool any = false;
 
-	while (proc && (entry = readdir(proc))) {
-		if (!isdigit((unsigned char)entry->d_name[0]) || !is_child(entry->d_name))
-			continue;
-		if (telling)
-			tell(entry->d_name);
-		kill(atoi(entry->d_name), SIGKILL);
-	}
+	while (proc && (entry = readdir(proc)))
+		any |= kill_child(atoi(entry->d_name), telling);
 	if (proc)
 		closedir(proc);
+	for (pid_t pid = 2; !any && pid < PIDS_MOST; pid++)
+		kill_child(pid, telling);
 }
 
 /* Kills until no child is left: those of the killed become ours. True if there was any. */
