@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "ipc/net/dial.h"
+#include "ipc/net/local.h"
 #include "ipc/os/socket.h"
 
 /* What names are looked up to. */
@@ -422,6 +423,88 @@ TEST(giving_up_leaves_nothing_in_any_state)
 	d = must(ipc_dial_new(tcp_address("127.0.0.1", port)));
 	while (must(ipc_dial_step(d, &w)) == 0)
 		;
+	ipc_dial_free(d);
+	close(fd);
+}
+
+/* Where it says it comes from, as its peer sees it. */
+static void come_from(const char *text, const char *seen)
+{
+	int port, fd = listen_inet("127.0.0.1", 1, &port), peer;
+	struct ipc_dial *d = must(ipc_dial_new(tcp_address("127.0.0.1", port)));
+	struct sockaddr_in sa;
+	socklen_t len = sizeof sa;
+	struct ipc_dial_wait w;
+	struct ipc_local local;
+	const char *why;
+
+	must(ipc_local_read(&local, text, &why));
+	ipc_dial_from(d, &local);
+	while (must(ipc_dial_step(d, &w)) == 0)
+		;
+	peer = must(accept(fd, (struct sockaddr *)&sa, &len));
+	ck_assert_str_eq(inet_ntoa(sa.sin_addr), seen);
+	ipc_dial_free(d);
+	close(peer);
+	close(fd);
+}
+
+TEST(it_comes_from_where_it_is_told_to)
+{
+	come_from("tcp://127.0.0.1:0", "127.0.0.1");
+	come_from("tcp://127.0.0.9:0", "127.0.0.9");
+	come_from("tcp://*:0", "127.0.0.1");
+}
+
+/* The port is its own again at once, though the kernel still keeps its last connection for a while. */
+TEST(a_port_of_its_own_serves_for_the_next_connection)
+{
+	int port, own, fd = listen_inet("127.0.0.1", 1, &port), reserved = listen_inet("127.0.0.1", 1, &own);
+	char text[64];
+
+	close(reserved);
+	snprintf(text, sizeof text, "tcp://127.0.0.1:%d", own);
+	for (int i = 0; i < 3; i++) {
+		struct ipc_dial *d = must(ipc_dial_new(tcp_address("127.0.0.1", port)));
+		struct sockaddr_in sa;
+		socklen_t len = sizeof sa;
+		struct ipc_dial_wait w;
+		struct ipc_local local;
+		const char *why;
+		int peer;
+
+		must(ipc_local_read(&local, text, &why));
+		ipc_dial_from(d, &local);
+		while (must(ipc_dial_step(d, &w)) == 0)
+			;
+		peer = must(accept(fd, (struct sockaddr *)&sa, &len));
+		ck_assert_int_eq(ntohs(sa.sin_port), own);
+		ipc_dial_free(d);
+		close(peer);
+	}
+	close(fd);
+}
+
+TEST(where_it_can_not_come_from)
+{
+	int port, fd = listen_inet("127.0.0.1", 1, &port);
+	struct ipc_dial *d = must(ipc_dial_new(tcp_address("127.0.0.1", port)));
+	struct ipc_dial_wait w;
+	struct ipc_local local;
+	const char *why;
+
+	must_fail(ipc_local_read(&local, "unix:@name", &why), EINVAL);
+	must_fail(ipc_local_read(&local, "tcp://localhost:0", &why), EINVAL);
+	ck_assert_ptr_nonnull(strstr(why, "number"));
+	must_fail(ipc_local_read(&local, "127.0.0.1", &why), EINVAL);
+	must(ipc_local_read(&local, "tcp://192.0.2.1:0", &why));
+	ipc_dial_from(d, &local);
+	must_fail(ipc_dial_step(d, &w), EADDRNOTAVAIL);
+	ipc_dial_free(d);
+	d = must(ipc_dial_new(tcp_address("127.0.0.1", port)));
+	must(ipc_local_read(&local, "tcp://[::1]:0", &why));
+	ipc_dial_from(d, &local);
+	must_fail(ipc_dial_step(d, &w), EADDRNOTAVAIL);
 	ipc_dial_free(d);
 	close(fd);
 }

@@ -10,6 +10,7 @@
 #include "ipc/end/end.h"
 #include "ipc/end/log.h"
 #include "ipc/net/address.h"
+#include "ipc/net/local.h"
 #include "ipc/net/lookup.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/socket.h"
@@ -29,6 +30,7 @@ struct call {
 struct ipc_dial {
 	struct ipc_address address;
 	struct ipc_os_keepalive keepalive;
+	const struct ipc_local *local; /* NULL: the kernel chooses */
 	struct ipc_lookup *lookup;
 	struct addrinfo path; /* of a unix socket */
 	const struct addrinfo
@@ -66,6 +68,11 @@ struct ipc_dial *ipc_dial_new(const char *address)
 void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k)
 {
 	d->keepalive = *k;
+}
+
+void ipc_dial_from(struct ipc_dial *d, const struct ipc_local *local)
+{
+	d->local = local;
 }
 
 void ipc_dial_until(struct ipc_dial *d, int64_t until)
@@ -185,6 +192,7 @@ static void hang_up_all(struct ipc_dial *d)
 static struct aioend *open_socket(const struct ipc_dial *d, int family)
 {
 	struct aioend *end = ipc_end_new();
+	int error;
 
 	if (!end)
 		return NULL;
@@ -194,7 +202,12 @@ static struct aioend *open_socket(const struct ipc_dial *d, int family)
 	}
 	if (family != AF_UNIX)
 		ipc_os_keep_alive(end->own.r.fd, &d->keepalive);
-	return end;
+	if (!d->local || ipc_local_bind(d->local, end->own.r.fd, family) == 0)
+		return end;
+	error = errno;
+	aioend_free(end);
+	errno = error;
+	return NULL;
 }
 
 /* 1 connected, 0 wait, -1 not to be had. */

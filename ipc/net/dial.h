@@ -17,6 +17,7 @@
 struct aioconn;
 struct event_base;
 struct ipc_dial;
+struct ipc_local;
 
 #define IPC_DIAL_MOST 6 /* addresses that are tried at a time */
 
@@ -33,6 +34,9 @@ struct ipc_dial *ipc_dial_new(const char *address);
 
 /* Before the first step: for TCP, else as ipc_os_keep_alive() says by itself. */
 void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k);
+
+/* Before the first step: its sockets come from there, which stays its caller's and as long as @d. */
+void ipc_dial_from(struct ipc_dial *d, const struct ipc_local *local);
 
 /* Before a step: who calls gives up at that time, by ipc_os_now(), and all addresses get their chance before. 0: never. */
 void ipc_dial_until(struct ipc_dial *d, int64_t until);

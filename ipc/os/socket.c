@@ -112,6 +112,15 @@ int ipc_os_accept(int fd)
 	return s;
 }
 
+int ipc_os_bind_from(int fd, const struct sockaddr *sa, socklen_t len, bool port)
+{
+	if (port && set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == -1)
+		return -1;
+	if (!port)
+		set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	return bind(fd, sa, len);
+}
+
 int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len)
 {
 	int r = connect(fd, sa, len);

@@ -28,6 +28,12 @@ int ipc_os_both_families(int fd, bool both);
 /* The next peer's, blocking as new ones are. -1: EAGAIN (nobody waits, or who did has left), else as accept(2). */
 int ipc_os_accept(int fd);
 
+/*
+ * Binds one that is to connect. A port that it has to itself may still wait for the last packets of its last connection; one that
+ * is left to the kernel is chosen when it connects, so that many may share it. -1: as bind(2).
+ */
+int ipc_os_bind_from(int fd, const struct sockaddr *sa, socklen_t len, bool port);
+
 /* 0; -1/EINPROGRESS: ask ipc_os_connected() once it is writable; EAGAIN: a unix peer's backlog is full, try again later. */
 int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len);
 
