@@ -57,8 +57,11 @@ static void wake_task(struct ipc_place *p)
 
 void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken)
 {
-	struct ipc_place *p = l->first;
+	ipc_line_call(l, l->first, woken);
+}
 
+void ipc_line_call(struct ipc_line *l, struct ipc_place *p, struct ipc_line *woken)
+{
 	ipc_line_leave(l, p);
 	if (p->task) {
 		wake_task(p);

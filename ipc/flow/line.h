@@ -43,6 +43,9 @@ void ipc_line_leave(struct ipc_line *l, struct ipc_place *p);
 /* Takes the first out of the line and wakes it, if it is a task; else it joins @woken, to be woken by ipc_line_wake(). */
 void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken);
 
+/* The same for any place in it. */
+void ipc_line_call(struct ipc_line *l, struct ipc_place *p, struct ipc_line *woken);
+
 /* The task of the first place, if its base was freed; NULL. To be told to ipc_task_notice(), without the lock. */
 struct aiotask *ipc_line_dead(const struct ipc_line *l);
 

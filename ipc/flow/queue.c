@@ -33,7 +33,10 @@ struct call {
 	size_t n, done;
 	bool lends, hands_over;
 	int error;
+	const struct ipc_crew *crew; /* of who waits in line */
 };
+
+static _Thread_local struct ipc_crew *own_crew;
 
 static struct call *first_of(const struct ipc_line *l)
 {
@@ -354,11 +357,21 @@ static void caller_died(struct ipc_place *p)
 	ipc_queue_unlock_or_destroy(q);
 }
 
+static bool is_barred(const struct aioqueue *q, const struct ipc_line *l)
+{
+	return own_crew && l == &q->putters && atomic_load(&own_crew->barred) == q;
+}
+
 /* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps places for what it gets. */
 static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
 {
+	if (is_barred(q, l)) {
+		c->error = EPIPE;
+		return false;
+	}
 	if (deadline != AIOIPC_NOW && ipc_place_init(&c->place) == 0) {
 		c->q = q;
+		c->crew = own_crew;
 		c->place.died = caller_died;
 		c->lends = c->place.task;
 		ipc_line_join(l, &c->place);
@@ -524,6 +537,31 @@ static void dismiss(struct ipc_line *l, int error, struct ipc_line *woken)
 		c->error = error;
 		ipc_line_call_first(l, woken);
 	}
+}
+
+void ipc_crew_enlist(struct ipc_crew *crew)
+{
+	own_crew = crew;
+}
+
+void ipc_crew_bar(struct ipc_crew *crew, struct aioqueue *q)
+{
+	struct ipc_line woken = {NULL, NULL};
+	struct call *c, *next;
+
+	if (!q || ipc_queue_check(q) == -1)
+		return;
+	lock_among_the_living(q);
+	atomic_store(&crew->barred, q);
+	for (c = first_of(&q->putters); c; c = next) {
+		next = (struct call *)c->place.next;
+		if (c->crew != crew)
+			continue;
+		c->error = EPIPE;
+		ipc_line_call(&q->putters, &c->place, &woken);
+	}
+	settle_and_unlock(q);
+	ipc_line_wake(&woken);
 }
 
 static void drop_all(struct aioqueue *q)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ipc/flow/company.h"
 #include "ipc/flow/line.h"
 #include "ipc/flow/look.h"
 
@@ -29,7 +30,11 @@ struct aioqueue {
 	uint32_t places;      /* in it; a power of two */
 	size_t lent;          /* messages that may come back: places are kept for them */
 	struct ipc_line getters, putters;
-	struct ipc_flow_watch *watches;
+	struct ipc_flow_watch *watches; /* who was served last is the last */
+	struct {
+		atomic_uint n; /* may be looked at without the lock */
+		bool used;
+	} company[2]; /* enum ipc_side */
 
 	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock; /* of all but what never changes */
 	atomic_size_t count;                           /* may be looked at without it */

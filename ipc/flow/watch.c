@@ -72,6 +72,29 @@ static bool has_room(const struct ipc_flow_watch *w)
 	       (ipc_queue_has_room(q, w->charge) && (!w->patient || ipc_queue_is_half_empty(q)));
 }
 
+static void leave(struct ipc_flow_watch *w)
+{
+	struct ipc_flow_watch **at = &w->queue->watches;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+}
+
+/* Who is served goes behind all others: those who wait for the same take turns. */
+static void go_last(struct ipc_flow_watch *w)
+{
+	struct ipc_flow_watch **at;
+
+	if (!w->next)
+		return;
+	leave(w);
+	for (at = &w->queue->watches; *at; at = &(*at)->next)
+		;
+	*at = w;
+	w->next = NULL;
+}
+
 void ipc_flow_watches_tell(struct aioqueue *q)
 {
 	struct ipc_flow_watch *items = NULL, *room = NULL;
@@ -114,15 +137,6 @@ void ipc_flow_watches_not_ended(struct aioqueue *q)
 {
 	for (struct ipc_flow_watch *w = q->watches; w; w = w->next)
 		w->end_told = false;
-}
-
-static void leave(struct ipc_flow_watch *w)
-{
-	struct ipc_flow_watch **at = &w->queue->watches;
-
-	while (*at != w)
-		at = &(*at)->next;
-	*at = w->next;
 }
 
 static void free_watch(struct ipc_flow_watch *w)
@@ -189,6 +203,8 @@ static void answer(struct ipc_flow_watch *w)
 	w->calling = true;
 	w->room_wanted = w->room_wanted && !room;
 	w->end_told = w->end_told || (items && !ipc_queue_has_items(q));
+	if (items || room)
+		go_last(w);
 	q->refs++;
 	ipc_queue_unlock(q);
 	call_back(w, items, room);

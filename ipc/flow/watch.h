@@ -32,7 +32,7 @@ void ipc_flow_watch_be_patient(struct ipc_flow_watch *w);
 /* May be called in its own callback. In a forked child: its memory. NULL is fine. */
 void ipc_flow_watch_free(struct ipc_flow_watch *w);
 
-/* Something was put or got: rings the first of those who can use it. */
+/* Something was put or got: rings the first of those who can use it. Who is served is the last from then on. */
 void ipc_flow_watches_tell(struct aioqueue *q);
 
 /* The queue was closed: rings all. */

@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <aioipc/queue.h>
+
 #include "ipc/conn/conn.h"
 #include "ipc/end/log.h"
 #include "ipc/flow/queue.h"
 #include "ipc/wire/msg.h"
 
 #define BATCH 64
+#define SHARE 16 /* taken at a time, where others take from the same queue */
 
 #define TURN_MESSAGES 1024 /* a share of one turn, or one write */
 
@@ -49,15 +52,33 @@ static void rest(struct ipc_flight *f)
 	f->places = 0;
 }
 
+static bool is_alone(const struct ipc_flight *f)
+{
+	return ipc_company_count(f->queue, IPC_TAKES) == 1;
+}
+
+/* How many to take: not what others, who are idle too, could have sent meanwhile. */
+static size_t share(const struct ipc_flight *f)
+{
+	size_t takers = ipc_company_count(f->queue, IPC_TAKES), n;
+
+	if (takers == 1)
+		return BATCH;
+	n = (aioqueue_count(f->queue) + takers - 1) / takers;
+	return n < 1 ? 1 : n < SHARE ? n : SHARE;
+}
+
 /* Takes the next ones: how many; 0 at the end, -1/ETIMEDOUT when there are none now, ENOMEM. */
 static ssize_t fetch(struct ipc_flight *f)
 {
 	struct aiomsg *m[BATCH];
 	ssize_t n;
 
+	if (f->stopped)
+		return 0;
 	if (prepare(f) == -1)
 		return -1;
-	n = ipc_queue_lend(f->queue, m, BATCH);
+	n = ipc_queue_lend(f->queue, m, share(f));
 	for (ssize_t i = 0; i < n; i++)
 		place(f, f->count + (size_t)i)->m = m[i];
 	f->count += n > 0 ? (size_t)n : 0;
@@ -109,12 +130,13 @@ static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
 	return f->given == f->count;
 }
 
-/* Gives and fetches in turns. */
+/* Gives and fetches in turns; among others one share, and whose turn the next is, the queue knows. */
 static int send_all(struct ipc_flight *f, struct aioconn *c)
 {
 	uint64_t until = accepted(c) + IPC_CONN_BATCH;
+	size_t most = is_alone(f) ? TURN_MESSAGES : BATCH;
 
-	for (size_t sent = 0; sent < TURN_MESSAGES; sent += BATCH) {
+	for (size_t sent = 0; sent < most; sent += BATCH) {
 		int r = give(f, c, until);
 		ssize_t n;
 

@@ -28,6 +28,7 @@ struct ipc_flight {
 	size_t given;               /* of count, how many the connection has */
 	uint64_t start;             /* where the first begins */
 	bool torn;                  /* the queue's first was written in part */
+	bool stopped; /* nothing more is taken, as if the queue had ended: others go on with it */
 	struct ipc_counter out, resent, refused;
 };
 

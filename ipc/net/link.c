@@ -99,6 +99,8 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	l->made_outbox = !o->outbox;
 	l->landing.queue = l->inbox;
 	l->flight.queue = l->outbox;
+	ipc_company_join(l->inbox, IPC_FEEDS);
+	ipc_company_join(l->outbox, IPC_TAKES);
 	pthread_mutex_init(&l->lock, NULL);
 	return l;
 }
@@ -298,6 +300,7 @@ static bool give_back(struct aiolink *l)
 void ipc_link_close_here(struct aiolink *l)
 {
 	l->hurried = true;
+	ipc_link_leave_outbox(l);
 	ipc_link_land(l);
 	if (!l->closing || l->phase == IPC_LINK_LANDS)
 		ipc_link_close_soon(l);
@@ -310,7 +313,8 @@ static bool is_elsewhere(const struct aiolink *l)
 
 static void begin_close(struct aiolink *l)
 {
-	aioqueue_close(l->outbox);
+	if (l->outbox && ipc_company_count(l->outbox, IPC_TAKES) == 1)
+		aioqueue_close(l->outbox);
 	if (is_elsewhere(l))
 		ipc_link_ask_thread(l, IPC_LINK_CLOSE);
 	else
@@ -357,13 +361,11 @@ static int close_started(struct aiolink *l, int64_t deadline)
 	return error || had_ended ? error : aiolink_error(l);
 }
 
-/* Its own queues end with it; those that it was given and never used are as they were. */
+/* Its own queues end with it, or with who shares them; those that it was given and never used are as they were. */
 static void close_unstarted(struct aiolink *l)
 {
-	if (l->made_inbox)
-		aioqueue_close(l->inbox);
-	if (l->made_outbox)
-		aioqueue_close(l->outbox);
+	ipc_company_leave(l->inbox, IPC_FEEDS, l->made_inbox);
+	ipc_company_leave(l->outbox, IPC_TAKES, l->made_outbox);
 }
 
 int aiolink_close(struct aiolink *l, int64_t deadline)
@@ -399,7 +401,7 @@ static void abort_ours(struct aiolink *l)
 
 	if (is_started(l))
 		cut(l);
-	else
+	else if (first)
 		close_unstarted(l);
 	if (!first)
 		return;

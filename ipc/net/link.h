@@ -91,10 +91,11 @@ struct aiolink {
 	struct ipc_watch *turn;  /* what is due when this turn is over */
 	struct ipc_watch *timer; /* what is due at a time */
 	struct ipc_flow_watch *in_watch, *out_watch;
-	bool late;    /* there was no memory for a timer: what is due is done in the next turn */
-	bool closing; /* no more comes out of the outbox than is in it */
-	bool hurried; /* in aiolink_close(): what finds no room in the inbox is dropped */
-	bool cut;     /* being aborted */
+	bool late; /* there was no memory for a timer: what is due is done in the next turn */
+	bool left_inbox, left_outbox; /* it is none of those who share it any more */
+	bool closing;                 /* no more comes out of the outbox than is in it */
+	bool hurried;                 /* in aiolink_close(): what finds no room in the inbox is dropped */
+	bool cut;                     /* being aborted */
 	struct ipc_landing landing;
 	struct ipc_flight flight;
 
@@ -144,6 +145,8 @@ void ipc_link_step(struct aiolink *l);              /* goes on as far as it can 
 void ipc_link_close_soon(struct aiolink *l);        /* nothing more will be put into the outbox */
 void ipc_link_talk_over(struct aiolink *l, int error, const char *why); /* the connection is gone */
 void ipc_link_cut(struct aiolink *l, int error, const char *why);       /* ends now, whatever is left */
+void ipc_link_leave_inbox(struct aiolink *l);  /* closes it, unless others feed it; */
+void ipc_link_leave_outbox(struct aiolink *l); /* take from it, and go on with it */
 bool ipc_link_nothing_left(const struct aiolink *l);
 void ipc_link_tell(struct aiolink *l, enum aiolink_state state); /* comes last */
 void ipc_link_note(struct aiolink *l, int error, const char *why);

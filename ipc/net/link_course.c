@@ -18,9 +18,26 @@ static bool reconnects(const struct aiolink *l)
 	return l->o.first > 0;
 }
 
+void ipc_link_leave_inbox(struct aiolink *l)
+{
+	if (!l->left_inbox)
+		ipc_company_leave(l->inbox, IPC_FEEDS, true);
+	l->left_inbox = true;
+}
+
+void ipc_link_leave_outbox(struct aiolink *l)
+{
+	if (!l->outbox || l->left_outbox)
+		return;
+	l->left_outbox = true;
+	l->flight.stopped = !ipc_company_leave(l->outbox, IPC_TAKES, true);
+}
+
 bool ipc_link_nothing_left(const struct aiolink *l)
 {
-	return !l->outbox || (l->flight.count == 0 && aioqueue_count(l->outbox) == 0);
+	if (!l->outbox)
+		return true;
+	return l->flight.count == 0 && (l->flight.stopped || aioqueue_count(l->outbox) == 0);
 }
 
 void ipc_link_note(struct aiolink *l, int error, const char *why)
@@ -77,8 +94,8 @@ static void end(struct aiolink *l)
 {
 	l->phase = IPC_LINK_OVER;
 	ipc_link_unequip(l);
-	aioqueue_close(l->inbox);
-	aioqueue_close(l->outbox);
+	ipc_link_leave_inbox(l);
+	ipc_link_leave_outbox(l);
 	if (l->own)
 		event_base_loopbreak(l->base);
 	ipc_link_tell(l, AIOLINK_ENDED);

@@ -138,7 +138,7 @@ void ipc_link_pump(struct aiolink *l)
 static void mind_room(struct aiolink *l, bool room)
 {
 	if (room && l->they_left && l->o.half_open)
-		aioqueue_close(l->inbox);
+		ipc_link_leave_inbox(l);
 	if (l->paused != room)
 		return;
 	l->paused = !room;
@@ -205,7 +205,7 @@ static void they_leave(struct aiolink *l)
 	} else if (never && l->o.half_open) {
 		ipc_link_land(l);
 	} else if (never || l->closing) {
-		aioqueue_close(l->outbox);
+		ipc_link_leave_outbox(l);
 		l->closing = true;
 		ipc_link_pump(l);
 	} else {

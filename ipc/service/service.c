@@ -69,6 +69,7 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 		aioqueue_ref(o->in);
 	if (o->out)
 		aioqueue_ref(o->out);
+	ipc_company_join(o->out, IPC_FEEDS);
 	pthread_mutex_init(&s->lock, NULL);
 	return s;
 }
@@ -102,7 +103,7 @@ void ipc_service_end(struct aioservice *s, struct ipc_line *woken)
 {
 	s->ended = true;
 	aioqueue_close(s->o.in);
-	aioqueue_close(s->o.out);
+	ipc_company_leave(s->o.out, IPC_FEEDS, true);
 	ipc_line_call_all(&s->joiners, woken);
 }
 
@@ -220,7 +221,7 @@ static void end_unstarted(struct aioservice *s)
 	struct ipc_line woken = {NULL, NULL};
 
 	pthread_mutex_lock(&s->lock);
-	if (!s->started)
+	if (!s->started && !s->ended)
 		ipc_service_end(s, &woken);
 	pthread_mutex_unlock(&s->lock);
 	ipc_line_wake(&woken);
@@ -272,11 +273,27 @@ static void detach_threads(struct aioservice *s)
 		pthread_detach(s->threads[i]);
 }
 
+/* Its handlers wait for room no more. Others that put there go on. */
+static void refuse_puts(struct aioservice *s)
+{
+	bool shared;
+
+	if (!s->o.out)
+		return;
+	pthread_mutex_lock(&s->lock);
+	shared = s->ended || ipc_company_count(s->o.out, IPC_FEEDS) > 1;
+	pthread_mutex_unlock(&s->lock);
+	if (shared)
+		ipc_crew_bar(&s->crew, s->o.out);
+	else
+		aioqueue_close(s->o.out);
+}
+
 static void abort_here(struct aioservice *s)
 {
 	ipc_service_halt(s, 0);
 	aioqueue_discard(s->o.in);
-	aioqueue_close(s->o.out);
+	refuse_puts(s);
 	end_unstarted(s);
 	if (ipc_service_is_own_thread(s)) {
 		detach_threads(s);

@@ -12,11 +12,13 @@
 
 #include <aioipc/service.h>
 
+#include "ipc/flow/company.h"
 #include "ipc/flow/line.h"
 
 struct aioservice {
 	uint32_t epoch;
 	struct aioservice_options o;
+	struct ipc_crew crew; /* its workers, where they put into `out` */
 
 	pthread_mutex_t lock; /* of all below, held while it starts; not to look at halted and error */
 	unsigned refs;        /* the handle, each worker, each call that waits */

@@ -20,8 +20,10 @@ bool ipc_service_is_own_thread(const struct aioservice *s)
 
 void ipc_service_forget(const struct aioservice *s)
 {
-	if (current == s)
-		current = NULL;
+	if (current != s)
+		return;
+	current = NULL;
+	ipc_crew_enlist(NULL);
 }
 
 static bool is_halted(const struct aioservice *s)
@@ -88,6 +90,7 @@ static void leave(struct aioservice *s)
 {
 	struct ipc_line woken = {NULL, NULL};
 
+	ipc_crew_enlist(NULL);
 	pthread_mutex_lock(&s->lock);
 	if (--s->running == 0)
 		ipc_service_end(s, &woken);
@@ -114,6 +117,7 @@ void *ipc_service_work(void *arg)
 	bool started;
 
 	current = s;
+	ipc_crew_enlist(&s->crew);
 	pthread_mutex_lock(&s->lock);
 	started = s->started;
 	pthread_mutex_unlock(&s->lock);
