@@ -3,7 +3,7 @@
  * queues and links they make a program.
  *
  * The end of the stream runs through a chain: when `in` was closed and all of it is handled, the threads end, and with the
- * last of them the service closes `out`. Back-pressure runs the other way: a handler that puts into a full queue waits.
+ * last of them the service closes `out`, where no other service or link that was made puts into it, too: the last one of those does. Back-pressure runs the other way: a handler that puts into a full queue waits.
  *
  * Any thread may make any call at any time, but start, close and abort are for one at a time, and nothing comes after close
  * or abort. In a task, calls that wait let the others run. In a callback they would stop the whole loop: use AIOIPC_NOW there,
@@ -93,8 +93,8 @@ AIOIPC_API int aioservice_error(const struct aioservice *s);
 AIOIPC_API int aioservice_close(struct aioservice *s, int64_t deadline);
 
 /*
- * Drops what is in `in`; closes both queues, so that a put into a full `out` fails with EPIPE; waits for the handlers that
- * run, because they use memory that the caller is about to free; and frees. In a handler of its own it does not wait: it is
+ * Drops what is in `in`; closes both queues, so that a put into a full `out` fails with EPIPE (where others put there too, it stays open, and only
+ * its own handlers' puts fail); waits for the handlers that run, because they use memory that the caller is about to free; and frees. In a handler of its own it does not wait: it is
  * freed when the last of them has returned. NULL is fine. Since 0.1.
  */
 AIOIPC_API void aioservice_abort(struct aioservice *s);
