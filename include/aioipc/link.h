@@ -82,6 +82,27 @@ struct aiolink_options {
 	mode_t mode;    /* of a listening link, as in struct aiolistener_options: */
 	const uid_t *uids; /* copied */
 	size_t n_uids;
+
+	/*
+	 * Since 0.2, all below. grace: milliseconds that a RECV link which is to end waits, once it has said its goodbye, for the
+	 * peer's; 0: 500, AIOIPC_FOREVER: as long as the peer stays.
+	 */
+	int64_t grace;
+
+	/* Of each connection, as aioconn_set_limits() has them; copied. NULL, and 0 in it: the defaults, but 128 KiB for outbox. */
+	const struct aioconn_limits *limits;
+
+	/*
+	 * Milliseconds, 0 for none, in which it tries to connect, or listens, in vain, pauses included: then it ends, with the last
+	 * attempt's error, or ETIMEDOUT.
+	 */
+	int64_t give_up_after;
+
+	/*
+	 * Where its TCP connections come from: "tcp://number:port", port 0 for any, as is a number of "*"; copied. NULL: the kernel
+	 * chooses.
+	 */
+	const char *local;
 };
 
 /*
@@ -110,7 +131,8 @@ AIOIPC_API int aiolink_start(struct aiolink *l, struct event_base *base);
  * Its queues; NULL if the direction has none. They live as long as the link, aioqueue_ref() keeps them. Closing the outbox
  * ends the link in good order: what is in it is sent, on this connection or the next, then our goodbye, and when the peer has said
  * its own, the link has ended. Whoever closes the inbox wants no more: what comes is dropped, and a RECV link ends. A link that
- * has ended has closed both: its inbox when everything that came is in it. Since 0.1.
+ * has ended has closed both: its inbox when everything that came is in it. Links that share a queue, and services that put into it, leave it to each
+ * other, from new until they have ended: the last one closes it. Those that share an outbox take turns. Since 0.1.
  */
 AIOIPC_API struct aioqueue *aiolink_inbox(const struct aiolink *l);
 AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
@@ -123,6 +145,19 @@ AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
 AIOIPC_API int aiolink_wait_connected(struct aiolink *l, int64_t deadline);
 AIOIPC_API int aiolink_wait_disconnected(struct aiolink *l, int64_t deadline);
 AIOIPC_API int aiolink_join(struct aiolink *l, int64_t deadline);
+
+/*
+ * Other pauses between attempts from now on, as in the options. Both 0: the connection that is there is its last, or the attempt that is
+ * made; if it waits, it ends. Another thread than that of its loop may call it only where the link has a thread of its own, or
+ * before start; so for drop. Errno: EINVAL (as aiolink_new()), EPIPE (it has ended, or does not listen any more). Since 0.2.
+ */
+AIOIPC_API int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most);
+
+/*
+ * This peer only: its connection is aborted, the peer sees LOST, and the link goes on as after any other end, which
+ * aiolink_error() tells as ECONNABORTED. Does not wait for that. Errno: ENOTCONN (there is none). Since 0.2.
+ */
+AIOIPC_API int aiolink_drop(struct aiolink *l);
 
 /* What it does now. Since 0.1. */
 AIOIPC_API enum aiolink_state aiolink_state(const struct aiolink *l);
@@ -137,6 +172,9 @@ AIOIPC_API int aiolink_error(const struct aiolink *l);
 /* The same in words; and the peer's address, as aioconn_peer_address() has it: cut to @size, which is more than 0. Errno: ENOTCONN, ENOTSOCK (a pipe). Since 0.1. */
 AIOIPC_API int aiolink_why(const struct aiolink *l, char *buf, size_t size);
 AIOIPC_API int aiolink_peer(const struct aiolink *l, char *buf, size_t size);
+
+/* The address of its own side of the connection, likewise. Since 0.2. */
+AIOIPC_API int aiolink_local(const struct aiolink *l, char *buf, size_t size);
 
 /*
  * Where it listens, once started, for connecting: with the port that was free, say; else the address as it was given, NULL
@@ -171,8 +209,9 @@ AIOIPC_API int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stat
  * still comes meanwhile is put into the inbox while there is room, and else dropped. What did not leave is in the outbox, the first first, for whoever
  * holds it. Errno: ETIMEDOUT (messages are left, or the peer has not said goodbye, so that it may not have read all), EPIPE (the link ended
  * before all had left), ECONNRESET (all had left, but the peer was lost), EDEADLK (see above; it did what can be done at
- * once). abort: at once, the peer sees LOST; waits for a state callback that runs in another thread. Each takes NULL, and frees
- * whatever it returns but EINVAL. In a forked child they free memory and nothing else. Since 0.1.
+ * once). A RECV link has nothing to lose: it waits for its grace at most, and is not ETIMEDOUT. abort: at once, the peer sees LOST; waits for a
+ * state callback that runs in another thread. Each takes NULL, and frees whatever it returns but EINVAL. In a forked child they free memory
+ * and nothing else. Since 0.1.
  */
 AIOIPC_API int aiolink_close(struct aiolink *l, int64_t deadline);
 AIOIPC_API void aiolink_abort(struct aiolink *l);

@@ -197,16 +197,22 @@ int aioconn_set_spin(struct aioconn *c, unsigned us)
 	return 0;
 }
 
+int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits *from)
+{
+	if (ipc_sized_take(to, sizeof *to, from) < 0)
+		return -1;
+	if (to->message <= MESSAGE_MOST && to->line <= MESSAGE_MOST)
+		return 0;
+	errno = EINVAL;
+	return -1;
+}
+
 int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 {
 	struct aioconn_limits l;
 
-	if (ipc_own_check(&c->own) < 0 || ipc_sized_take(&l, sizeof l, limits) < 0)
+	if (ipc_own_check(&c->own) < 0 || ipc_conn_take_limits(&l, limits) < 0)
 		return -1;
-	if (l.message > MESSAGE_MOST || l.line > MESSAGE_MOST) {
-		errno = EINVAL;
-		return -1;
-	}
 	if (l.message)
 		c->in.message_limit = l.message;
 	if (l.line)

@@ -184,6 +184,9 @@ void ipc_conn_release(struct aioconn *c);
 void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h);
 void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h);
 
+/* What a caller says, as ours, with a size that may be smaller. -1/EINVAL. */
+int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits *from);
+
 /* A call begins, and holds: ECHILD, EBUSY, EPIPE. */
 static inline int ipc_conn_enter(struct aioconn *c)
 {

@@ -94,6 +94,8 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 		return NULL;
 	}
 	l->holds = 1;
+	atomic_init(&l->first, l->o.first);
+	atomic_init(&l->most, l->o.most);
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
@@ -218,7 +220,7 @@ int aiolink_why(const struct aiolink *l, char *buf, size_t size)
 	return 0;
 }
 
-int aiolink_peer(const struct aiolink *l, char *buf, size_t size)
+static int tell_address(const struct aiolink *l, bool local, char *buf, size_t size)
 {
 	struct aiolink *at;
 	bool up;
@@ -228,12 +230,22 @@ int aiolink_peer(const struct aiolink *l, char *buf, size_t size)
 	at = locked(l);
 	up = at->up;
 	if (up && *at->peer)
-		snprintf(buf, size, "%s", at->peer);
+		snprintf(buf, size, "%s", local ? at->local : at->peer);
 	else
 		errno = up ? ENOTSOCK : ENOTCONN;
 	up = up && *at->peer;
 	unlock(at);
 	return up ? 0 : -1;
+}
+
+int aiolink_peer(const struct aiolink *l, char *buf, size_t size)
+{
+	return tell_address(l, false, buf, size);
+}
+
+int aiolink_local(const struct aiolink *l, char *buf, size_t size)
+{
+	return tell_address(l, true, buf, size);
 }
 
 const char *aiolink_address(const struct aiolink *l)
@@ -311,6 +323,50 @@ static bool is_elsewhere(const struct aiolink *l)
 	return l->own && !ipc_link_is_here(l);
 }
 
+int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most)
+{
+	bool over, started;
+
+	if (ipc_link_check(l) == -1 || ipc_link_check_reconnect(&l->o, first, most) == -1)
+		return -1;
+	pthread_mutex_lock(&l->lock);
+	started = l->started;
+	over = l->state == AIOLINK_ENDED || (first > 0 && l->deaf);
+	if (!over) {
+		atomic_store(&l->first, ipc_link_nanoseconds(first));
+		atomic_store(&l->most, ipc_link_nanoseconds(most));
+		l->none_follows = false;
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (over)
+		return fail(EPIPE);
+	if (started && is_elsewhere(l))
+		ipc_link_ask_thread(l, IPC_LINK_PACE);
+	else if (started)
+		ipc_link_pace(l);
+	return 0;
+}
+
+int aiolink_drop(struct aiolink *l)
+{
+	uint64_t talk;
+	bool talks;
+
+	if (ipc_link_check(l) == -1)
+		return -1;
+	pthread_mutex_lock(&l->lock);
+	talks = l->talks;
+	l->drop = talk = l->talk;
+	pthread_mutex_unlock(&l->lock);
+	if (!talks)
+		return fail(ENOTCONN);
+	if (is_elsewhere(l))
+		ipc_link_ask_thread(l, IPC_LINK_DROP);
+	else
+		ipc_link_drop(l, talk);
+	return 0;
+}
+
 static void begin_close(struct aiolink *l)
 {
 	if (l->outbox && ipc_company_count(l->outbox, IPC_TAKES) == 1)
@@ -327,6 +383,15 @@ static void cut(struct aiolink *l)
 		ipc_link_ask_thread(l, IPC_LINK_CUT);
 	else
 		ipc_link_cut(l, ECONNABORTED, "aborted");
+}
+
+/* The deadline ends the grace of one that had nothing to lose. */
+static void have_enough(struct aiolink *l)
+{
+	if (is_elsewhere(l))
+		ipc_link_ask_thread(l, IPC_LINK_ENOUGH);
+	else
+		ipc_link_enough(l);
 }
 
 /* 0, or why it gave up. Signals do not count: this sends. */
@@ -352,6 +417,10 @@ static int close_started(struct aiolink *l, int64_t deadline)
 	}
 	if (error == ECHILD) /* a callback forked, and this is the child */
 		return error;
+	if (error == ETIMEDOUT && !l->outbox) {
+		have_enough(l);
+		error = 0;
+	}
 	if (error)
 		cut(l);
 	if (l->own)

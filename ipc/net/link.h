@@ -31,6 +31,7 @@
 #include "ipc/net/dial.h"
 #include "ipc/net/flight.h"
 #include "ipc/net/landing.h"
+#include "ipc/net/local.h"
 
 struct aiolistener;
 
@@ -42,8 +43,11 @@ struct ipc_link_options {
 	enum aioconn_framing framing;
 	char delimiter[9]; /* "": the usual one */
 	unsigned fds;
-	int64_t first, most; /* nanoseconds, as all below */
-	int64_t connect_limit, idle_limit, send_limit;
+	int64_t first, most; /* nanoseconds, as all below; at first */
+	int64_t connect_limit, idle_limit, send_limit, give_up_after;
+	int64_t grace; /* negative: for ever */
+	struct aioconn_limits limits;
+	struct ipc_local *local; /* NULL: wherever */
 	unsigned spin;
 	bool half_open;
 	mode_t mode;
@@ -72,7 +76,8 @@ struct aiolink {
 	bool made_inbox, made_outbox; /* not given */
 	aiolink_state_cb *cb;
 	void *arg;
-	_Atomic(const char *) where; /* it listens */
+	_Atomic(int64_t) first, most; /* pauses between attempts; 0: it never tries again */
+	_Atomic(const char *) where;  /* it listens */
 	int port;
 
 	pthread_mutex_t lock; /* of these */
@@ -80,7 +85,11 @@ struct aiolink {
 	int error;
 	bool up;             /* there is a connection that is not over */
 	uint64_t ups, downs; /* connections that began and that were over */
-	char why[128], peer[IPC_ADDRESS_SIZE];
+	bool none_follows;   /* the last one is over */
+	bool talks;          /* there is one, up or not any more, */
+	uint64_t talk, drop; /* its number, and that of one that is to be dropped */
+	bool deaf;           /* it listens no more */
+	char why[128], peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
 	struct ipc_line line; /* who waits for any of it to change */
 	bool started, freed;  /* by its user */
 
@@ -103,19 +112,22 @@ struct aiolink {
 	char listens_at[IPC_ADDRESS_SIZE];
 	struct ipc_dial *dial;
 	struct ipc_watch *dial_watch[IPC_DIAL_MOST];
-	int64_t until; /* when this phase is over; 0: it has no such time */
-	int64_t delay; /* the next pause */
+	int64_t tries_since; /* without a connection */
+	bool looked;         /* once more, behind the time to give up */
+	int64_t until;       /* when this phase is over; 0: it has no such time */
+	int64_t delay;       /* the next pause */
 
 	struct aioconn *ready; /* the one made of an end, before it talks */
 	struct aioconn *conn;  /* while it talks */
 	struct ipc_conn_hook hook;
 	int64_t since;
-	bool they_left; /* the peer said goodbye */
-	bool we_left;   /* we did, or would if it were not finishing: nothing follows */
-	bool sure;      /* the peer said it behind ours: it has read all */
-	bool finishing; /* what the connection holds still leaves, then it is gone */
-	bool bad;       /* the peer broke the protocol */
-	bool paused;    /* there is no room in the inbox */
+	bool they_left;      /* the peer said goodbye */
+	bool we_left;        /* we did, or would if it were not finishing: nothing follows */
+	bool sure;           /* the peer said it behind ours: it has read all */
+	int64_t grace_until; /* the peer has to say goodbye; 0: no such time */
+	bool finishing;      /* what the connection holds still leaves, then it is gone */
+	bool bad;            /* the peer broke the protocol */
+	bool paused;         /* there is no room in the inbox */
 	int talk_error;
 	char talk_why[128];
 	uint64_t handed;      /* msgs_out when it began */
@@ -135,6 +147,8 @@ void ipc_link_close_here(struct aiolink *l);
 /* link_options.c: -1/EINVAL, which is logged; ENOMEM */
 int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_options *o);
 void ipc_link_free_options(struct ipc_link_options *o);
+int ipc_link_check_reconnect(const struct ipc_link_options *o, int64_t first, int64_t most); /* the same */
+int64_t ipc_link_nanoseconds(int64_t ms);
 
 /* link_course.c */
 int ipc_link_equip(struct aiolink *l, struct event_base *base); /* what it needs to run; on failure nothing */
@@ -142,6 +156,8 @@ void ipc_link_unequip(struct aiolink *l);
 void ipc_link_begin(struct aiolink *l);             /* the first step is due */
 void ipc_link_after(struct aiolink *l, int64_t ns); /* a step, or a turn of the talk */
 void ipc_link_step(struct aiolink *l);              /* goes on as far as it can now */
+bool ipc_link_is_last(const struct aiolink *l);     /* no connection follows */
+void ipc_link_pace(struct aiolink *l);              /* the pauses are others now */
 void ipc_link_close_soon(struct aiolink *l);        /* nothing more will be put into the outbox */
 void ipc_link_talk_over(struct aiolink *l, int error, const char *why); /* the connection is gone */
 void ipc_link_cut(struct aiolink *l, int error, const char *why);       /* ends now, whatever is left */
@@ -156,7 +172,9 @@ int ipc_link_check_end(const struct aiolink *l, const struct aioend *end); /* -1
 int ipc_link_set_up(const struct aiolink *l, struct aioconn *c);           /* a new one */
 int ipc_link_talk(struct aiolink *l, struct aioconn *c); /* takes @c over; on failure it is aborted */
 void ipc_link_talk_timer(struct aiolink *l);
-void ipc_link_pump(struct aiolink *l); /* out of the outbox, as far as it goes */
+void ipc_link_pump(struct aiolink *l);                /* out of the outbox, as far as it goes */
+void ipc_link_drop(struct aiolink *l, uint64_t talk); /* aborts that one, if it is still there */
+void ipc_link_enough(struct aiolink *l);              /* the peer is not waited for any more */
 bool ipc_link_land(struct aiolink *l); /* what came goes into the inbox; true: nothing is left */
 
 /* link_wait.c */
@@ -167,7 +185,13 @@ bool ipc_link_is_here(const struct aiolink *l); /* this is the thread of its loo
 
 /* link_thread.c */
 int ipc_link_start_thread(struct aiolink *l);
-enum ipc_link_ask { IPC_LINK_CLOSE = 1, IPC_LINK_CUT = 2 };
+enum ipc_link_ask {
+	IPC_LINK_CLOSE = 1,
+	IPC_LINK_CUT = 2,
+	IPC_LINK_ENOUGH = 4,
+	IPC_LINK_PACE = 8,
+	IPC_LINK_DROP = 16,
+};
 void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what);
 void ipc_link_leave_thread(struct aiolink *l); /* joins it; from its own callback, lets it go on alone */
 void ipc_link_free_thread(struct aiolink *l);  /* its memory, when it is over */

@@ -13,9 +13,35 @@
 #include "ipc/flow/queue.h"
 #include "ipc/net/link.h"
 
-static bool reconnects(const struct aiolink *l)
+bool ipc_link_is_last(const struct aiolink *l)
 {
-	return l->o.first > 0;
+	return atomic_load_explicit(&l->first, memory_order_relaxed) == 0;
+}
+
+static int64_t first_pause(const struct aiolink *l)
+{
+	return atomic_load_explicit(&l->first, memory_order_relaxed);
+}
+
+static int64_t longest_pause(const struct aiolink *l)
+{
+	return atomic_load_explicit(&l->most, memory_order_relaxed);
+}
+
+static bool can_go_on(const struct aiolink *l)
+{
+	return !ipc_link_is_last(l) && (l->listener || l->o.role == AIOLINK_CONNECT);
+}
+
+/* When it has tried in vain for long enough; INT64_MAX: never. */
+static int64_t patience_ends(const struct aiolink *l)
+{
+	return l->o.give_up_after ? l->tries_since + l->o.give_up_after : INT64_MAX;
+}
+
+static bool has_had_enough(const struct aiolink *l)
+{
+	return ipc_os_now() >= patience_ends(l);
 }
 
 void ipc_link_leave_inbox(struct aiolink *l)
@@ -111,14 +137,25 @@ static void end_when_landed(struct aiolink *l)
 		ipc_link_tell(l, AIOLINK_CLOSING);
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void attempt(struct aiolink *l)
 {
+	int64_t now = ipc_os_now(), limit = l->o.connect_limit ? now + l->o.connect_limit : INT64_MAX;
+
 	if (l->listener) {
 		l->phase = IPC_LINK_LISTENS;
+		l->looked = false;
 		aiolistener_resume(l->listener);
+		if (l->o.give_up_after)
+			ipc_link_after(l, now < patience_ends(l) ? patience_ends(l) - now : 0);
 	} else {
 		l->phase = IPC_LINK_DIALS;
-		l->until = l->o.connect_limit ? ipc_os_now() + l->o.connect_limit : 0;
+		limit = least(limit, patience_ends(l));
+		l->until = limit == INT64_MAX ? 0 : limit;
 		ipc_watch_soon(l->turn);
 	}
 	ipc_link_tell(l, AIOLINK_CONNECTING);
@@ -136,18 +173,18 @@ static int64_t shortened(int64_t ns)
 
 static void pause_for_a_while(struct aiolink *l)
 {
-	int64_t ns = shortened(l->delay);
+	int64_t now = ipc_os_now(), most = longest_pause(l);
 
 	l->phase = IPC_LINK_PAUSES;
-	l->until = ipc_os_now() + ns;
-	l->delay = l->delay < l->o.most / 2 ? 2 * l->delay : l->o.most;
-	ipc_link_after(l, ns);
+	l->until = least(now + shortened(l->delay), patience_ends(l));
+	l->delay = l->delay < most / 2 ? 2 * l->delay : most;
+	ipc_link_after(l, l->until > now ? l->until - now : 0);
 	ipc_link_tell(l, AIOLINK_WAITING);
 }
 
 static void go_on(struct aiolink *l)
 {
-	if (!reconnects(l) || (l->closing && ipc_link_nothing_left(l)))
+	if (!can_go_on(l) || (l->closing && ipc_link_nothing_left(l)) || has_had_enough(l))
 		end_when_landed(l);
 	else if (l->listener)
 		attempt(l);
@@ -157,6 +194,7 @@ static void go_on(struct aiolink *l)
 
 void ipc_link_talk_over(struct aiolink *l, int error, const char *why)
 {
+	l->tries_since = ipc_os_now();
 	ipc_link_note(l, error, why);
 	go_on(l);
 }
@@ -218,6 +256,7 @@ static void dial(struct aiolink *l)
 		return;
 	}
 	ipc_dial_until(l->dial, l->until);
+	ipc_dial_from(l->dial, l->o.local);
 	r = ipc_dial_step(l->dial, &w);
 	if (r == 0 && l->until && ipc_os_now() >= l->until) {
 		attempt_failed(l, ETIMEDOUT, "no connection within the limit");
@@ -249,18 +288,66 @@ static void talk_over_end(struct aiolink *l)
 	ipc_link_release(l);
 }
 
+static void stop_listening(struct aiolink *l)
+{
+	aiolistener_free(l->listener);
+	l->listener = NULL;
+	pthread_mutex_lock(&l->lock);
+	l->deaf = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* Whoever comes when there is never to be another one is the last that could. */
 static void on_peer(struct aiolistener *listener, struct aioconn *c, void *arg)
 {
 	struct aiolink *l = arg;
 
 	aiolistener_pause(listener);
-	if (!reconnects(l)) {
-		aiolistener_free(listener);
-		l->listener = NULL;
-	}
+	if (ipc_link_is_last(l))
+		stop_listening(l);
 	if (ipc_link_talk(l, c) == -1)
 		attempt_failed(l, errno, NULL);
+}
+
+/* Nobody came. Who waits in the kernel comes first: one more turn shows it. */
+static void tire_of_listening(struct aiolink *l)
+{
+	int64_t left = patience_ends(l) - ipc_os_now();
+
+	if (left > 0 || !l->looked) {
+		l->looked = left <= 0;
+		ipc_link_after(l, left > 0 ? left : 0);
+		return;
+	}
+	ipc_link_note(l, ETIMEDOUT, "nobody came within the limit");
+	end_when_landed(l);
+}
+
+static void end_of_pause(struct aiolink *l)
+{
+	int64_t left = l->until - ipc_os_now();
+
+	if (left > 0)
+		ipc_link_after(l, left);
+	else if (has_had_enough(l))
+		end_when_landed(l);
+	else
+		attempt(l);
+}
+
+void ipc_link_pace(struct aiolink *l)
+{
+	int64_t now = ipc_os_now();
+
+	l->delay = first_pause(l);
+	if (l->phase == IPC_LINK_PAUSES && ipc_link_is_last(l)) {
+		end_when_landed(l);
+	} else if (l->phase == IPC_LINK_PAUSES && l->until > now + l->delay) {
+		l->until = now + shortened(l->delay);
+		ipc_link_after(l, l->until - now);
+	} else if (l->phase == IPC_LINK_TALKS && l->listener && ipc_link_is_last(l)) {
+		stop_listening(l);
+	}
 }
 
 void ipc_link_step(struct aiolink *l)
@@ -276,10 +363,11 @@ void ipc_link_step(struct aiolink *l)
 			dial(l);
 		break;
 	case IPC_LINK_PAUSES:
-		if (ipc_os_now() >= l->until)
-			attempt(l);
-		else
-			ipc_link_after(l, l->until - ipc_os_now());
+		end_of_pause(l);
+		break;
+	case IPC_LINK_LISTENS:
+		if (l->o.give_up_after)
+			tire_of_listening(l);
 		break;
 	case IPC_LINK_LANDS:
 		if (ipc_link_land(l))
@@ -449,7 +537,8 @@ fail:
 void ipc_link_begin(struct aiolink *l)
 {
 	l->phase = IPC_LINK_BEGINS;
-	l->delay = l->o.first;
+	l->delay = first_pause(l);
+	l->tries_since = ipc_os_now();
 	pthread_mutex_lock(&l->lock);
 	l->started = true;
 	l->state = AIOLINK_CONNECTING;

@@ -9,6 +9,7 @@
 #include "ipc/net/link.h"
 #include "ipc/os/sized.h"
 
+#define GRACE_MS 500
 #define MS_MOST (INT64_C(1000) * 86400 * 1000) /* longer is for ever */
 
 /* 0, or that far away. */
@@ -22,22 +23,35 @@ static bool reconnects(const struct aiolink_options *o)
 	return o->reconnect_first || o->reconnect_most;
 }
 
+static const char *check_reconnect(int64_t first, int64_t most, bool half_open)
+{
+	if (first < 0)
+		return "a negative time";
+	if ((first || most) && (first == 0 || most < first))
+		return "reconnecting begins after some time, and at most that much or more";
+	return half_open && first ? "half open, it can't reconnect" : NULL;
+}
+
+static bool is_negative(const struct aiolink_options *o)
+{
+	return o->connect_limit < 0 || o->idle_limit < 0 || o->send_limit < 0 || o->give_up_after < 0 ||
+	       o->grace < AIOIPC_FOREVER;
+}
+
 /* NULL, or what is wrong. */
 static const char *check_numbers(const struct aiolink_options *o)
 {
 	if (o->role > AIOLINK_LISTEN || o->direction > AIOLINK_SEND || o->framing > AIOCONN_BYTES)
 		return "no such role, direction or framing";
-	if (o->reconnect_first < 0 || o->connect_limit < 0 || o->idle_limit < 0 || o->send_limit < 0)
+	if (is_negative(o))
 		return "a negative time";
-	if (reconnects(o) && (o->reconnect_first == 0 || o->reconnect_most < o->reconnect_first))
-		return "reconnecting begins after some time, and at most that much or more";
 	if (o->spin > IPC_SPIN_MOST)
 		return "spinning for longer than a millisecond";
 	if (o->fds > IPC_FDS_MOST)
 		return "more descriptors than can wait";
 	if (o->delimiter && (!*o->delimiter || strlen(o->delimiter) > 8))
 		return "a delimiter has 1 to 8 bytes";
-	return o->half_open && reconnects(o) ? "half open, it can't reconnect" : NULL;
+	return check_reconnect(o->reconnect_first, o->reconnect_most, o->half_open);
 }
 
 static const char *check_queues(const struct aiolink_options *o)
@@ -53,6 +67,8 @@ static const char *check_end(const struct aiolink_options *o)
 {
 	if (reconnects(o))
 		return "an end can't reconnect";
+	if (o->give_up_after || o->local)
+		return "an end is connected";
 	return o->role == AIOLINK_LISTEN || o->mode || o->n_uids ? "an end does not listen" : NULL;
 }
 
@@ -70,16 +86,29 @@ static const char *check_address(const struct aiolink_options *o)
 		return "users are known of who connects to a unix socket only";
 	if (o->mode && (a.kind != IPC_ADDRESS_PATH || use == IPC_TO_CONNECT || o->mode & ~(mode_t)0777))
 		return "only a socket that is made in the file system has a mode, up to 0777";
+	if (o->local && (a.kind != IPC_ADDRESS_TCP || use == IPC_TO_LISTEN))
+		return "only a connection of TCP comes from an address that can be chosen";
+	return NULL;
+}
+
+static const char *take_limits(struct aioconn_limits *to, const struct aiolink_options *o)
+{
+	if (o->limits && ipc_conn_take_limits(to, o->limits) == -1)
+		return "limits of a size that is none, or over 1 GiB";
+	to->size = sizeof *to;
 	return NULL;
 }
 
 static const char *check(const struct aiolink_options *o)
 {
+	struct aioconn_limits limits = {.size = 0};
 	const char *why;
 
 	if (!o->address == !o->end)
 		return "an address or an end is needed, and not both";
 	why = check_numbers(o);
+	if (!why)
+		why = take_limits(&limits, o);
 	if (!why)
 		why = check_queues(o);
 	if (!why)
@@ -87,10 +116,26 @@ static const char *check(const struct aiolink_options *o)
 	return why;
 }
 
+static int refuse(const char *address, const char *why)
+{
+	ipc_log("link%s%s: %s", address ? " to " : "", address ? address : "", why);
+	errno = EINVAL;
+	return -1;
+}
+
 static int copy_allocated(struct ipc_link_options *to, const struct aiolink_options *o)
 {
+	const char *why;
+
 	if (o->address && !(to->address = strdup(o->address)))
 		return -1;
+	if (o->local) {
+		to->local = calloc(1, sizeof *to->local);
+		if (!to->local)
+			return -1;
+		if (ipc_local_read(to->local, o->local, &why) == -1)
+			return refuse(o->local, why);
+	}
 	if (!o->n_uids)
 		return 0;
 	to->uids = calloc(o->n_uids, sizeof *to->uids);
@@ -99,13 +144,6 @@ static int copy_allocated(struct ipc_link_options *to, const struct aiolink_opti
 	memcpy(to->uids, o->uids, o->n_uids * sizeof *to->uids);
 	to->n_uids = o->n_uids;
 	return 0;
-}
-
-static int refuse(const char *address, const char *why)
-{
-	ipc_log("link%s%s: %s", address ? " to " : "", address ? address : "", why);
-	errno = EINVAL;
-	return -1;
 }
 
 int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_options *given)
@@ -129,10 +167,13 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		.connect_limit = nanoseconds(o->connect_limit),
 		.idle_limit = nanoseconds(o->idle_limit),
 		.send_limit = nanoseconds(o->send_limit),
+		.grace = o->grace == 0 ? nanoseconds(GRACE_MS) : nanoseconds(o->grace),
+		.give_up_after = nanoseconds(o->give_up_after),
 		.spin = o->spin,
 		.half_open = o->half_open,
 		.mode = o->mode,
 	};
+	take_limits(&to->limits, o);
 	if (o->delimiter)
 		memcpy(to->delimiter, o->delimiter, strlen(o->delimiter) + 1);
 	if (copy_allocated(to, o) == 0)
@@ -141,8 +182,23 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 	return -1;
 }
 
+int ipc_link_check_reconnect(const struct ipc_link_options *o, int64_t first, int64_t most)
+{
+	const char *why = check_reconnect(first, most, o->half_open);
+
+	if (!o->address && first)
+		why = "an end can't reconnect";
+	return why ? refuse(o->address, why) : 0;
+}
+
+int64_t ipc_link_nanoseconds(int64_t ms)
+{
+	return nanoseconds(ms);
+}
+
 void ipc_link_free_options(struct ipc_link_options *o)
 {
+	free(o->local);
 	free(o->address);
 	free(o->uids);
 }

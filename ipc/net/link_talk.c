@@ -34,8 +34,10 @@ int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
 
 int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 {
-	const struct aioconn_limits limits = {.size = sizeof limits, .outbox = OUTBOX};
+	struct aioconn_limits limits = l->o.limits;
 
+	if (!limits.outbox)
+		limits.outbox = OUTBOX;
 	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
 	    aioconn_set_send_wait(c, 0) == -1 || aioconn_set_limits(c, &limits) == -1 ||
 	    aioconn_set_spin(c, l->o.spin) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
@@ -67,6 +69,28 @@ static void show_closing(struct aiolink *l)
 		ipc_link_tell(l, AIOLINK_CLOSING);
 }
 
+/* When limits are to be looked at; 0: never. */
+static int64_t next_look(const struct aiolink *l)
+{
+	int64_t least = l->o.idle_limit, left = l->grace_until - ipc_os_now();
+
+	if (!least || (l->o.send_limit && l->o.send_limit < least))
+		least = l->o.send_limit;
+	least /= 4;
+	if (!l->grace_until || l->grace_until == INT64_MAX)
+		return least;
+	left = left > 0 ? left : 1;
+	return !least || left < least ? left : least;
+}
+
+static void look_later(struct aiolink *l)
+{
+	int64_t ns = next_look(l);
+
+	if (ns)
+		ipc_link_after(l, ns);
+}
+
 static void want_items(struct aiolink *l, bool items)
 {
 	if (l->out_watch)
@@ -81,6 +105,25 @@ static void finish(struct aiolink *l)
 	l->finishing = l->we_left = true;
 	want_items(l, false);
 	aioconn_finish(l->conn, AIOIPC_FOREVER);
+}
+
+/* Where nothing was sent that the peer is to confirm, it is not waited for much longer. */
+static void begin_grace(struct aiolink *l)
+{
+	if (l->outbox)
+		return;
+	l->grace_until = l->o.grace < 0 ? INT64_MAX : ipc_os_now() + l->o.grace;
+	look_later(l);
+}
+
+void ipc_link_enough(struct aiolink *l)
+{
+	if (l->phase != IPC_LINK_TALKS || !l->grace_until) {
+		ipc_link_cut(l, ECONNABORTED, "aborted");
+		return;
+	}
+	ipc_conn_flush(l->conn);
+	ipc_conn_finalize(l->conn, AIOCONN_LOCAL);
 }
 
 /* Nothing more is to be sent. Who can't be told, or has said so too, is not waited for. */
@@ -99,7 +142,9 @@ static void leave(struct aiolink *l)
 	if (aioconn_write_eof(c) == -1 && errno == ENOMEM) {
 		l->we_left = false;
 		ipc_link_after(l, RETRY_NS);
+		return;
 	}
+	begin_grace(l);
 }
 
 static void send_some(struct aiolink *l)
@@ -195,7 +240,7 @@ static void on_writable(struct aioconn *c, void *arg)
 /* The peer will say no more. May it be told more? */
 static void they_leave(struct aiolink *l)
 {
-	bool never = l->o.first == 0;
+	bool never = ipc_link_is_last(l);
 
 	ipc_link_hold(l);
 	l->they_left = true;
@@ -269,13 +314,16 @@ static void on_gone(struct ipc_conn_hook *h)
 	l->conn = NULL;
 	if (ipc_link_check(l) == -1)
 		return;
+	pthread_mutex_lock(&l->lock);
+	l->talks = false;
+	pthread_mutex_unlock(&l->lock);
 	ipc_flight_back(&l->flight, ipc_conn_left(c));
 	if (!l->sure)
 		ipc_counter_add(&l->unsure, ipc_counter_get(&l->flight.out) - l->handed);
 	if (c->lost_output && !l->talk_error)
 		remember_loss(l, c, "the peer left before it had taken all");
 	if (worked(l, c))
-		l->delay = l->o.first;
+		l->delay = atomic_load_explicit(&l->first, memory_order_relaxed);
 	l->paused = false;
 	want_items(l, false);
 	ipc_link_land(l);
@@ -311,15 +359,6 @@ static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool shou
 	return is_past(*since, limit);
 }
 
-static int64_t next_look(const struct ipc_link_options *o)
-{
-	int64_t least = o->idle_limit;
-
-	if (!least || (o->send_limit && o->send_limit < least))
-		least = o->send_limit;
-	return least / 4;
-}
-
 /* The loop may have come here before it came to the peer: what the kernel has by now, or takes, counts. */
 static void look_once_more(struct aioconn *c)
 {
@@ -340,18 +379,36 @@ static void watch_limits(struct aiolink *l)
 		lose(l, "the peer was silent for longer than the limit");
 	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
 		lose(l, "the peer took nothing for longer than the limit");
-	else if (next_look(&l->o))
-		ipc_link_after(l, next_look(&l->o));
+	else
+		look_later(l);
+}
+
+static bool grace_is_over(const struct aiolink *l)
+{
+	return l->phase == IPC_LINK_TALKS && l->grace_until && ipc_os_now() >= l->grace_until;
 }
 
 /* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
 void ipc_link_talk_timer(struct aiolink *l)
 {
 	ipc_link_hold(l);
-	if (!l->talk_error)
+	if (grace_is_over(l))
+		ipc_link_enough(l);
+	else if (!l->talk_error)
 		watch_limits(l);
 	ipc_link_land(l);
 	ipc_link_pump(l);
+	ipc_link_release(l);
+}
+
+/* By its user, who means this one and none that may have come instead. */
+void ipc_link_drop(struct aiolink *l, uint64_t talk)
+{
+	if (l->phase != IPC_LINK_TALKS || l->talk != talk)
+		return;
+	ipc_link_hold(l);
+	remember_why(l, ECONNABORTED, "dropped");
+	aioconn_abort(l->conn);
 	ipc_link_release(l);
 }
 
@@ -361,6 +418,7 @@ static void start_afresh(struct aiolink *l)
 {
 	l->they_left = l->we_left = l->sure = l->finishing = l->bad = false;
 	l->paused = false;
+	l->grace_until = 0;
 	l->since = l->read_since = l->wrote_since = ipc_os_now();
 	l->read = l->wrote = 0;
 	l->handed = ipc_counter_get(&l->flight.out);
@@ -369,12 +427,16 @@ static void start_afresh(struct aiolink *l)
 
 static void remember_peer(struct aiolink *l, const struct aioconn *c)
 {
-	char peer[IPC_ADDRESS_SIZE] = "";
+	char peer[IPC_ADDRESS_SIZE] = "", local[IPC_ADDRESS_SIZE] = "";
 
-	if (aioconn_peer_address(c, peer, sizeof peer) == -1)
+	if (aioconn_peer_address(c, peer, sizeof peer) == -1 ||
+	    ipc_address_of_socket(aioconn_fd(c), local, sizeof local) == -1)
 		*peer = '\0';
 	pthread_mutex_lock(&l->lock);
+	l->talks = true;
+	l->talk++;
 	memcpy(l->peer, peer, sizeof l->peer);
+	memcpy(l->local, local, sizeof l->local);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -396,8 +458,7 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	l->phase = IPC_LINK_TALKS;
 	want_items(l, true);
-	if (next_look(&l->o))
-		ipc_link_after(l, next_look(&l->o));
+	look_later(l);
 	ipc_link_land(l);
 	ipc_counter_add(&l->connections, 1);
 	ipc_link_note(l, 0, "");

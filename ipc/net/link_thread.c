@@ -28,15 +28,24 @@ static void on_bell(short what, void *arg)
 {
 	struct aiolink *l = arg;
 	unsigned asked;
+	uint64_t drop;
 
 	(void)what;
 	ipc_os_bell_quiet(l->own->bell.r.fd);
 	pthread_mutex_lock(&l->lock);
 	asked = l->own->asked;
+	l->own->asked &= ~(unsigned)(IPC_LINK_PACE | IPC_LINK_DROP);
+	drop = l->drop;
 	pthread_mutex_unlock(&l->lock);
 	ipc_link_hold(l);
+	if (asked & IPC_LINK_PACE)
+		ipc_link_pace(l);
+	if (asked & IPC_LINK_DROP)
+		ipc_link_drop(l, drop);
 	if (asked & IPC_LINK_CLOSE)
 		ipc_link_close_here(l);
+	if (asked & IPC_LINK_ENOUGH)
+		ipc_link_enough(l);
 	if (asked & IPC_LINK_CUT)
 		ipc_link_cut(l, ECONNABORTED, "aborted");
 	ipc_link_release(l);

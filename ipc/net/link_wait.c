@@ -20,12 +20,6 @@ static int fail(int error)
 	return -1;
 }
 
-/* No connection that is over is followed by another one. */
-static bool was_the_last(const struct aiolink *l)
-{
-	return l->o.first == 0 && l->downs > 0;
-}
-
 /* Under the lock. */
 static bool is_met(const struct wait *w)
 {
@@ -33,9 +27,9 @@ static bool is_met(const struct wait *w)
 
 	switch (w->what) {
 	case IPC_LINK_UP:
-		return l->ups >= w->number || was_the_last(l) || l->state == AIOLINK_ENDED;
+		return l->ups >= w->number || l->none_follows || l->state == AIOLINK_ENDED;
 	case IPC_LINK_DOWN:
-		return l->downs >= w->number || was_the_last(l) || l->state == AIOLINK_ENDED;
+		return l->downs >= w->number || l->none_follows || l->state == AIOLINK_ENDED;
 	default:
 		return l->state == AIOLINK_ENDED;
 	}
@@ -145,6 +139,7 @@ void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
 	pthread_mutex_lock(&l->lock);
 	l->ups += up && !l->up;
 	l->downs += !up && l->up;
+	l->none_follows = l->none_follows || (!up && l->up && ipc_link_is_last(l));
 	l->up = up;
 	l->state = state;
 	ipc_line_call_all(&l->line, &woken);
