@@ -28,7 +28,8 @@ struct aiomsg;
 /* How a connection ended. */
 enum aioconn_cause {
 	AIOCONN_CLEAN, /* the peer said goodbye */
-	AIOCONN_LOST, /* the peer died, aborted or can't be reached: EOF or a reset without goodbye, no route to it */
+	/* the peer died, aborted or can't be reached: EOF or a reset without goodbye, no route to it; of LINES and BYTES a reset */
+	AIOCONN_LOST,
 	AIOCONN_BAD,   /* the peer broke the protocol; aioconn_why() says how */
 	AIOCONN_LOCAL, /* closed or aborted here */
 	/*
@@ -52,9 +53,13 @@ typedef void aioconn_close_cb(struct aioconn *c, enum aioconn_cause cause, void 
 /*
  * Any of them may be NULL. on_msg: one message, consumed unless aioconn_keep() is called. on_writable:
  * once after opening, and once after each EAGAIN, as soon as a message of the refused size would be taken.
- * on_close: exactly once, after all data; close and abort call it with LOCAL before they return. It
- * does not free @c: aioconn_abort() in it is right for every cause. With on_msg set, a goodbye of
- * the peer is answered by itself once everything queued has left. Since 0.1.
+ * on_close: exactly once, after all data, and the last to be called; close and abort call it with LOCAL before they return. It
+ * does not free @c: aioconn_abort() in it is right for every cause.
+ *
+ * A goodbye ends one direction, and the other goes on until its own: that of the peer ends what comes in. Ours is said by write_eof, close and
+ * finish; and, where on_msg is set, by itself: the peer said its own, on_msg has returned from all before it, and
+ * everything queued has left; then on_close. Answers that take longer: pause the connection until they are sent, the
+ * end is not noticed meanwhile. Without on_msg nothing is said by itself. Since 0.1.
  */
 AIOIPC_API int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb *on_writable,
 				     aioconn_close_cb *on_close, void *arg);
@@ -133,7 +138,9 @@ AIOIPC_API int aioconn_write_eof(struct aioconn *c);
 /*
  * close: flushes, says goodbye, closes, frees, and waits for that. finish: the same in the background, on_close tells (LOCAL,
  * or LOST when not everything could be delivered), then @c is freed; it may not be used before but in on_close.
- * abort: drops what is queued and closes; the peer sees LOST. Each takes NULL, and frees whatever it returns but EINVAL.
+ * abort: drops what is queued and closes; the peer sees LOST. Under LINES and BYTES, where EOF is a clean end, it is told by a reset:
+ * over TCP always, of a killed process too; over unix sockets where something was left unread; over pipes never. Each takes NULL, and
+ * frees whatever it returns but EINVAL.
  * Errno: ETIMEDOUT (not everything left in time: the peer sees LOST), EPIPE (the peer was gone), what writing failed with,
  * EDEADLK (FOREVER in a callback, and it did not leave at once), EINVAL (not a deadline; finish without a base). Since 0.1.
  */
@@ -207,6 +214,16 @@ AIOIPC_API int aioconn_fd(const struct aioconn *c);
 AIOIPC_API ssize_t aioconn_read(struct aioconn *c, void *buf, size_t len, int64_t deadline);
 AIOIPC_API ssize_t aioconn_read_exactly(struct aioconn *c, void *buf, size_t len, int64_t deadline);
 AIOIPC_API ssize_t aioconn_read_line(struct aioconn *c, const char **line, int64_t deadline);
+
+/*
+ * read_until: up to and with the first @len bytes that are those at @mark, at most @limit (0: the line limit); what is left
+ * at the end comes maybe without. A view, as of read_line. read_all: everything up to the end, at most @limit (0: the message limit), in
+ * one message, which the caller frees; an empty one where nothing is left. Both need a memory of @limit, 1 GiB at most.
+ * Errno: as above; EMSGSIZE (more than @limit: all still there); EINVAL also (@len is 0 or over @limit, @limit over 1 GiB). Since 0.2.
+ */
+AIOIPC_API ssize_t aioconn_read_until(struct aioconn *c, const void *mark, size_t len, size_t limit,
+				      const char **data, int64_t deadline);
+AIOIPC_API ssize_t aioconn_read_all(struct aioconn *c, struct aiomsg **all, size_t limit, int64_t deadline);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 /* How a connection is ended from here: goodbye for one direction, close, finish, abort. */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,11 +31,29 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 	return 0;
 }
 
+/* A process that ends in order, though it has not closed this, said all that it had to say: no reset where all has left. */
+static void in_order(struct ipc_own *own)
+{
+	struct aioconn *c = (struct aioconn *)(void *)((char *)own - offsetof(struct aioconn, own));
+
+	if (c->out.count == 0)
+		ipc_os_set_reset(own->w.fd, false);
+}
+
+void ipc_conn_set_reset(struct aioconn *c, bool on)
+{
+	if (on == !!c->own.in_order || !c->writes || c->own.w.kind != IPC_FD_SOCKET)
+		return;
+	if (ipc_os_set_reset(c->own.w.fd, on) == 0)
+		c->own.in_order = on ? in_order : NULL;
+}
+
 void ipc_conn_shut_written(struct aioconn *c)
 {
 	if (!c->said_goodbye || c->write_closed || c->out.count)
 		return;
 	c->write_closed = true;
+	ipc_conn_set_reset(c, false);
 	ipc_watch_free(c->write_watch);
 	c->write_watch = NULL;
 	ipc_own_close_write(&c->own);
@@ -54,9 +73,16 @@ static void drop_all(struct aioconn *c)
 		c->fds->n = 0;
 }
 
+/* A clean end that was told, and all has left: to be closed in whatever way. */
+static bool is_over(const struct aioconn *c)
+{
+	return c->told && c->cause == AIOCONN_CLEAN && c->ended && !c->by_hand && !c->out.count;
+}
+
 void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 {
 	struct ipc_conn_hook *h;
+	bool over = is_over(c);
 
 	if (c->gone)
 		return;
@@ -70,6 +96,8 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	ipc_watch_free(c->read_watch);
 	ipc_watch_free(c->write_watch);
 	c->awake = c->turn = c->read_watch = c->write_watch = NULL;
+	if (over)
+		ipc_conn_set_reset(c, false);
 	ipc_own_close(&c->own);
 	drop_all(c);
 	while ((h = c->hooks)) {

@@ -9,7 +9,6 @@
 #include "ipc/end/wait.h"
 #include "ipc/os/sized.h"
 
-#define MESSAGE_MOST ((size_t)1 << 30)
 #define QUEUE_DEFAULT ((size_t)1 << 20)
 
 void ipc_conn_hold(struct aioconn *c)
@@ -146,6 +145,7 @@ int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, const char *d
 	c->in.framing = f;
 	c->in.delimiter_len = len;
 	memcpy(c->in.delimiter, delimiter ? delimiter : "\n", len);
+	ipc_conn_set_reset(c, f != AIOCONN_MESSAGES);
 	return 0;
 }
 
@@ -201,7 +201,7 @@ int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits 
 {
 	if (ipc_sized_take(to, sizeof *to, from) < 0)
 		return -1;
-	if (to->message <= MESSAGE_MOST && to->line <= MESSAGE_MOST)
+	if (to->message <= IPC_MESSAGE_MOST && to->line <= IPC_MESSAGE_MOST)
 		return 0;
 	errno = EINVAL;
 	return -1;

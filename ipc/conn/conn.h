@@ -46,6 +46,7 @@
 #include "ipc/wire/out.h"
 
 #define IPC_SPIN_MOST 1000 /* microseconds */
+#define IPC_MESSAGE_MOST ((size_t)1 << 30)
 
 /*
  * So much that waits for the end of the turn leaves now. With the message that reaches it, still below 64 KiB where messages are small:
@@ -253,6 +254,11 @@ int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline);
 void ipc_conn_end_receive(struct aioconn *c);
 
 /* close.c */
+/*
+ * Lines and bytes have no goodbye. Over TCP a reset is what tells an end from a loss: the socket is set to reset the peer when it is closed,
+ * by the kernel too when the process is killed, until our end has been said.
+ */
+void ipc_conn_set_reset(struct aioconn *c, bool on);
 int ipc_conn_say_goodbye(struct aioconn *c);
 void ipc_conn_shut_written(struct aioconn *c); /* when the goodbye left: shuts the direction */
 void ipc_conn_finish_turn(struct aioconn *c);

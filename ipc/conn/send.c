@@ -304,6 +304,8 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 		memcpy(at, data, len);
 		return join_others(c, len);
 	}
+	if (len == 0 && c->in.framing == AIOCONN_BYTES) /* nothing, which needs no room */
+		return check(c, IPC_KIND_BYTES, 0);
 	at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
 	if (!at)
 		return -1;
@@ -312,8 +314,6 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 			return fail(EINVAL);
 		memcpy(at + len, c->in.delimiter, e.tail);
 	}
-	if (e.head + len + e.tail == 0)
-		return 0;
 	if (goes_direct(c, len)) {
 		if (write_direct(c, at, &e, data) < 0)
 			return -1;

@@ -1,4 +1,4 @@
-/* Reading as from a stream, under LINES and BYTES: as much as there is, exactly so much, or a line. */
+/* Reading as from a stream, under LINES and BYTES: as much as there is, exactly so much, a line, up to some bytes, or all. */
 #include <errno.h>
 #include <string.h>
 
@@ -89,4 +89,98 @@ ssize_t aioconn_read_line(struct aioconn *c, const char **line, int64_t deadline
 	if (n > 0)
 		*line = (const char *)c->in.buf + c->in.start;
 	return finish(c, n);
+}
+
+/* Waits for more than there is, if that is no more than @limit: 1; 0 when the end came instead; -1. */
+static int gather_more(struct aioconn *c, size_t limit, int64_t deadline)
+{
+	size_t held = ipc_in_raw(&c->in), want = 2 * c->in.block;
+
+	if (held > limit) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	if (held && held == c->in.block && ipc_in_reserve(&c->in, want > limit ? limit + 1 : want) < 0)
+		return -1;
+	if (gather(c, held + 1, deadline) < 0)
+		return -1;
+	return ipc_in_raw(&c->in) > held;
+}
+
+/* Up to where the first @mark ends: how many bytes; 0 while there is none. */
+static size_t find_mark(const struct ipc_in *in, const void *mark, size_t len, size_t *searched)
+{
+	const unsigned char *from = in->buf + in->start, *at;
+	size_t held = ipc_in_raw(in);
+
+	if (held < *searched + len)
+		return 0;
+	at = memmem(from + *searched, held - *searched, mark, len);
+	*searched = held - len + 1;
+	return at ? (size_t)(at - from) + len : 0;
+}
+
+static ssize_t find_until(struct aioconn *c, const void *mark, size_t len, size_t limit, int64_t deadline)
+{
+	size_t searched = 0, n;
+	int r = 1;
+
+	while ((n = find_mark(&c->in, mark, len, &searched)) == 0 && r == 1)
+		if ((r = gather_more(c, limit, deadline)) < 0)
+			return -1;
+	if (n > limit) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	if (n == 0 && lost(c))
+		return -1;
+	return (ssize_t)(n ? n : ipc_in_raw(&c->in));
+}
+
+ssize_t aioconn_read_until(struct aioconn *c, const void *mark, size_t len, size_t limit, const char **data,
+			   int64_t deadline)
+{
+	ssize_t n = -1;
+
+	if (begin(c, deadline) < 0)
+		return -1;
+	if (limit == 0)
+		limit = c->in.line_limit;
+	if (len == 0 || len > limit || limit > IPC_MESSAGE_MOST)
+		errno = EINVAL;
+	else
+		n = find_until(c, mark, len, limit, deadline);
+	if (n > 0)
+		*data = (const char *)c->in.buf + c->in.start;
+	return finish(c, n);
+}
+
+/* All that came, up to the end. */
+static struct aiomsg *gather_all(struct aioconn *c, size_t limit, int64_t deadline)
+{
+	int r;
+
+	do {
+		r = gather_more(c, limit, deadline);
+	} while (r == 1);
+	if (r < 0 || lost(c))
+		return NULL;
+	return aiomsg_new_bytes(c->in.buf + c->in.start, ipc_in_raw(&c->in));
+}
+
+ssize_t aioconn_read_all(struct aioconn *c, struct aiomsg **all, size_t limit, int64_t deadline)
+{
+	struct aiomsg *m = NULL;
+
+	if (begin(c, deadline) < 0)
+		return -1;
+	if (limit == 0)
+		limit = c->in.message_limit;
+	if (limit > IPC_MESSAGE_MOST)
+		errno = EINVAL;
+	else
+		m = gather_all(c, limit, deadline);
+	if (m)
+		*all = m;
+	return finish(c, m ? (ssize_t)m->len : -1);
 }

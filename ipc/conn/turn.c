@@ -182,6 +182,8 @@ static void deliver(struct aioconn *c)
 
 static void tell_room(struct aioconn *c)
 {
+	if (c->told && !c->by_hand) /* on_close was the last */
+		return;
 	if (!c->refused || !c->on_writable || c->closing || c->said_goodbye || c->peer_gone || !c->writes ||
 	    !ipc_conn_has_room(c, c->refused))
 		return;

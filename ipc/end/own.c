@@ -361,6 +361,17 @@ void ipc_own_close(struct ipc_own *own)
 		ipc_own_let_go();
 }
 
+__attribute__((destructor)) void ipc_own_end_in_order(void)
+{
+	bool held = hold_anyway();
+
+	for (struct ipc_own *own = ipc_own_list.next; own != &ipc_own_list; own = own->next)
+		if (own->in_order && ipc_own_check(own) == 0)
+			own->in_order(own);
+	if (held)
+		ipc_own_let_go();
+}
+
 int ipc_own_detach(struct ipc_own *own)
 {
 	uint64_t self = ipc_thread_serial();

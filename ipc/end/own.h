@@ -28,12 +28,15 @@ struct ipc_fd {
 struct ipc_own {
 	struct ipc_own *next, *prev; /* both itself when it is not in the registry */
 	uint32_t epoch;              /* of the process it belongs to: ipc_epoch() */
-	uint64_t detacher;  /* serial of the thread that detached it, 0 if none; serials are never reused */
-	bool adopted;       /* came from outside */
-	uint64_t mover;     /* serial of the thread whose ipc_own_fork() takes it along, 0 if none */
-	bool moved;         /* it went to a child: nothing is left here */
-	int spare[2];       /* a pipe from detach until fork, for the handshake; -1 */
-	struct ipc_fd r, w; /* of a socket both hold the same number */
+	uint64_t detacher; /* serial of the thread that detached it, 0 if none; serials are never reused */
+	bool adopted;      /* came from outside */
+	uint64_t mover;    /* serial of the thread whose ipc_own_fork() takes it along, 0 if none */
+	bool moved;        /* it went to a child: nothing is left here */
+	void (*in_order)(
+		struct ipc_own
+			*own); /* called when the process ends in order with it open, under the mutex; NULL */
+	int spare[2];          /* a pipe from detach until fork, for the handshake; -1 */
+	struct ipc_fd r, w;    /* of a socket both hold the same number */
 };
 
 /* Changes in every forked process, also where no handler ran; never 0. */
@@ -104,6 +107,9 @@ void ipc_own_close(struct ipc_own *own);
  * (ipc/task/poll.c): a watch that outlives its descriptor makes the next one of that number deaf.
  */
 extern _Thread_local void (*ipc_own_closes)(int fd);
+
+/* This process ends, and not because it was killed: by exit(), or for a child that does not call it. */
+void ipc_own_end_in_order(void);
 
 /* See aioend_detach() and aioend_reclaim(). */
 int ipc_own_detach(struct ipc_own *own);

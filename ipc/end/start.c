@@ -81,6 +81,7 @@ static void work(void *arg)
 	clean_up(&s);
 	value = s.body(s.arg);
 	ipc_os_stdio_finish();
+	ipc_own_end_in_order();
 	_exit(value);
 }
 

@@ -315,6 +315,13 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 	return settle(put);
 }
 
+int ipc_os_set_reset(int fd, bool on)
+{
+	const struct linger l = {.l_onoff = on, .l_linger = 0};
+
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+}
+
 int ipc_os_shutdown_write(int fd)
 {
 	return shutdown(fd, SHUT_WR);

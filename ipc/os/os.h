@@ -76,6 +76,9 @@ ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int
 ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n);
 ssize_t ipc_os_write_masked(int fd, const struct iovec *iov, int n);
 
+/* Should the peer see a reset, rather than an end, when a TCP socket is closed as it is, by whom ever? */
+int ipc_os_set_reset(int fd, bool on);
+
 /* Half-close of a socket's sending side. */
 int ipc_os_shutdown_write(int fd);
 

@@ -88,7 +88,7 @@ unsigned char *ipc_out_reserve_piece(struct ipc_out *out, size_t n)
 		return NULL;
 	if (out->tail && out->count == 0 && ipc_msg_unshared(out->tail))
 		build_in(out, out->tail);
-	if (out->spare >= n)
+	if (out->tail && out->spare >= n)
 		return out->next;
 	m = ipc_msg_alloc(IPC_KIND_BYTES, n > BLOCK ? n : BLOCK);
 	if (!m)
