@@ -5,7 +5,7 @@
  *
  * Calls are for tasks of one thread (EPERM outside a task, EBUSY in another thread), but close and free, which any code of
  * that thread may call. A side belongs to the task that used it last; a second one that comes while it waits gets EBUSY. When
- * that task ends, the other side is told, as if it had closed: ECONNRESET, or ECANCELED if it was cancelled in the channel.
+ * that task ends, and has not got it by aiochan_lend(), the other side is told, as if it had closed: ECONNRESET, or ECANCELED if it was cancelled in the channel.
  *
  * Calls that wait: EINVAL (not a deadline), ETIMEDOUT, ECANCELED (this task was cancelled), EPIPE (this side was
  * closed here), and the reason that the other side gave to aiochan_close().
@@ -13,6 +13,7 @@
 #ifndef AIOIPC_CHAN_H
 #define AIOIPC_CHAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,7 @@ extern "C" {
 #endif
 
 struct aiochan;
+struct aiotask;
 struct event_base;
 
 /* A channel that nobody uses yet. Since 0.1. */
@@ -48,6 +50,14 @@ AIOIPC_API int aiochan_send(struct aiochan *ch, void *item, void **reply, int64_
  * way; 0 and -1 as aiochan_send(), when none was. Since 0.1.
  */
 AIOIPC_API ssize_t aiochan_send_all(struct aiochan *ch, void *const *items, size_t n, int64_t deadline);
+
+/*
+ * The same with items that are made on demand: make(arg, &item) is called when the client asks for the next, and returns false
+ * when there is none any more. It runs in the client's task, so that no item costs a switch: it may not wait, and calls for this
+ * channel are EBUSY in it. Returns how many were taken; 0 also when none was made. Errno: EINVAL (no @make). Since 0.2.
+ */
+AIOIPC_API ssize_t aiochan_send_each(struct aiochan *ch, bool (*make)(void *arg, void **item), void *arg,
+				     int64_t deadline);
 
 /*
  * The client asks for the next item, and sends @item along. With the first question, or after one that failed,
@@ -75,6 +85,14 @@ AIOIPC_API ssize_t aiochan_next_all(struct aiochan *ch, void **items, size_t n, 
  * call; both sides when neither is the caller's. Items that were not taken stay the sender's. Again: nothing happens. Since 0.1.
  */
 AIOIPC_API void aiochan_close(struct aiochan *ch, int error);
+
+/*
+ * Lends the caller's side to the task @helper, until that ends, in whatever way: then the side is the caller's again, and the channel still
+ * open. Meanwhile the caller's own calls on that side are EBUSY; aiotask_join() waits. A helper may lend it on. Should the caller end
+ * first, the side ends with the helper. Errno: EPERM (the caller has no side yet: it has one with its first call), EBUSY (in a call, or another
+ * thread's task), ESRCH (@helper has ended), EINVAL (it is the caller). Since 0.2.
+ */
+AIOIPC_API int aiochan_lend(struct aiochan *ch, struct aiotask *helper);
 
 /*
  * A generator: a channel with a task of @base that serves it. When the client first asks, fn(ch, arg) begins, sends

@@ -12,10 +12,18 @@
 #include "ipc/end/wait.h"
 #include "ipc/task/task.h"
 
+/* A side that was lent. It goes back when its user ends. */
+struct loan {
+	struct ipc_task_end end; /* of the lender; first, as in the next two */
+	struct aiotask *lender;  /* NULL: it has ended */
+	struct loan *before;
+};
+
 struct side {
-	struct ipc_task_end end; /* of its user; first, as in the next */
+	struct ipc_task_end end; /* of its user */
 	struct aiochan *ch;
 	struct aiotask *user;  /* that used it last; NULL */
+	struct loan *loan;     /* from whom it has the side; NULL */
 	struct aiotask *waits; /* in a call; NULL */
 	unsigned calls;        /* that hold the channel: a call may consist of others */
 	bool cancelled;        /* in its last call */
@@ -36,10 +44,13 @@ struct aiochan {
 	uint64_t thread;
 	struct side server, client;
 
-	void *const *items; /* on offer */
-	size_t left, taken; /* of them */
-	bool asking;        /* the client waits for an item */
-	bool owed;          /* it has taken items and not come back: somebody hears what it sends then */
+	void *const *items;                   /* on offer */
+	size_t left, taken;                   /* of them */
+	bool (*make)(void *arg, void **item); /* they are made on demand instead; NULL */
+	void *make_arg;
+	bool making; /* it is running */
+	bool asking; /* the client waits for an item */
+	bool owed;   /* it has taken items and not come back: somebody hears what it sends then */
 	void *reply;
 
 	bool closed;
@@ -48,6 +59,17 @@ struct aiochan {
 
 	struct producer producer;
 };
+
+static void free_loans(struct side *s)
+{
+	struct loan *l;
+
+	while ((l = s->loan)) {
+		s->loan = l->before;
+		ipc_task_not_on_end(&l->end);
+		free(l);
+	}
+}
 
 static void let_go(struct aiochan *ch)
 {
@@ -58,6 +80,8 @@ static void let_go(struct aiochan *ch)
 		ipc_task_not_on_end(&ch->server.end);
 		ipc_task_not_on_end(&ch->client.end);
 		ipc_task_not_on_end(&ch->producer.end);
+		free_loans(&ch->server);
+		free_loans(&ch->client);
 	}
 	free(ch);
 }
@@ -90,8 +114,31 @@ static void close_by(struct aiochan *ch, const struct side *closer, int error)
 	ch->closer = closer;
 	ch->error = error;
 	ch->left = 0;
+	ch->make = NULL;
 	rouse(&ch->server);
 	rouse(&ch->client);
+}
+
+static void set_user(struct side *s, struct aiotask *t)
+{
+	ipc_task_not_on_end(&s->end);
+	ipc_task_on_end(t, &s->end);
+	s->user = t;
+}
+
+/* To the last lender that is still there. */
+static bool gave_back(struct side *s)
+{
+	while (s->loan && !s->user) {
+		struct loan *l = s->loan;
+
+		s->loan = l->before;
+		if (l->lender)
+			set_user(s, l->lender);
+		ipc_task_not_on_end(&l->end);
+		free(l);
+	}
+	return s->user;
 }
 
 /* A call that it died in does not return. */
@@ -103,7 +150,10 @@ static void user_ended(struct ipc_task_end *end, bool died)
 	s->user = NULL;
 	if (calls > 0)
 		s->waits = NULL;
-	close_by(s->ch, s, s->cancelled ? ECANCELED : ECONNRESET);
+	if (gave_back(s))
+		s->cancelled = false;
+	else
+		close_by(s->ch, s, s->cancelled ? ECANCELED : ECONNRESET);
 	while (calls-- > 0)
 		end_call(s);
 }
@@ -133,13 +183,13 @@ static int use(struct side *s, int64_t deadline)
 		return fail(EPERM);
 	if (!s->ch->thread)
 		s->ch->thread = ipc_thread_serial();
-	if (s->waits || s->ch->thread != ipc_thread_serial())
+	if (s->waits || s->ch->making || s->ch->thread != ipc_thread_serial())
 		return fail(EBUSY);
 	if (s->user == t)
 		return 0;
-	ipc_task_not_on_end(&s->end);
-	ipc_task_on_end(t, &s->end);
-	s->user = t;
+	if (s->loan)
+		return fail(EBUSY);
+	set_user(s, t);
 	return 0;
 }
 
@@ -186,7 +236,7 @@ static bool is_asking(const struct aiochan *ch)
 
 static bool is_back(const struct aiochan *ch)
 {
-	return !ch->owed && ch->left == 0;
+	return !ch->owed && ch->left == 0 && !ch->make;
 }
 
 int aiochan_serve(struct aiochan *ch, int64_t deadline)
@@ -203,24 +253,33 @@ int aiochan_serve(struct aiochan *ch, int64_t deadline)
 	return result;
 }
 
-/* Gives the client @n items, and waits until it has come back from them: 1; 0 or -1 as the calls. */
-static int give(struct aiochan *ch, void *const *items, size_t n, int64_t deadline)
+/* What is on offer goes to the client, which comes back from it: 1; 0 or -1 as the calls. @all: that many items. */
+static int hand_over(struct aiochan *ch, size_t all, int64_t deadline)
 {
 	struct side *s = &ch->server;
-	int result = wait_until(s, is_asking, deadline);
+	int result;
 
-	if (result == -1 || ch->closed)
-		return result == -1 ? -1 : over(s);
-	ch->items = items;
-	ch->left = n;
 	rouse(&ch->client);
 	result = wait_until(s, is_back, deadline);
 	ch->left = 0;
-	if (ch->taken == n && !ch->owed) {
+	ch->make = NULL;
+	if (ch->taken == all && !ch->owed) {
 		cancel_later(s);
 		return 1;
 	}
 	return result == -1 ? -1 : over(s);
+}
+
+/* Gives the client @n items, and waits until it has come back from them. */
+static int give(struct aiochan *ch, void *const *items, size_t n, int64_t deadline)
+{
+	int result = wait_until(&ch->server, is_asking, deadline);
+
+	if (result == -1 || ch->closed)
+		return result == -1 ? -1 : over(&ch->server);
+	ch->items = items;
+	ch->left = n;
+	return hand_over(ch, n, deadline);
 }
 
 int aiochan_send(struct aiochan *ch, void *item, void **reply, int64_t deadline)
@@ -256,11 +315,44 @@ ssize_t aiochan_send_all(struct aiochan *ch, void *const *items, size_t n, int64
 	return result;
 }
 
+/* The same of items that are made on demand. How many there are, nobody knows before. */
+static int give_each(struct aiochan *ch, bool (*make)(void *arg, void **item), void *arg, int64_t deadline)
+{
+	int result = wait_until(&ch->server, is_asking, deadline);
+
+	if (result == -1 || ch->closed)
+		return result == -1 ? -1 : over(&ch->server);
+	ch->make = make;
+	ch->make_arg = arg;
+	result = hand_over(ch, SIZE_MAX, deadline);
+	return result == 0 && !ch->closed ? 1 : result;
+}
+
+ssize_t aiochan_send_each(struct aiochan *ch, bool (*make)(void *arg, void **item), void *arg,
+			  int64_t deadline)
+{
+	ssize_t result;
+
+	if (!make)
+		return fail(EINVAL);
+	if (use(&ch->server, deadline) == -1)
+		return -1;
+	begin_call(&ch->server);
+	ch->taken = 0;
+	result = give_each(ch, make, arg, deadline);
+	if (ch->taken > 0 || result == 1) {
+		cancel_later(&ch->server);
+		result = (ssize_t)ch->taken;
+	}
+	end_call(&ch->server);
+	return result;
+}
+
 /* The client. */
 
 static bool is_served(const struct aiochan *ch)
 {
-	return ch->left > 0;
+	return ch->left > 0 || ch->make;
 }
 
 /* Comes back from what it has, if anything, and asks for more: 1 when there is some; 0 or -1 as the calls. */
@@ -281,22 +373,40 @@ static int ask(struct aiochan *ch, void *item, int64_t deadline)
 	return ch->closed ? over(&ch->client) : 1;
 }
 
+/* In the client's task: no switch for an item. */
+static bool make_one(struct aiochan *ch, void **item)
+{
+	bool made;
+
+	ch->making = true;
+	made = ch->make(ch->make_arg, item);
+	ch->making = false;
+	if (!made)
+		ch->make = NULL;
+	return made && ch->make;
+}
+
 static size_t take(struct aiochan *ch, void **items, size_t n)
 {
-	size_t some = n < ch->left ? n : ch->left;
+	size_t some = 0;
 
-	for (size_t i = 0; i < some; i++)
-		items[i] = *ch->items++;
-	ch->left -= some;
+	while (some < n && ch->left > 0) {
+		items[some++] = *ch->items++;
+		ch->left--;
+	}
+	while (some < n && ch->make && make_one(ch, &items[some]))
+		some++;
 	ch->taken += some;
-	ch->owed = true;
+	if (some > 0)
+		ch->owed = true;
 	return some;
 }
 
-/* As many as are on offer at once. */
+/* As many as are on offer at once. Of items that are made on demand it turns out only then that there is none. */
 static ssize_t next(struct aiochan *ch, void *item, void **items, size_t n, int64_t deadline)
 {
 	int result = 1;
+	size_t some = 0;
 
 	if (use(&ch->client, deadline) == -1)
 		return -1;
@@ -305,12 +415,14 @@ static ssize_t next(struct aiochan *ch, void *item, void **items, size_t n, int6
 	if (item && !ch->owed)
 		return fail(EINVAL);
 	begin_call(&ch->client);
-	if (ch->left == 0)
-		result = ask(ch, item, deadline);
-	if (result == 1)
-		result = (int)take(ch, items, n);
+	while (result == 1 && some == 0) {
+		if (!is_served(ch))
+			result = ask(ch, item, deadline);
+		if (result == 1)
+			some = take(ch, items, n);
+	}
 	end_call(&ch->client);
-	return result;
+	return result == 1 ? (ssize_t)some : result;
 }
 
 int aiochan_next(struct aiochan *ch, void *item, void **got, int64_t deadline)
@@ -363,18 +475,54 @@ struct aiochan *aiochan_new(void)
 	return ch;
 }
 
+static void lender_ended(struct ipc_task_end *end, bool died)
+{
+	struct loan *l = (struct loan *)end;
+
+	(void)died;
+	l->lender = NULL;
+}
+
+/* The side of this task; NULL. */
+static struct side *side_of(struct aiochan *ch, const struct aiotask *t)
+{
+	if (t && t == ch->server.user)
+		return &ch->server;
+	return t && t == ch->client.user ? &ch->client : NULL;
+}
+
+int aiochan_lend(struct aiochan *ch, struct aiotask *helper)
+{
+	struct aiotask *t = aiotask_self();
+	struct side *s;
+	struct loan *l;
+
+	if (ch->epoch != ipc_epoch())
+		return fail(ECHILD);
+	s = side_of(ch, t);
+	if (!s)
+		return fail(EPERM);
+	if (s->calls)
+		return fail(EBUSY);
+	if (helper == t)
+		return fail(EINVAL);
+	if (ipc_task_check_running(helper) == -1)
+		return -1;
+	l = malloc(sizeof *l);
+	if (!l)
+		return -1;
+	*l = (struct loan){.end = {.cb = lender_ended}, .lender = t, .before = s->loan};
+	l->end.next = l->end.prev = &l->end;
+	ipc_task_on_end(t, &l->end);
+	s->loan = l;
+	set_user(s, helper);
+	return 0;
+}
+
 void aiochan_close(struct aiochan *ch, int error)
 {
-	const struct aiotask *t = aiotask_self();
-	const struct side *closer = NULL;
-
-	if (!ch || ch->epoch != ipc_epoch())
-		return;
-	if (t && t == ch->server.user)
-		closer = &ch->server;
-	else if (t && t == ch->client.user)
-		closer = &ch->client;
-	close_by(ch, closer, error);
+	if (ch && ch->epoch == ipc_epoch())
+		close_by(ch, side_of(ch, aiotask_self()), error);
 }
 
 /* Does it hold the channel, and never run again? */

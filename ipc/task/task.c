@@ -138,7 +138,7 @@ void aiotask_free(struct aiotask *t)
 	errno = error;
 }
 
-static int check_running(struct aiotask *t)
+int ipc_task_check_running(struct aiotask *t)
 {
 	if (ipc_task_check(t) == -1)
 		return -1;
@@ -147,7 +147,7 @@ static int check_running(struct aiotask *t)
 
 int aiotask_cancel(struct aiotask *t)
 {
-	if (check_running(t) == -1)
+	if (ipc_task_check_running(t) == -1)
 		return -1;
 	if (t->state == IPC_TASK_PARKED || t->state == IPC_TASK_AWAITS)
 		ipc_sched_ready(t, ECANCELED);
@@ -158,7 +158,7 @@ int aiotask_cancel(struct aiotask *t)
 
 int aiotask_wake(struct aiotask *t)
 {
-	if (check_running(t) == -1)
+	if (ipc_task_check_running(t) == -1)
 		return -1;
 	if (t->state == IPC_TASK_AWAITS)
 		ipc_sched_ready(t, 0);

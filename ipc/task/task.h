@@ -12,6 +12,9 @@
 
 #include <aioipc/task.h>
 
+/* Is @t a task of this thread that has not ended? -1: ECHILD, EBUSY (of another thread), ESRCH. */
+int ipc_task_check_running(struct aiotask *t);
+
 /* True inside a task of @base; NULL: of any. */
 bool ipc_task_on(struct event_base *base);
 
