@@ -2,6 +2,7 @@
 #include "tests/harness.h"
 
 #include <arpa/inet.h>
+#include <unistd.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stddef.h>
@@ -144,8 +145,8 @@ TEST(addresses_of_sockets_are_written_as_they_are_read)
 	expect_written(&un, head, "unix:");
 	strcpy(un.sun_path, "/run/x.sock");
 	expect_written(&un, sizeof un, "unix:///run/x.sock");
-	memcpy(un.sun_path, "\0na\nme", 6);
-	expect_written(&un, head + 6, "unix:@na?me");
+	memcpy(un.sun_path, "\0name", 5);
+	expect_written(&un, head + 5, "unix:@name");
 	memset(un.sun_path, 'x', sizeof un.sun_path);
 	un.sun_path[0] = '/';
 	{
@@ -153,5 +154,47 @@ TEST(addresses_of_sockets_are_written_as_they_are_read)
 
 		ipc_address_write(buf, sizeof buf, (struct sockaddr *)&un, sizeof un);
 		ck_assert_str_eq(buf, "unix://");
+	}
+}
+
+/* A peer chooses its name, and it is shown: on a terminal, in a log. */
+TEST(the_name_of_a_peer_is_tame)
+{
+	static const char *const names[][2] = {
+		{"na\nme", "na?me"},          /* C0 */
+		{"a\033[2Jb\177", "a?[2Jb?"}, /* and DEL */
+		{"a\xc2\x9b"
+		 "2Jb",
+		 "a??2Jb"}, /* C1 in UTF-8 */
+		{"a\x9b"
+		 "2Jb",
+		 "a?2Jb"}, /* and as it is, which is no UTF-8 */
+		{"\xe2\x80\xae"
+		 "exe.txt",
+		 "???exe.txt"},                           /* U+202E turns the direction */
+		{"\xe2\x81\xa6x\xe2\x81\xa9", "???x???"}, /* U+2066, U+2069 */
+		{"\xe2\x80\x8fx\xd8\x9c", "???x??"},      /* U+200F, U+061C */
+		{"\xe2\x80\xa8", "???"},                  /* U+2028 ends a line */
+		{"\xc0\xafx\xed\xa0\x80\xf0\x9f\x98", "??x??????"},
+		{"caf\xc3\xa9 \xf0\x9f\x98\x80 \xd7\xa9", "caf\xc3\xa9 \xf0\x9f\x98\x80 \xd7\xa9"},
+	};
+	const size_t head = offsetof(struct sockaddr_un, sun_path);
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		struct sockaddr_un un = {.sun_family = AF_UNIX};
+		socklen_t len = (socklen_t)(head + 1 + strlen(names[i][0]));
+		char buf[IPC_ADDRESS_SIZE];
+		int fd[2];
+
+		memcpy(un.sun_path + 1, names[i][0], strlen(names[i][0]));
+		fd[0] = must(socket(AF_UNIX, SOCK_STREAM, 0));
+		fd[1] = must(socket(AF_UNIX, SOCK_STREAM, 0));
+		must(bind(fd[0], (struct sockaddr *)&un, len));
+		must(listen(fd[0], 1));
+		must(connect(fd[1], (struct sockaddr *)&un, len));
+		must(ipc_address_of_peer(fd[1], buf, sizeof buf));
+		ck_assert_str_eq(buf + strlen("unix:@"), names[i][1]);
+		close(fd[0]);
+		close(fd[1]);
 	}
 }

@@ -220,7 +220,8 @@ each_value() {
 		"$1" 's##' [ [ a b ] [ '\N' c ] ] && "$1" 'S(ic#s)' 1 xyz name && "$1" 'S(cIjf)#' [ a 1 2 3.5 b -1 -2 1e300 ] &&
 		"$1" 'S(i#c)##' [ [ [ 1 2 ] x [ 3 4 ] y ] ] && "$1" 'A(i)' && "$1" 'A(i)' 1 2 3 &&
 		"$1" 'A(i)i' [ ] 5 && "$1" 'sA(iA(s))u' rows [ 1 [ a b ] 2 [ ] ] 3 && "$1" 'A(S(ic)#i#)' [ [ 1 a ] [ 2 3 ] [ 4 b ] [ 5 6 ] ] &&
-		"$1" 'A(i#)c#' [ [ 1 2 ] [ 3 4 ] ] xyz && "$1" 'A(si#)j##' [ ] [ [ 1 ] [ 2 ] ] && "$1" 'A(A(A(B)))' [ [ [ a ] [ ] ] [ ] ] && "$1" ''
+		"$1" 'A(i#)c#' [ [ 1 2 ] [ 3 4 ] ] xyz && "$1" 'A(si#)j##' [ ] [ [ 1 ] [ 2 ] ] && "$1" 'A(A(A(B)))' [ [ [ a ] [ ] ] [ ] ] && "$1" '' &&
+		"$1" 's#B' [ '\]' '\[' ']]' ] '[' && "$1" fff nan -nan 'nan(0x1f)'
 }
 
 send_it() {
@@ -228,7 +229,7 @@ send_it() {
 }
 
 prints_values() {
-	begin "$(fresh)" --count 33
+	begin "$(fresh)" --count 35
 	each_value send_it && ends 0 >/dev/null && cat >"$tmp/due" <<'END' && diff "$tmp/due" "$tmp/heard"
 c "x"
 c "\xff"
@@ -263,11 +264,26 @@ A(i#)c# [ [ 1 2 ] [ 3 4 ] ] "xyz"
 A(si#)j## [ ] [ [ 1 ] [ 2 ] ]
 A(A(A(B))) [ [ [ "a" ] [ ] ] [ ] ]
 
+s#B [ "\]" "\[" "]]" ] "\["
+fff nan -nan nan(0x1f)
+END
+}
+
+# A value that is a bracket is no bracket, and a number that is none comes back to the bit.
+gives_back_what_was_printed() {
+	begin "$(fresh)" --count 2
+	send_it 's#B' [ '\]' '\[' ] ']' && send_it ff -nan '-nan(0x8000000000001)' && ends 0 >/dev/null || return 1
+	sed 's/[()]/\\&/g' "$tmp/heard" >"$tmp/words"
+	begin "$(fresh)" --count 2
+	eval "send_it $(sed -n 1p "$tmp/words")" && eval "send_it $(sed -n 2p "$tmp/words")" && ends 0 >/dev/null &&
+		cat >"$tmp/due" <<'END' && diff "$tmp/due" "$tmp/heard"
+s#B [ "\]" "\[" ] "\]"
+ff -nan -nan(0x8000000000001)
 END
 }
 
 prints_json() {
-	begin "$(fresh)" --json --count 33
+	begin "$(fresh)" --json --count 35
 	each_value send_it && ends 0 >/dev/null && cat >"$tmp/due" <<'END' && sed 's/"values": //' "$tmp/heard" | diff "$tmp/due" -
 {"format": "c", ["x"]}
 {"format": "c", [{"hex": "ff"}]}
@@ -302,6 +318,8 @@ prints_json() {
 {"format": "A(si#)j##", [[], [[1], [2]]]}
 {"format": "A(A(A(B)))", [[[["a"], []], []]]}
 {"format": "", []}
+{"format": "s#B", [["]", "[", "]]"], "["]}
+{"format": "fff", ["nan", "-nan", "nan(0x1f)"]}
 END
 }
 
@@ -387,6 +405,8 @@ check "bytes as text" prints_bytes_as_text
 check "lines as JSON, UTF-8 or not" prints_lines_as_json
 check "--send and print, every kind of value" prints_values
 check "--send and print as JSON" prints_json
+check "what is printed can be sent" gives_back_what_was_printed
+check "a row without a byte is told why" gives 2 "are 0" $tool connect unix:@nobody --send 'c#' ''
 check "wrong values are told" wrong_values
 
 check "a capture by --bytes --raw" capture si 'the answer' 42

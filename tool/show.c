@@ -90,9 +90,13 @@ static uint32_t take_count(struct walk *w)
 
 static void show_bytes(struct walk *w, size_t n)
 {
+	bool bracket = n == 1 && (*w->at == '[' || *w->at == ']');
+
 	next_value(w);
 	if (w->json)
 		text_json(w->f, w->at, n);
+	else if (bracket) /* it is a value, and would be taken for the word */
+		fprintf(w->f, "\"\\%c\"", *w->at);
 	else
 		text_quoted(w->f, w->at, n);
 	w->at += n;
@@ -110,6 +114,19 @@ static void show_string(struct walk *w)
 	fputs(w->json ? "null" : "\\N", w->f);
 }
 
+/* Many numbers are none. All but the usual one are told by their bits. */
+static void write_nan(char *text, size_t size, double d)
+{
+	const uint64_t usual = UINT64_C(1) << 51;
+	uint64_t bits;
+
+	memcpy(&bits, &d, sizeof bits);
+	bits &= (UINT64_C(1) << 52) - 1;
+	snprintf(text, size, "%snan", signbit(d) ? "-" : "");
+	if (bits != usual)
+		snprintf(text + strlen(text), size - strlen(text), "(0x%" PRIx64 ")", bits);
+}
+
 /* As short as brings the same number back. */
 static void show_real(struct walk *w)
 {
@@ -120,6 +137,8 @@ static void show_real(struct walk *w)
 	snprintf(text, sizeof text, "%.15g", d);
 	if (strtod(text, NULL) != d)
 		snprintf(text, sizeof text, "%.17g", d);
+	if (isnan(d))
+		write_nan(text, sizeof text, d);
 	next_value(w);
 	fprintf(w->f, w->json && !isfinite(d) ? "\"%s\"" : "%s", text);
 }

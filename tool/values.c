@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define COUNTS 16 /* the most # that belong together: of a struct, those of its members and its own */
 
@@ -108,10 +109,33 @@ static bool read_integer(const struct letter *l, const char *word, uint64_t *n)
 	return true;
 }
 
+/* "nan", or one that is told by its bits: "nan(0x1)", whatever strtod() makes of that. */
+static bool read_nan(const char *word, double *d)
+{
+	bool minus = *word == '-';
+	uint64_t bits = UINT64_C(1) << 51;
+	char *end = (char *)(uintptr_t)(word + minus + 3);
+
+	if (strncasecmp(word + minus, "nan", 3) != 0)
+		return false;
+	if (strncasecmp(end, "(0x", 3) == 0 && isxdigit((unsigned char)end[3])) {
+		bits = strtoull(end + 1, &end, 16);
+		if (*end++ != ')')
+			return false;
+	}
+	if (*end || bits == 0 || bits >> 52)
+		return false;
+	bits |= UINT64_C(0x7ff) << 52 | (uint64_t)minus << 63;
+	memcpy(d, &bits, sizeof bits);
+	return true;
+}
+
 static bool read_real(const char *word, double *d)
 {
 	char *end;
 
+	if (read_nan(word, d))
+		return true;
 	*d = strtod(word, &end);
 	return *word && !isspace((unsigned char)*word) && !*end;
 }
@@ -209,7 +233,7 @@ static void *add(struct cells *cells, size_t size, size_t align)
 {
 	size_t start = (cells->len + align - 1) / align * align;
 
-	if (start + size > cells->room) {
+	if (!cells->at || start + size > cells->room) {
 		size_t room = 2 * (start + size) + 64;
 		char *at = realloc(cells->at, room);
 

@@ -9,6 +9,7 @@
 #include <aioipc/base.h>
 
 #include "ipc/end/own.h"
+#include "ipc/os/text.h"
 
 /* Under the registry's mutex, which a fork leaves whole; the flag saves taking it for nothing. */
 static struct {
@@ -43,6 +44,7 @@ void ipc_log(const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	ipc_text_tame(text);
 	if (cb)
 		cb(text, arg);
 	errno = error;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/os/text.h"
+
 #define DIGITS "0123456789"
 #define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._"
 
@@ -141,14 +143,6 @@ static void write_inet(char *buf, size_t size, const struct sockaddr *sa, sockle
 	snprintf(buf, size, "tcp://%s%s%s:%s", six ? "[" : "", shown, six ? "]" : "", port);
 }
 
-/* A peer chooses its name: it is not to play with a terminal. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-}
-
 static void write_unix(char *buf, size_t size, const struct sockaddr_un *un, socklen_t len)
 {
 	int n = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
@@ -159,7 +153,6 @@ static void write_unix(char *buf, size_t size, const struct sockaddr_un *un, soc
 		snprintf(buf, size, "unix:@%.*s", n - 1, un->sun_path + 1);
 	else
 		snprintf(buf, size, "unix://%.*s", n, un->sun_path);
-	make_printable(buf);
 }
 
 void ipc_address_write(char *buf, size_t size, const struct sockaddr *sa, socklen_t len)
@@ -191,5 +184,8 @@ int ipc_address_of_socket(int fd, char *buf, size_t size)
 
 int ipc_address_of_peer(int fd, char *buf, size_t size)
 {
-	return write_name(getpeername, fd, buf, size);
+	if (write_name(getpeername, fd, buf, size) == -1)
+		return -1;
+	ipc_text_tame(buf); /* a peer chooses its name */
+	return 0;
 }

@@ -33,7 +33,7 @@ int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_u
 /* A socket's address, as it would be read; "unix:" of one without a name. Cut to @size, which is not 0. */
 void ipc_address_write(char *buf, size_t size, const struct sockaddr *sa, socklen_t len);
 
-/* The address of the socket @fd itself, or of its peer. -1: as getsockname(2), getpeername(2). */
+/* The address of the socket @fd itself, or of its peer, tamed: ipc_text_tame(). -1: as getsockname(2), getpeername(2). */
 int ipc_address_of_socket(int fd, char *buf, size_t size);
 int ipc_address_of_peer(int fd, char *buf, size_t size);
 
