@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -177,6 +178,43 @@ TEST(a_close_that_left_something_behind_is_late)
 	close(s[0]);
 }
 
+/* TCP gives up a peer that takes nothing any more: told as that, by whatever call asks, and never as the peer's reset. */
+static void expect_given_up(struct event_base *base)
+{
+	static char data[1 << 20];
+	const unsigned ms = 100;
+	struct seen seen = {.stay = true};
+	struct aioconn *c;
+	int s[2];
+
+	tcp_pair(s);
+	must(setsockopt(s[1], IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms));
+	c = adopt(s[1], s[1], base);
+	must(aioconn_set_send_wait(c, 0));
+	see_end_only(c, &seen);
+	while (aioconn_send_bytes(c, data, sizeof data) == 0)
+		;
+	ck_assert_int_eq(errno, EAGAIN);
+	if (base)
+		run_until(base, &seen.closes, 1);
+	must_fail(aioconn_flush(c, AIOIPC_FOREVER), ETIMEDOUT);
+	must_fail(aioconn_send(c, "i", 1), ETIMEDOUT);
+	expect_end(c, ETIMEDOUT);
+	ck_assert_ptr_nonnull(strstr(aioconn_why(c), "timed out"));
+	ck_assert_int_eq(seen.cause, AIOCONN_LOST);
+	aioconn_abort(c);
+	close(s[0]);
+}
+
+TEST_WITHIN(a_peer_that_tcp_gave_up_is_told_as_that, 30)
+{
+	struct event_base *base = new_base();
+
+	expect_given_up(NULL);
+	expect_given_up(base);
+	event_base_free(base);
+}
+
 /* Other things may be read and written under two numbers too: they have no half that could be closed. */
 TEST(two_sockets_stay_two)
 {
@@ -255,6 +293,34 @@ TEST(what_a_socket_tells_of_its_peer_crowds_out_no_descriptor)
 	aiomsg_free(got);
 	aioconn_abort(a);
 	aioconn_abort(b);
+}
+
+static int open_and_return(void *arg)
+{
+	int *fd = arg;
+	struct aioconn *c = adopt(fd[0], fd[1], NULL);
+
+	return !(must(fcntl(fd[0], F_GETFL)) & O_NONBLOCK) || !c;
+}
+
+TEST(open_files_of_others_block_again_when_a_started_child_has_returned)
+{
+	struct aioproc *p;
+	int in[2], out[2], fd[2], status;
+
+	must(pipe2(in, O_CLOEXEC));
+	must(pipe2(out, O_CLOEXEC));
+	fd[0] = in[0];
+	fd[1] = out[1];
+	p = must(aioproc_start(open_and_return, fd));
+	must(aioproc_join(p, &status, soon()));
+	aioproc_free(p);
+	ck_assert_int_eq(status, 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(must(fcntl(fd[i], F_GETFL)) & O_NONBLOCK, 0);
+		close(in[i]);
+		close(out[i]);
+	}
 }
 
 /* Files and /dev/null can't be watched; nothing of libevent's complains all the same. */

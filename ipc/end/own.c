@@ -271,23 +271,17 @@ static bool is_same_socket(const struct ipc_fd *a, const struct ipc_fd *b)
 }
 
 /*
- * The process ends in the ordinary way while it has adopted some: a shell's terminal and its pipes are to be as they were. In a
- * forked child what the parent adopted is none of its own.
+ * The process ends while it has adopted some: a shell's terminal and its pipes are to be as they were. What a forked child's
+ * parent adopted is none of the child's.
  */
-__attribute__((destructor)) static void give_all_flags_back(void)
+static void give_all_flags_back(const struct ipc_own *own)
 {
-	bool held = hold_anyway();
-
-	for (const struct ipc_own *own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
-		if (!own->adopted || own->epoch != ipc_epoch())
-			continue;
-		if (ipc_fd_is_ours(&own->r))
-			give_flags_back(&own->r);
-		if (ipc_fd_is_ours(&own->w))
-			give_flags_back(&own->w);
-	}
-	if (held)
-		ipc_own_let_go();
+	if (!own->adopted)
+		return;
+	if (ipc_fd_is_ours(&own->r))
+		give_flags_back(&own->r);
+	if (ipc_fd_is_ours(&own->w))
+		give_flags_back(&own->w);
 }
 
 /* Under the mutex, so that no fork copies a descriptor that has left the registry and is not closed yet. */
@@ -365,9 +359,13 @@ __attribute__((destructor)) void ipc_own_end_in_order(void)
 {
 	bool held = hold_anyway();
 
-	for (struct ipc_own *own = ipc_own_list.next; own != &ipc_own_list; own = own->next)
-		if (own->in_order && ipc_own_check(own) == 0)
+	for (struct ipc_own *own = ipc_own_list.next; own != &ipc_own_list; own = own->next) {
+		if (ipc_own_check(own) == -1)
+			continue;
+		if (own->in_order)
 			own->in_order(own);
+		give_all_flags_back(own);
+	}
 	if (held)
 		ipc_own_let_go();
 }
