@@ -24,11 +24,11 @@ static int leave_group(const struct aioproc_options *o)
 	return o->new_group ? setpgid(0, 0) : 0;
 }
 
-int ipc_become(const struct aioproc_options *o, pid_t parent, int tell)
+int ipc_become(const struct aioproc_options *o, pid_t parent, int tell, int (*set_ids)(uid_t, gid_t))
 {
 	if (leave_group(o) == -1)
 		return -1;
-	if (o->set_ids && ipc_os_set_ids(o->uid, o->gid) == -1)
+	if (o->set_ids && set_ids(o->uid, o->gid) == -1)
 		return -1;
 	if (o->die_with_parent && ipc_os_die_with(parent, tell) == -1)
 		return -1;

@@ -14,8 +14,11 @@ struct aioend;
 /* *@to is all zeroes. @o NULL: as the parent. -1/EINVAL: of a size that is not known. */
 int ipc_options_take(struct aioproc_options *to, const struct aioproc_options *o);
 
-/* In the child of @parent, which holds the only reading end of the pipe that @tell writes. All but only_ends. */
-int ipc_become(const struct aioproc_options *o, pid_t parent, int tell);
+/*
+ * In the child of @parent, which holds the only reading end of the pipe that @tell writes. All but only_ends. @set_ids is ipc_os_set_ids() or, after a
+ * plain fork(), ipc_os_set_ids_of_all().
+ */
+int ipc_become(const struct aioproc_options *o, pid_t parent, int tell, int (*set_ids)(uid_t, gid_t));
 
 /* Closes all descriptors but 0, 1, 2 and these @n, which it sorts; -1 is none. */
 void ipc_close_all_but(int *keep, size_t n);

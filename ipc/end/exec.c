@@ -182,7 +182,7 @@ static _Noreturn void be_child(struct job *j)
 	int error;
 
 	ipc_os_raw_close(j->rx->own.r.fd);
-	if (ipc_become(&j->o, j->parent, j->tell) == 0 && take_seats(j) == 0) {
+	if (ipc_become(&j->o, j->parent, j->tell, ipc_os_set_ids) == 0 && take_seats(j) == 0) {
 		if (j->entry)
 			write_entry(j);
 		ipc_os_raw_unblock();

@@ -64,7 +64,7 @@ static void tell(const struct start *s, int error)
 
 static void obey(const struct start *s)
 {
-	if (ipc_become(&s->o, s->parent, s->tx->own.w.fd) == -1) {
+	if (ipc_become(&s->o, s->parent, s->tx->own.w.fd, ipc_os_set_ids_of_all) == -1) {
 		tell(s, errno);
 		_exit(127);
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -122,6 +123,15 @@ int ipc_os_set_ids(uid_t uid, gid_t gid)
 	if (syscall(SYS_SETRESGID, gid, gid, gid) == -1)
 		return -1;
 	return syscall(SYS_SETRESUID, uid, uid, uid) == -1 ? -1 : 0;
+}
+
+int ipc_os_set_ids_of_all(uid_t uid, gid_t gid)
+{
+	if (setgroups(0, NULL) == -1)
+		return -1;
+	if (setresgid(gid, gid, gid) == -1)
+		return -1;
+	return setresuid(uid, uid, uid);
 }
 
 static bool has_reader(int fd)

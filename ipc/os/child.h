@@ -22,8 +22,12 @@ void ipc_os_raw_write(int fd, const void *data, size_t len);
 /* Opens /dev/null, or, where there is none, something that can neither be read nor written. */
 int ipc_os_raw_null(void);
 
-/* Become this user and group, without supplementary groups. */
+/*
+ * Become this user and group, without supplementary groups: this thread, which is all that there is; or all threads, which after fork() may have
+ * been started by somebody's handler.
+ */
 int ipc_os_set_ids(uid_t uid, gid_t gid);
+int ipc_os_set_ids_of_all(uid_t uid, gid_t gid);
 
 /*
  * This process is killed when the thread that made it ends. -1/ECANCELED: it has ended already. @parent is its process; @fd, the writing end of
