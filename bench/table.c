@@ -162,6 +162,12 @@ struct work bench_table[] = {
 		 {.who = "aioproc start, join", .program = "aioipc", .measures = "children"},
 		 {.who = "raw fork, waitpid", .program = "raw", .measures = "children"},
 	 }},
+	{"inherited connection, fork",
+	 MICROSECONDS,
+	 {
+		 {.who = "one of 8000", .program = "fork", .measures = "many"},
+		 {.who = "one of 500", .program = "fork", .measures = "few", .target = 1.5},
+	 }},
 	{"queue of 64 B, two threads",
 	 MILLIONS,
 	 {
