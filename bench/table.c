@@ -254,6 +254,12 @@ struct work bench_table[] = {
 		 {.who = "1000 links on a base", .program = "link", .measures = "idle"},
 		 {.who = "a base without any", .program = "link", .measures = "idle-without"},
 	 }},
+	{"longest wait for an answer, beside 500 floods",
+	 MICROSECONDS,
+	 {
+		 {.who = "aioipc, of a listener", .program = "flood", .measures = "beside"},
+		 {.who = "the same, alone", .program = "flood", .measures = "alone"},
+	 }},
 	{"memory per idle connection",
 	 KIBIBYTES,
 	 {

@@ -2,6 +2,7 @@
 #include "tests/peers.h"
 
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void skip_preface(int fd)
@@ -339,6 +340,49 @@ TEST(a_message_over_the_limit_is_refused_behind_others_too)
 	ck_assert_uint_eq(s.msgs, 2);
 	ck_assert_int_eq(s.cause, AIOCONN_BAD);
 	close(fd);
+	event_base_free(base);
+}
+
+enum { FLOODERS = 100, FLOOD = 400 };
+
+static void take_long(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	const struct timespec nap = {0, 50000};
+
+	(void)c;
+	(void)m;
+	nanosleep(&nap, NULL);
+	++*(unsigned *)arg;
+}
+
+/* However many there are, and however long each message takes: the loop comes round soon, and everybody has had a turn. */
+TEST_WITHIN(many_floods_share_the_time_between_two_turns, 60)
+{
+	struct event_base *base = new_base();
+	static unsigned char flood_of[FLOOD * (HEADER_LEN + 1)];
+	struct aioconn *c[FLOODERS];
+	unsigned got[FLOODERS] = {0}, sum = 0;
+	int fd[FLOODERS];
+
+	for (size_t k = 0, at = 0; k < FLOOD; k++)
+		at += make_frame(flood_of + at, BYTES, 0, "x", 1);
+	for (int i = 0; i < FLOODERS; i++) {
+		fd[i] = raw_peer(PAIR, base, &c[i]);
+		put(fd[i], PREFACE, PREFACE_LEN);
+		put(fd[i], flood_of, sizeof flood_of);
+		must(aioconn_set_callbacks(c[i], take_long, NULL, NULL, &got[i]));
+	}
+	for (int turn = 0; turn < 3; turn++)
+		must(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK));
+	for (int i = 0; i < FLOODERS; i++) {
+		ck_assert_uint_gt(got[i], 0);
+		sum += got[i];
+	}
+	ck_assert_uint_lt(sum, FLOODERS * FLOOD / 8);
+	for (int i = 0; i < FLOODERS; i++) {
+		aioconn_abort(c[i]);
+		close(fd[i]);
+	}
 	event_base_free(base);
 }
 

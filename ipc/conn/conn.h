@@ -128,6 +128,7 @@ struct aioconn {
 	struct ipc_blame in_fault, out_fault; /* what a read, and a write, said that failed for good */
 	size_t goodbye_len;                   /* of our goodbye, once said: no loss if it does not arrive */
 	size_t refused;                       /* on_writable is due when so much fits; 0 not wanted */
+	uint64_t pass;                        /* in which it had messages last */
 	unsigned turn_sent;                   /* messages in this turn */
 	unsigned holds, calls;
 	struct ipc_waiter waiters; /* tasks, */

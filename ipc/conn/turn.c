@@ -8,7 +8,17 @@
 /* A connection's share of one turn, so that a flood does not starve its neighbours. */
 #define TURN_MESSAGES 1024
 #define TURN_BYTES ((size_t)256 * 1024)
+#define PASS_NS (INT64_C(5) * 1000 * 1000)   /* what all that have something share, each time round */
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory is short */
+
+/*
+ * The loop goes round its connections in passes. That of this thread: how many had more than one message in it so far, and in the
+ * one before. The more there are, the less time each of them has.
+ */
+static _Thread_local struct {
+	uint64_t number;
+	unsigned count, before;
+} pass;
 
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
 {
@@ -158,12 +168,36 @@ static void hand(struct aioconn *c, struct aiomsg *m)
 		aiomsg_free(m);
 }
 
+/* Who comes again begins another pass. */
+static int64_t share_of(struct aioconn *c)
+{
+	if (c->pass == pass.number) {
+		pass.number++;
+		pass.before = pass.count;
+		pass.count = 0;
+	}
+	c->pass = pass.number;
+	pass.count++;
+	return PASS_NS / (pass.before > pass.count ? pass.before : pass.count);
+}
+
+/* Looks at the clock before more and more messages, at most 32: one that comes alone is not worth it. */
+static inline bool is_share_over(struct aioconn *c, unsigned n, int64_t *until)
+{
+	if ((n & (n - 1)) && n % 32)
+		return false;
+	if (n == 1)
+		*until = ipc_os_now() + share_of(c);
+	return n > 1 && ipc_os_now() >= *until;
+}
+
 static void deliver(struct aioconn *c)
 {
+	int64_t until = 0;
 	size_t bytes = 0;
 	unsigned n;
 
-	for (n = 0; n < TURN_MESSAGES && bytes < TURN_BYTES; n++) {
+	for (n = 0; n < TURN_MESSAGES && bytes < TURN_BYTES && !is_share_over(c, n, &until); n++) {
 		struct aiomsg *m;
 		int r;
 
@@ -325,6 +359,12 @@ void ipc_conn_on_turn(short what, void *arg)
 	ipc_conn_release(c);
 }
 
+/* What was read before waits for the next turn. */
+static bool has_enough(const struct aioconn *c)
+{
+	return c->more && c->turn && deliverable(c);
+}
+
 void ipc_conn_on_ready(short what, void *arg)
 {
 	struct aioconn *c = arg;
@@ -336,7 +376,7 @@ void ipc_conn_on_ready(short what, void *arg)
 		ipc_conn_check_reader(c);
 	if (what & EV_READ)
 		c->stalled = c->paused;
-	if ((what & EV_READ) && ipc_conn_fill(c) < 0)
+	if ((what & EV_READ) && !has_enough(c) && ipc_conn_fill(c) < 0)
 		later(c, RETRY_NS);
 	settle(c);
 	ipc_conn_release(c);
