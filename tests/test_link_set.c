@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,12 +26,18 @@ struct stay {
 	enum peer peer;
 };
 
+/* Whoever is heard no more dies of it. */
 static void say(int fd, enum aioconn_framing framing, const char *text)
 {
+	unsigned char frame[64];
+	size_t len = strlen(text);
+
 	if (framing == AIOCONN_MESSAGES)
-		put_frame(fd, BYTES, 0, text, strlen(text));
+		len = make_frame(frame, BYTES, 0, text, len);
 	else
-		put(fd, text, strlen(text));
+		memcpy(frame, text, len);
+	if (write(fd, frame, len) == -1)
+		_exit(0);
 }
 
 static pid_t start_peer(const struct stay *s, const char *address)
@@ -581,6 +588,75 @@ TEST(the_time_to_give_up_begins_with_each_end)
 	both_ways(give_up_later);
 }
 
+/* What TCP is asked to do about peers that vanish. */
+
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+
+	must(getsockopt(fd, level, name, &value, &len));
+	return value;
+}
+
+/* The link's own socket: the one at the other end of this. */
+static int other_end(int peer)
+{
+	struct sockaddr_in to, here;
+	socklen_t len = sizeof to;
+
+	must(getpeername(peer, (struct sockaddr *)&to, &len));
+	for (int fd = 3; fd < 200; fd++) {
+		len = sizeof here;
+		if (fd != peer && getsockname(fd, (struct sockaddr *)&here, &len) == 0 &&
+		    here.sin_family == AF_INET && here.sin_port == to.sin_port &&
+		    option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0)
+			return fd;
+	}
+	return must(-1);
+}
+
+static void expect_keepalive(int peer, int on, int idle, int timeout)
+{
+	int fd = other_end(peer);
+
+	ck_assert_int_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), on);
+	if (on)
+		ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+	ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), timeout);
+	close(peer);
+}
+
+static void keep_alive(int64_t keepalive, int64_t timeout, int on, int idle, int ms)
+{
+	struct aiolink_options o = options_of(AIOLINK_LISTEN, tcp_at(0), AIOCONN_LINES);
+	int listening = raw_listen(tcp_at(0), 5), peer;
+	struct aiolink *l;
+
+	o.keepalive = keepalive;
+	o.user_timeout = timeout;
+	l = start_link(&o, NULL);
+	peer = raw_connect(aiolink_address(l));
+	must(aiolink_wait_connected(l, soon()));
+	expect_keepalive(peer, on, idle, ms);
+	aiolink_abort(l);
+	o.role = AIOLINK_CONNECT;
+	o.address = tcp_at(raw_port(listening));
+	l = start_link(&o, NULL);
+	peer = raw_accept(listening);
+	must(aiolink_wait_connected(l, soon()));
+	expect_keepalive(peer, on, idle, ms);
+	aiolink_abort(l);
+	close(listening);
+}
+
+TEST(tcp_asks_after_silent_peers)
+{
+	keep_alive(0, 0, 1, 60, 300000);
+	keep_alive(7000, 20000, 1, 7, 20000);
+	keep_alive(AIOIPC_FOREVER, AIOIPC_FOREVER, 0, 0, 0);
+}
+
 /* Where it comes from. */
 
 static void come_from(struct event_base *base)
@@ -593,8 +669,9 @@ static void come_from(struct event_base *base)
 	struct aiolink *l;
 
 	o.local = "tcp://127.0.0.9:0";
-	l = start_link(&o, base);
+	l = must(aiolink_new(&o));
 	must_fail(aiolink_local(l, local, sizeof local), ENOTCONN);
+	must(aiolink_start(l, base));
 	peer = raw_accept(listening);
 	must(aiolink_wait_connected(l, soon()));
 	must(aiolink_local(l, local, sizeof local));

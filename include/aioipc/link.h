@@ -103,6 +103,9 @@ struct aiolink_options {
 	 * chooses.
 	 */
 	const char *local;
+
+	/* TCP, in milliseconds, as in struct aiolistener_options: 0: a minute, and five; AIOIPC_FOREVER: never. */
+	int64_t keepalive, user_timeout;
 };
 
 /*

@@ -32,6 +32,7 @@
 #include "ipc/net/flight.h"
 #include "ipc/net/landing.h"
 #include "ipc/net/local.h"
+#include "ipc/os/socket.h"
 
 struct aiolistener;
 
@@ -45,7 +46,8 @@ struct ipc_link_options {
 	unsigned fds;
 	int64_t first, most; /* nanoseconds, as all below; at first */
 	int64_t connect_limit, idle_limit, send_limit, give_up_after;
-	int64_t grace; /* negative: for ever */
+	int64_t grace;                     /* negative: for ever */
+	struct ipc_os_keepalive keepalive; /* milliseconds */
 	struct aioconn_limits limits;
 	struct ipc_local *local; /* NULL: wherever */
 	unsigned spin;

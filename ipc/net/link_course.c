@@ -257,6 +257,7 @@ static void dial(struct aiolink *l)
 	}
 	ipc_dial_until(l->dial, l->until);
 	ipc_dial_from(l->dial, l->o.local);
+	ipc_dial_keep_alive(l->dial, &l->o.keepalive);
 	r = ipc_dial_step(l->dial, &w);
 	if (r == 0 && l->until && ipc_os_now() >= l->until) {
 		attempt_failed(l, ETIMEDOUT, "no connection within the limit");
@@ -463,8 +464,13 @@ static void on_inbox_room(struct aioqueue *q, void *arg)
 
 static int listen_at(struct aiolink *l)
 {
-	struct aiolistener_options o = {
-		.size = sizeof o, .peers = 1, .mode = l->o.mode, .uids = l->o.uids, .n_uids = l->o.n_uids};
+	struct aiolistener_options o = {.size = sizeof o,
+					.peers = 1,
+					.mode = l->o.mode,
+					.uids = l->o.uids,
+					.n_uids = l->o.n_uids,
+					.keepalive = l->o.keepalive.idle,
+					.user_timeout = l->o.keepalive.timeout};
 
 	if (!l->o.address || l->o.role != AIOLINK_LISTEN)
 		return 0;

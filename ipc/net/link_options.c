@@ -35,7 +35,7 @@ static const char *check_reconnect(int64_t first, int64_t most, bool half_open)
 static bool is_negative(const struct aiolink_options *o)
 {
 	return o->connect_limit < 0 || o->idle_limit < 0 || o->send_limit < 0 || o->give_up_after < 0 ||
-	       o->grace < AIOIPC_FOREVER;
+	       o->grace < AIOIPC_FOREVER || o->keepalive < AIOIPC_FOREVER || o->user_timeout < AIOIPC_FOREVER;
 }
 
 /* NULL, or what is wrong. */
@@ -169,6 +169,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		.send_limit = nanoseconds(o->send_limit),
 		.grace = o->grace == 0 ? nanoseconds(GRACE_MS) : nanoseconds(o->grace),
 		.give_up_after = nanoseconds(o->give_up_after),
+		.keepalive = {.idle = o->keepalive, .timeout = o->user_timeout},
 		.spin = o->spin,
 		.half_open = o->half_open,
 		.mode = o->mode,
