@@ -13,10 +13,9 @@ WHERE is "listen", "listen:PORT" or "connect:PORT", on 127.0.0.1; who listens sa
 
 At its end it says "done". Standard library only.
 """
-import asyncio
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 
 def say(*words):
@@ -49,11 +48,15 @@ def send_all(sock, count):
 
 
 def talk(sock, send, count):
-    with ThreadPoolExecutor() as pool, sock.makefile("rb") as lines:
-        sending = pool.submit(send_all, sock, send)
+    sent = []
+    sending = threading.Thread(target=lambda: sent.append(send_all(sock, send)))
+    sending.start()
+    with sock.makefile("rb") as lines:
         for due in numbered("link", count):
             expect(lines.readline(), due)
-        sending.result()
+    sending.join()
+    if not sent:
+        sys.exit("sending failed")
 
 
 def upper(sock):
@@ -142,6 +145,8 @@ def main(words):
     where, what, *numbers = words[by_asyncio:]
     numbers = [int(n) for n in numbers]
     if by_asyncio:
+        global asyncio
+        import asyncio  # takes longer than all the rest
         asyncio.run(run_asyncio(where, what, numbers))
     else:
         run_plain(where, what, numbers)

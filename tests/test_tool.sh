@@ -475,14 +475,15 @@ check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version
 
 ### peers that know nothing of the library
 
+python=${PYTHON3:-python3}
 for name in $(sed -n 's/^def test_\(.*\)():$/\1/p' "$srcdir/tests/tool_peers.py"); do
 	said=$(echo "$name" | tr _ ' ')
-	if ! have python3; then
+	if ! have "$python"; then
 		skip "$said" "no python3"
-	elif [ "${name#a_terminal}" != "$name" ] && ! python3 -c 'import os; os.openpty()' 2>/dev/null; then
+	elif [ "${name#a_terminal}" != "$name" ] && ! "$python" -c 'import os; os.openpty()' 2>/dev/null; then
 		skip "$said" "no terminal to be had"
 	else
-		check "$said" python3 "$srcdir/tests/tool_peers.py" "$name"
+		check "$said" "$python" -IS "$srcdir/tests/tool_peers.py" "$name"
 	fi
 done
 
