@@ -181,6 +181,48 @@ TEST(only_ends)
 	close(far);
 }
 
+struct inherited {
+	struct event_base *base;
+	struct aioconn *conn;
+	struct aioend *end;
+};
+
+/* What libevent had open is somebody else's by now, and must not be closed. */
+static int refuses_the_base(void *arg)
+{
+	struct inherited *i = arg;
+	int fd[20];
+
+	for (int n = 0; n < 20; n++)
+		fd[n] = open("/dev/null", O_RDONLY);
+	if (aioend_open(i->end, i->base) || errno != ECHILD)
+		return 1;
+	if (aioipc_base_reinit(i->base) != -1 || errno != ECHILD)
+		return 2;
+	aioconn_abort(i->conn);
+	for (int n = 0; n < 20; n++)
+		if (fcntl(fd[n], F_GETFD) == -1)
+			return 3;
+	return 0;
+}
+
+TEST(an_inherited_base_is_refused_when_its_descriptors_are_closed)
+{
+	struct aioproc_options o = {.size = sizeof(o), .only_ends = true};
+	struct inherited i = {.base = must(event_base_new())};
+	struct aioend *a, *b, *c;
+
+	must(aiosockpair(&a, &b));
+	must(aiosockpair(&c, &i.end));
+	i.conn = must(aioend_open(a, i.base));
+	ck_assert_int_eq(finish(must(aioproc_start_opts(refuses_the_base, &i, &i.end, 1, &o))), 0);
+	aioconn_abort(i.conn);
+	event_base_free(i.base);
+	aioend_free(b);
+	aioend_free(c);
+	aioend_free(i.end);
+}
+
 /* A child with nothing but its ends can go on: a base of its own, connections on it. */
 static int talk(void *arg)
 {

@@ -50,7 +50,7 @@ struct aioproc_options {
 /*
  * As aioproc_start_with(), of a child that becomes what @o says before it runs @body. Waits until it has: when something fails,
  * there is no child, the ends are where they were, and this is NULL with the child's errno. After only_ends an event base of the parent's can
- * be neither used nor freed in the child. Errno: besides, as setsid(2), setuid(2), chdir(2); ECANCELED (die_with_parent, and the parent ends),
+ * be neither used nor freed in the child: what opens something on it fails with ECHILD. Errno: besides, as setsid(2), setuid(2), chdir(2); ECANCELED (die_with_parent, and the parent ends),
  * EMFILE, ENFILE, EINVAL (o->size is larger than any that is known). Since 0.2.
  */
 AIOIPC_API struct aioproc *aioproc_start_opts(int (*body)(void *arg), void *arg, struct aioend *const *ends,

@@ -68,8 +68,10 @@ static void obey(const struct start *s)
 		tell(s, errno);
 		_exit(127);
 	}
-	if (s->o.only_ends)
+	if (s->o.only_ends) {
 		close_the_rest(s);
+		ipc_watch_bases_closed();
+	}
 	tell(s, 0);
 }
 

@@ -32,6 +32,7 @@ struct ipc_watch {
 struct ipc_home {
 	struct ipc_home *next;
 	struct event_base *base;
+	bool closed; /* inherited, and what libevent had open for it is not any more */
 	struct ipc_watch *live, *dead;
 	struct ipc_watch
 		*shared; /* of the dead, while the base is made anew: those with the parent's own files */
@@ -405,6 +406,16 @@ void ipc_watch_let_numbers_go(void)
 	ipc_own_let_go();
 }
 
+void ipc_watch_bases_closed(void)
+{
+	if (ipc_own_hold() == -1)
+		return;
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++)
+		for (struct ipc_home *home = *bucket; home; home = home->next)
+			home->closed = true;
+	ipc_own_let_go();
+}
+
 /* Takes the next dead watch that is still in @base; with @before only those that may be taken out of it before it is made anew. */
 static struct ipc_watch *next_dead(struct event_base *base, bool before)
 {
@@ -446,16 +457,21 @@ static void bury_dead(struct event_base *base, bool before)
 int aioipc_base_reinit(struct event_base *base)
 {
 	const struct ipc_home *home;
-	bool ours;
+	bool ours, closed;
 	int error = 0;
 
 	if (ipc_own_hold() == -1)
 		return -1;
 	home = find(base);
 	ours = home && home->live && !home->dead;
+	closed = home && home->closed;
 	ipc_own_let_go();
 	if (ours)
 		return 0;
+	if (closed) {
+		errno = ECHILD;
+		return -1;
+	}
 	bury_dead(base, true);
 	errno = 0;
 	if (event_reinit(base) == -1)

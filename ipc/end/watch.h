@@ -59,4 +59,7 @@ void ipc_watch_forked(bool own_numbers);
 /* In a child that will not call event_reinit() itself: takes the placeholders away. Async-signal-safe. */
 void ipc_watch_let_numbers_go(void);
 
+/* In a child that has closed whatever it inherited: the bases of all watches that are dead can't be made its own any more. */
+void ipc_watch_bases_closed(void);
+
 #endif

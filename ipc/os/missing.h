@@ -6,6 +6,7 @@
  *   what is asked                 since   told by            and instead
  *   pwritev2 with RWF_NOSIGNAL    6.18    any, of a pipe     SIGPIPE is blocked around writev: os_linux.c
  *   pidfd_open                    5.3     any                a thread waits for the child: end/proc.c, end/reap.c
+ *   clone3 with CLEAR_SIGHAND     5.5     any error          clone, and handlers go one by one: child.c
  *   close_range                   5.9     any error          /proc/self/fd is read: fds_linux.c
  *   /proc/self/fd                         any error          numbers are polled, a thousand at a time: fds_linux.c
  *   /proc/self/task                       any error          the C library is asked, then unshare(CLONE_THREAD): os_linux.c
