@@ -37,9 +37,9 @@ static struct owner *owner_of(struct ipc_conn_hook *h)
 	return (struct owner *)(void *)((char *)h - offsetof(struct owner, hook));
 }
 
-static void on_spoke(struct ipc_conn_hook *h)
+static void on_owes(struct ipc_conn_hook *h, bool owes)
 {
-	owner_of(h)->spoke++;
+	owner_of(h)->spoke += !owes;
 }
 
 static void on_lost(struct ipc_conn_hook *h)
@@ -92,7 +92,7 @@ static struct hand open_by_hand(int t, struct owner *o)
 		must(aioend_release(theirs, &peer.r, &peer.w));
 	}
 	*o = (struct owner){
-		.hook = {on_spoke, on_gone, on_lost, on_wrote, NULL}, .base = new_base(), .seen.stay = true};
+		.hook = {on_owes, on_gone, on_lost, on_wrote, NULL}, .base = new_base(), .seen.stay = true};
 	o->c = open_end(ours, o->base);
 	ipc_conn_hook(o->c, &o->hook);
 	o->c->by_hand = true;

@@ -524,6 +524,45 @@ TEST(silent_peers_make_room)
 	stop(&s);
 }
 
+/* One that sends bytes by hand, and the peer behind it is closed. */
+static void expect_closed_for_silence(struct server *s, const void *bytes, size_t len)
+{
+	struct aioconn *c = join(s, NULL), *other;
+	unsigned went = s->went, came = s->came;
+
+	must(aioconn_set_framing(c, AIOCONN_BYTES, NULL));
+	must(aioconn_send_bytes(c, bytes, len));
+	run_until(s->base, &s->came, came + 1);
+	run_now(s->base);
+	other = join(s, NULL);
+	run_until(s->base, &s->came, came + 2);
+	run_until(s->base, &s->went, went + 1);
+	ck_assert_ptr_nonnull(strstr(s->why, "silent"));
+	aioconn_abort(c);
+	aioconn_abort(other);
+	run_until(s->base, &s->went, went + 2);
+}
+
+/* A byte, half a header, half a message, and half a one behind a whole one. */
+TEST_WITHIN(who_stops_in_the_middle_is_silent, 40)
+{
+	struct aiolistener_options o = {.size = sizeof o, .silent = 1};
+	unsigned char bytes[PREFACE_LEN + 2 * HEADER_LEN + 8] = PREFACE;
+	struct server s;
+	size_t len;
+
+	serve_with(&s, path_address(), &o);
+	len = PREFACE_LEN + make_frame(bytes + PREFACE_LEN, BYTES, 0, "whole", 5);
+	expect_closed_for_silence(&s, bytes, 1);
+	expect_closed_for_silence(&s, bytes, PREFACE_LEN + 3);
+	expect_closed_for_silence(&s, bytes, len - 1);
+	ck_assert_uint_eq(s.msgs, 0);
+	make_frame(bytes + len, BYTES, 0, "", 0);
+	expect_closed_for_silence(&s, bytes, len + 3);
+	ck_assert_uint_eq(s.msgs, 1);
+	stop(&s);
+}
+
 static struct aioconn *paused[10];
 
 static void pause_it(struct aiolistener *l, struct aioconn *c, void *arg)

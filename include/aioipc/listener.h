@@ -43,9 +43,9 @@ AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t s
  * than until the first of those has been silent for a second: it is then closed, which its owner sees as LOST.
  */
 struct aiolistener_options {
-	size_t size;       /* sizeof(struct aiolistener_options) */
-	unsigned peers;    /* connections that are open at a time; 4096 */
-	unsigned silent;   /* of them, who have not sent anything yet; no limit; see below */
+	size_t size;     /* sizeof(struct aiolistener_options) */
+	unsigned peers;  /* connections that are open at a time; 4096 */
+	unsigned silent; /* of them, who have sent nothing whole, or half of something; no limit; see above */
 	unsigned backlog;  /* that wait in the kernel; as many as it allows */
 	mode_t mode;       /* of a socket in the file system; 0600 */
 	const uid_t *uids; /* unix sockets: peers of other users are closed; copied */

@@ -73,6 +73,7 @@ static struct aioconn *new_conn(struct event_base *base)
 	ipc_in_init(&c->in);
 	c->inbox_limit = c->outbox_limit = QUEUE_DEFAULT;
 	c->send_wait = AIOIPC_FOREVER;
+	c->owes = true;
 	c->refused = 1; /* on_writable is due once after opening */
 	c->why = "";
 	c->holds = 1;

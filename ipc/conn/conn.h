@@ -75,13 +75,14 @@ struct ipc_loose_fds {
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
 /*
- * Whoever made the connection, or has it by hand, and wants to know: told of the first bytes that come in, each time the kernel
+ * Whoever made the connection, or has it by hand, and wants to know: told whether the peer has said something whole,
+ * or is to say more, each time that changes; each time the kernel
  * took some, of a message that was accepted, ends there in the stream, and is not sent since its descriptors can't be passed, and when it is closed (its members may still be read then; @h is out of the list). Who
  * has it by hand is also told, in a turn, once, where the system tells it: after its clean end the peer left
- * altogether, nothing can be sent any more. All but @gone may be NULL; @spoke, @wrote and @refused do nothing to the connection.
+ * altogether, nothing can be sent any more. All but @gone may be NULL; @owes, @wrote and @refused do nothing to the connection.
  */
 struct ipc_conn_hook {
-	void (*spoke)(struct ipc_conn_hook *h);
+	void (*owes)(struct ipc_conn_hook *h, bool owes);
 	void (*gone)(struct ipc_conn_hook *h);
 	void (*lost)(struct ipc_conn_hook *h);
 	void (*wrote)(struct ipc_conn_hook *h);
@@ -129,6 +130,7 @@ struct aioconn {
 	size_t goodbye_len;                   /* of our goodbye, once said: no loss if it does not arrive */
 	size_t refused;                       /* on_writable is due when so much fits; 0 not wanted */
 	uint64_t pass;                        /* in which it had messages last */
+	bool owes;                            /* the peer has begun to say something, or said nothing yet */
 	unsigned turn_sent;                   /* messages in this turn */
 	unsigned holds, calls;
 	struct ipc_waiter waiters; /* tasks, */
@@ -228,9 +230,10 @@ int ipc_conn_send_error(
 	const struct aioconn *c); /* why: EPIPE where the peer is gone, else what the kernel said */
 /* The same, because writing failed. */
 void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why);
-void ipc_conn_check_reader(struct aioconn *c); /* of what is only written to: is it still there? */
-void ipc_conn_interest(struct aioconn *c);     /* what the loop should wait for */
-void ipc_conn_soon(struct aioconn *c);         /* a turn, behind what is due now */
+void ipc_conn_check_reader(struct aioconn *c);  /* of what is only written to: is it still there? */
+void ipc_conn_interest(struct aioconn *c);      /* what the loop should wait for */
+bool ipc_conn_is_read(const struct aioconn *c); /* is input that comes read now? */
+void ipc_conn_soon(struct aioconn *c);          /* a turn, behind what is due now */
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);
 /*
  * Waits for room or input, moves both directions, calls back. In a task of the base the loop does that meanwhile.

@@ -29,6 +29,11 @@ static bool wants_input(const struct aioconn *c)
 	return !inbox_full(c) && !ipc_in_full(&c->in);
 }
 
+bool ipc_conn_is_read(const struct aioconn *c)
+{
+	return wants_input(c);
+}
+
 /* Descriptors came with a read. They wait for the frame that claims them. */
 static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 {
@@ -69,9 +74,6 @@ static void arrived(struct aioconn *c, size_t n)
 {
 	size_t held;
 
-	for (struct ipc_conn_hook *h = c->bytes_in ? NULL : c->hooks; h; h = h->next)
-		if (h->spoke)
-			h->spoke(h);
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);

@@ -332,6 +332,19 @@ void ipc_conn_on_awake(short what, void *arg)
 		ipc_watch_later(c->awake, 0);
 }
 
+/* The hooks, when it changed: is the peer to say more? */
+static void tell_owes(struct aioconn *c)
+{
+	bool owes = c->hooks && !c->ended && ipc_in_owes(&c->in);
+
+	if (owes == c->owes || !c->hooks)
+		return;
+	c->owes = owes;
+	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
+		if (h->owes)
+			h->owes(h, owes);
+}
+
 /* Calls back what is due, and says what the loop should wait for next. */
 static void settle(struct aioconn *c)
 {
@@ -341,6 +354,7 @@ static void settle(struct aioconn *c)
 		ipc_conn_turn(c);
 	if (c->gone)
 		return;
+	tell_owes(c);
 	ipc_conn_interest(c);
 	ipc_in_rest(&c->in);
 	ipc_out_rest(&c->out);

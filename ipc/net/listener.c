@@ -25,6 +25,8 @@
 #define TURN_PEERS 64 /* a share of one turn */
 #define BACK_OFF_NS (INT64_C(100) * 1000 * 1000)
 #define PATIENCE_NS (INT64_C(1000) * 1000 * 1000) /* with who is silent, when others wait */
+#define LOOK_NS (INT64_C(1000) * 1000)            /* in which what has come is read */
+#define PROGRESS 1024                             /* bytes in that time are no silence */
 
 /* Lists of peers: first come first; empty: both itself. */
 struct link {
@@ -36,7 +38,9 @@ struct peer {
 	struct ipc_conn_hook hook;
 	struct aioconn *conn;
 	struct aiolistener *listener;
-	int64_t since;
+	int64_t since;  /* it has nothing whole to say since then, */
+	uint64_t heard; /* when so many bytes had come from it */
+	bool looked_at; /* when its time was over: what had come by then was read afterwards */
 	bool spoke;
 };
 
@@ -99,6 +103,25 @@ static struct peer *peer_of(struct ipc_conn_hook *h)
 	return (struct peer *)(void *)((char *)h - offsetof(struct peer, hook));
 }
 
+/* From now on it has some time to say something whole. */
+static void give_time(struct peer *p)
+{
+	p->since = ipc_os_now();
+	p->heard = p->conn->bytes_in;
+	p->looked_at = false;
+	link_out(&p->link);
+	link_in(&p->listener->silent, &p->link);
+}
+
+static void mark_silent(struct peer *p)
+{
+	if (!p->spoke)
+		return;
+	p->spoke = false;
+	p->listener->silents++;
+	give_time(p);
+}
+
 static void mark_spoken(struct peer *p)
 {
 	if (p->spoke)
@@ -110,11 +133,14 @@ static void mark_spoken(struct peer *p)
 	link_in(&p->listener->talking, &p->link);
 }
 
-static void on_spoke(struct ipc_conn_hook *h)
+static void on_owes(struct ipc_conn_hook *h, bool owes)
 {
 	struct peer *p = peer_of(h);
 
-	mark_spoken(p);
+	if (owes)
+		mark_silent(p);
+	else
+		mark_spoken(p);
 	interest(p->listener);
 }
 
@@ -139,6 +165,29 @@ static bool is_readable(int fd)
 	return ipc_os_poll(&p, 1, 0) == 1;
 }
 
+/* How long it may still be silent: 0 no longer. What came until then is read first, and who sends on has more time. */
+static int64_t time_left(struct peer *p)
+{
+	int64_t left = p->since + PATIENCE_NS - ipc_os_now();
+
+	if (left > 0)
+		return left;
+	if (!p->looked_at && is_readable(aioconn_fd(p->conn))) {
+		p->looked_at = true;
+		return LOOK_NS;
+	}
+	if (p->conn->bytes_in - p->heard < PROGRESS)
+		return 0;
+	give_time(p);
+	return LOOK_NS; /* for the next one, who is the first now */
+}
+
+/* Nobody listens to it: that is no silence. */
+static bool is_not_read(const struct peer *p)
+{
+	return !ipc_conn_is_read(p->conn) && is_readable(aioconn_fd(p->conn));
+}
+
 /*
  * May one more be silent? Who has been so longest makes room, if it had its time to speak: others are waiting. Until then
  * they wait.
@@ -150,11 +199,11 @@ static bool may_be_silent(struct aiolistener *l)
 
 	if (!l->most_silents || l->silents < l->most_silents)
 		return true;
-	left = first->since + PATIENCE_NS - ipc_os_now();
-	if (is_readable(aioconn_fd(first->conn))) {
+	if (is_not_read(first)) {
 		mark_spoken(first);
 		return true;
 	}
+	left = time_left(first);
 	if (left > 0) {
 		l->crowded = ipc_watch_after(l->watch, left) == 0;
 		return false;
@@ -189,8 +238,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 
 	if (!p)
 		return NULL;
-	*p = (struct peer){
-		.hook = {.spoke = on_spoke, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
+	*p = (struct peer){.hook = {.owes = on_owes, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
 	p->conn = aioend_open(end, l->base);
 	if (!p->conn) {
 		free(p);

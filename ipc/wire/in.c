@@ -167,6 +167,7 @@ void ipc_in_filled(struct ipc_in *in, size_t n)
 
 void ipc_in_take(struct ipc_in *in, size_t n)
 {
+	in->said = true;
 	in->start += n;
 	in->searched = 0;
 	in->continues = false;
@@ -232,6 +233,7 @@ static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	if (in->large_have < msg->len)
 		return 0;
 	in->large = NULL;
+	in->said = true;
 	*nfds = in->large_fds;
 	return sealed(in, msg, m);
 }
@@ -267,6 +269,7 @@ static inline int take_frame(struct ipc_in *in, const struct ipc_frame *f, struc
 	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, f->length);
 	in->start += IPC_FRAME_LEN + f->length;
 	in->window = BUFFER;
+	in->said = true;
 	if (f->kind == IPC_KIND_TPL)
 		return sealed(in, msg, m);
 	*m = msg;
@@ -304,6 +307,39 @@ unsigned ipc_in_fds_due(const struct ipc_in *in)
 		return UINT_MAX;
 	ipc_frame_read(in->buf + in->start, &f);
 	return f.nfds;
+}
+
+/* Behind the preface. */
+static bool owes_frame(const struct ipc_in *in)
+{
+	size_t preface = in->prefaced ? 0 : IPC_PREFACE_LEN, held = ipc_in_raw(in);
+	struct ipc_frame f;
+
+	if (in->large)
+		return in->large_have < in->large->len;
+	if (in->goodbye)
+		return false;
+	if (in->skip || held <= preface)
+		return in->skip || held > 0 || !in->said;
+	held -= preface;
+	if (held < IPC_FRAME_LEN)
+		return true;
+	ipc_frame_read(in->buf + in->start + preface, &f);
+	return held - IPC_FRAME_LEN < f.length;
+}
+
+bool ipc_in_owes(struct ipc_in *in)
+{
+	if (in->eof || in->error)
+		return false;
+	switch (in->framing) {
+	case AIOCONN_LINES:
+		return ipc_in_raw(in) ? ipc_in_line(in) == 0 : !in->said;
+	case AIOCONN_BYTES:
+		return !in->said && ipc_in_raw(in) == 0;
+	default:
+		return owes_frame(in);
+	}
 }
 
 static void skip(struct ipc_in *in)

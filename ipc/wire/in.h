@@ -34,6 +34,7 @@ struct ipc_in {
 	unsigned large_fds;
 	size_t skip; /* bytes of a frame that is to be ignored */
 	bool prefaced, goodbye;
+	bool said;             /* something whole came */
 	bool long_lines;       /* a line over the limit comes in pieces */
 	bool continues;        /* the last piece taken was not its line's last */
 	bool eof;              /* no more bytes will come: set by the owner, */
@@ -73,6 +74,12 @@ static inline size_t ipc_in_raw(const struct ipc_in *in)
 	return in->end - in->start;
 }
 void ipc_in_take(struct ipc_in *in, size_t n);
+
+/*
+ * Is the peer to say more before it has said something? It has said nothing whole yet, or what is at the front, and
+ * was not taken yet, is not whole.
+ */
+bool ipc_in_owes(struct ipc_in *in);
 
 /* Everything that is held, for the count of what waits. */
 size_t ipc_in_held(const struct ipc_in *in);
