@@ -55,6 +55,7 @@ static const struct lack lacks[] = {
 	{439 /* faccessat2 */, ENOSYS, ALWAYS, 0, 0, false},
 	{441 /* epoll_pwait2 */, ENOSYS, ALWAYS, 0, 0, false},
 	{449 /* futex_waitv */, ENOSYS, ALWAYS, 0, 0, false},
+	{452 /* fchmodat2 */, ENOSYS, ALWAYS, 0, 0, false},
 	{454 /* futex_wake */, ENOSYS, ALWAYS, 0, 0, false},
 	{455 /* futex_wait */, ENOSYS, ALWAYS, 0, 0, false},
 	{SYS_eventfd2, ENOSYS, ALWAYS, 0, 0, true},

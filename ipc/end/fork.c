@@ -185,7 +185,7 @@ static void take_over(struct ipc_own *own)
 	}
 	if (ipc_fd_is_ours(&own->r))
 		close(own->r.fd);
-	if (ipc_fd_is_ours(&own->w))
+	if (own->w.fd != own->r.fd && ipc_fd_is_ours(&own->w))
 		close(own->w.fd);
 	ipc_own_unlink(own);
 }
