@@ -254,6 +254,41 @@ TEST(lines_may_be_longer)
 	both_ways(long_lines);
 }
 
+/* Or they come in pieces, marked. */
+static void pieces(struct event_base *base)
+{
+	const struct aioconn_limits limits = {.size = sizeof limits, .line = 64, .long_lines = true};
+	struct aiolink_options o = options_of(AIOLINK_LISTEN, unix_at(0), AIOCONN_LINES);
+	char *line = line_of(200);
+	struct aiomsg *m;
+	struct aiolink *l;
+	size_t len = 0, n;
+	unsigned part;
+	int peer;
+
+	o.limits = &limits;
+	l = start_link(&o, base);
+	peer = raw_connect(unix_at(0));
+	put(peer, line, 202);
+	do {
+		ck_assert_int_eq(must(aioqueue_get(aiolink_inbox(l), &m, soon())), 1);
+		part = aiomsg_part(m);
+		ck_assert_int_eq((part & AIOMSG_CONTINUES) != 0, len > 0);
+		aiomsg_bytes(m, &n);
+		len += n;
+		aiomsg_free(m);
+	} while (part & AIOMSG_MORE);
+	ck_assert_uint_eq(len, 200);
+	close(peer);
+	aiolink_abort(l);
+	free(line);
+}
+
+TEST(longer_lines_may_come_in_pieces)
+{
+	both_ways(pieces);
+}
+
 static char last_logged[400];
 
 static void on_log(const char *text, void *arg)

@@ -226,6 +226,41 @@ TEST(of_many_messages_each_link_takes_a_share)
 	event_base_free(base);
 }
 
+/* Watches of two bases, each of which is free to answer. */
+static void count_and_take(struct aioqueue *q, void *arg)
+{
+	struct aiomsg *m;
+
+	if (aioqueue_get(q, &m, AIOIPC_NOW) != 1)
+		return;
+	aiomsg_free(m);
+	++*(unsigned *)arg;
+}
+
+TEST(idle_watches_are_called_in_turns)
+{
+	struct event_base *base[2] = {new_base(), new_base()};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	unsigned count[2] = {0, 0};
+
+	for (int i = 0; i < 2; i++) {
+		must(aioqueue_watch(q, base[i], count_and_take, NULL, &count[i]));
+		run_now(base[i]);
+	}
+	for (unsigned n = 0; n < 20; n++) {
+		put_word(q, "one");
+		for (int i = 0; i < 2; i++)
+			run_now(base[i]);
+	}
+	ck_assert_uint_eq(count[0], 10);
+	ck_assert_uint_eq(count[1], 10);
+	for (int i = 0; i < 2; i++) {
+		must(aioqueue_watch(q, base[i], NULL, NULL, NULL));
+		event_base_free(base[i]);
+	}
+	aioqueue_free(q);
+}
+
 /* Two peers that could fill the inbox each, and a reader. */
 static void feed_in_turns(void *arg)
 {
