@@ -1,22 +1,27 @@
 /*
- * A stream from one coroutine to another: the producer sends two words and has a helper send the one between; the
- * consumer reads it as a loop.
+ * A stream from one coroutine to another: the producer sends two words and lends its side to a helper, a coroutine too, that
+ * sends the one between; the consumer reads it as a loop.
  */
 #include <aioipc.h>
+#include <errno.h>
 #include <event2/event.h>
 
 #include "demos/demo.h"
 
-static int produce_two(struct aiochan *ch)
+static void produce_two(void *ch)
 {
-	return aiochan_send(ch, "Two", NULL, AIOIPC_FOREVER);
+	aiochan_send(ch, "Two", NULL, AIOIPC_FOREVER);
 }
 
-static int produce(struct aiochan *ch, void *arg)
+static int produce(struct aiochan *ch, void *base)
 {
-	(void)arg;
+	struct aiotask *helper;
+
 	aiochan_send(ch, "One", NULL, AIOIPC_FOREVER);
-	produce_two(ch);
+	helper = aiotask_spawn(base, produce_two, ch);
+	if (!helper || aiochan_lend(ch, helper) == -1)
+		return errno;
+	aiotask_join(helper, AIOIPC_FOREVER);
 	aiochan_send(ch, "Three", NULL, AIOIPC_FOREVER);
 	return 0;
 }
@@ -29,7 +34,7 @@ static void consume(void *ch)
 int main(void)
 {
 	struct event_base *base = event_base_new();
-	struct aiochan *ch = aiochan_produce(base, produce, NULL);
+	struct aiochan *ch = aiochan_produce(base, produce, base);
 
 	if (!ch || aiotask_run(base, consume, ch) == -1)
 		die("run");

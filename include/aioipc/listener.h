@@ -34,7 +34,7 @@ AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_bas
 
 /*
  * The address of the peer's socket as text, cut to @size with its NUL, which is more than 0; "unix:" of one without a
- * name. Errno: ENOTSOCK (a pipe), ENOTCONN (it is gone), EBADF (ended). Since 0.1.
+ * name. What a peer could play with, control characters among it, is "?". Errno: ENOTSOCK (a pipe), ENOTCONN (it is gone), EBADF (ended). Since 0.1.
  */
 AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size);
 
