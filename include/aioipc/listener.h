@@ -57,6 +57,13 @@ struct aiolistener_options {
 	 * has taken nothing of what waits for it, it is LOST. Since 0.2.
 	 */
 	int64_t keepalive, user_timeout;
+
+	/*
+	 * Bytes that its connections may hold in all of what came and was not received yet, a quarter of a GiB. Over it, who holds more than a
+	 * share is not read until others are through; after a second the largest of those that hold half of a message is closed,
+	 * LOST, and so on. One message of any legal size always gets through. Since 0.2.
+	 */
+	size_t total;
 };
 
 /*
@@ -81,6 +88,19 @@ AIOIPC_API const char *aiolistener_address(const struct aiolistener *l);
 
 /* Its port; 0 of a unix socket. Since 0.1. */
 AIOIPC_API int aiolistener_port(const struct aiolistener *l);
+
+struct aiolistener_stats {
+	size_t size;            /* sizeof(struct aiolistener_stats) */
+	uint64_t accepted;      /* peers that were given to the callback */
+	uint64_t turned_away;   /* closed at once: users who are not allowed, and for want of descriptors */
+	uint64_t closed_silent; /* closed here, because they were silent and others waited; */
+	uint64_t closed_large;  /* because they held half of a message, and all of them too much */
+	unsigned peers, silent; /* now: open, and of them silent */
+	size_t held, peak;      /* bytes that have come and were not received yet: now, and the most ever */
+};
+
+/* Fills as much of @stats as @stats->size says. Errno: EINVAL. Since 0.2. */
+AIOIPC_API int aiolistener_stats(const struct aiolistener *l, struct aiolistener_stats *stats);
 
 /* Those who come while it is paused wait in the kernel, as many as the backlog allows. Since 0.1. */
 AIOIPC_API void aiolistener_pause(struct aiolistener *l);

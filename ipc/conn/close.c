@@ -100,6 +100,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 		ipc_conn_set_reset(c, false);
 	ipc_own_close(&c->own);
 	drop_all(c);
+	ipc_conn_put_on(c, NULL);
 	while ((h = c->hooks)) {
 		c->hooks = h->next;
 		h->gone(h);

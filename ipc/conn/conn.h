@@ -97,6 +97,17 @@ struct ipc_posting {
 	struct ipc_posting *next;
 };
 
+/*
+ * What some connections, those of a listener, hold in all of what has come and nobody has taken. Over the most, who has more
+ * than its share is not read until others are through; but who has more than half of all goes on, so that one message of any
+ * legal size always gets through.
+ */
+struct ipc_ledger {
+	size_t held, peak, most, share;
+	bool over;
+	void (*changed)(struct ipc_ledger *l); /* @over; does nothing to connections at once */
+};
+
 struct aioconn {
 	struct ipc_own own;
 	struct event_base *base;
@@ -131,7 +142,10 @@ struct aioconn {
 	size_t refused;                       /* on_writable is due when so much fits; 0 not wanted */
 	uint64_t pass;                        /* in which it had messages last */
 	bool owes;                            /* the peer has begun to say something, or said nothing yet */
-	unsigned turn_sent;                   /* messages in this turn */
+	struct ipc_ledger *ledger;            /* NULL: nobody counts what it holds: */
+	size_t charged;
+	bool polled;        /* a call that blocks reads it, whatever others hold */
+	unsigned turn_sent; /* messages in this turn */
 	unsigned holds, calls;
 	struct ipc_waiter waiters; /* tasks, */
 	unsigned waits;            /* and what they wait for: enum ipc_conn_for */
@@ -256,6 +270,11 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 /* Enters, and claims the right to wait for input. */
 int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline);
 void ipc_conn_end_receive(struct aioconn *c);
+
+/* ledger.c */
+void ipc_conn_put_on(struct aioconn *c, struct ipc_ledger *l); /* NULL: it is charged to none any more */
+void ipc_conn_charge(struct aioconn *c);                       /* what it holds may have changed */
+bool ipc_conn_must_wait(const struct aioconn *c);              /* until others hold less */
 
 /* close.c */
 /*

@@ -8,6 +8,7 @@
 #include "ipc/end/wait.h"
 
 #define IOV_MOST 16
+#define LITTLE ((size_t)4096)
 #define WATCH_NS (INT64_C(10) * 1000 * 1000)
 #define RETRY_MS 10 /* when the kernel is short of something */
 
@@ -24,7 +25,7 @@ static bool wants_input(const struct aioconn *c)
 		return false;
 	if (c->closing)
 		return true;
-	if (c->paused && !c->receiving)
+	if ((c->paused && !c->receiving) || ipc_conn_must_wait(c))
 		return false;
 	return !inbox_full(c) && !ipc_in_full(&c->in);
 }
@@ -82,6 +83,7 @@ static void arrived(struct aioconn *c, size_t n)
 	held = c->inbox.bytes + ipc_in_held(&c->in);
 	if (held > c->peak_in)
 		c->peak_in = held;
+	ipc_conn_charge(c);
 }
 
 /* Worth another try: memory is short for a while. */
@@ -96,6 +98,18 @@ static void input_broke(struct aioconn *c)
 {
 	c->in_fault = ipc_blame_read(errno);
 	c->reset = c->in.cut = true;
+}
+
+/* All hold too much already. */
+static int little_of(struct iovec *iov, int n)
+{
+	if (iov[0].iov_len >= LITTLE) {
+		iov[0].iov_len = LITTLE;
+		return 1;
+	}
+	if (n == 2 && iov[1].iov_len > LITTLE)
+		iov[1].iov_len = LITTLE;
+	return n;
 }
 
 static int fill(struct aioconn *c)
@@ -113,6 +127,8 @@ static int fill(struct aioconn *c)
 	}
 	if (room <= 0)
 		return room;
+	if (c->ledger && c->ledger->over)
+		room = little_of(iov, room);
 	n = read_into(c, iov, room);
 	if (n > 0) {
 		arrived(c, (size_t)n);
@@ -474,10 +490,16 @@ static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadl
 
 static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
+	int r;
+
 	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
 		return wait_in_task(c, what, deadline);
-	if (!c->more)
-		return spun(c) ? 0 : wait_ready(c, deadline);
+	if (!c->more) {
+		c->polled = true;
+		r = spun(c) ? 0 : wait_ready(c, deadline);
+		c->polled = false;
+		return r;
+	}
 	c->more = false;
 	return 0;
 }

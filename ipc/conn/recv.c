@@ -45,6 +45,7 @@ void ipc_conn_end_receive(struct aioconn *c)
 	if (!c->base && c->ended)
 		ipc_conn_turn(c);
 	if (!c->gone) {
+		ipc_conn_charge(c);
 		ipc_conn_interest(c);
 		if (c->in.eof || c->ended)
 			ipc_conn_soon(c);

@@ -355,9 +355,10 @@ static void settle(struct aioconn *c)
 	if (c->gone)
 		return;
 	tell_owes(c);
-	ipc_conn_interest(c);
 	ipc_in_rest(&c->in);
 	ipc_out_rest(&c->out);
+	ipc_conn_charge(c);
+	ipc_conn_interest(c);
 	stay_awake(c);
 }
 

@@ -20,6 +20,7 @@
 #include "ipc/os/sized.h"
 
 #define PEERS_DEFAULT 4096
+#define TOTAL_DEFAULT ((size_t)256 << 20)
 #define BACKLOG_DEFAULT 65535 /* the system has its own limit */
 #define MODE_DEFAULT 0600
 #define TURN_PEERS 64 /* a share of one turn */
@@ -51,6 +52,9 @@ struct aiolistener {
 	struct ipc_watch *watch; /* its timer ends a back-off */
 	aiolistener_cb *cb;
 	void *arg;
+	struct ipc_ledger ledger;
+	struct ipc_watch *shed; /* a timer, while they hold too much */
+	struct aiolistener_stats stats;
 	struct link silent, talking;
 	unsigned peers, silents, most_peers, most_silents;
 	uid_t *uids;
@@ -157,6 +161,75 @@ static void on_gone(struct ipc_conn_hook *h)
 	interest(l);
 }
 
+/* What came with more than its share of what all hold, and is not whole; 0. */
+static size_t half_of(const struct aiolistener *l, struct peer *p)
+{
+	struct aioconn *c = p->conn;
+
+	if (c->ended || c->charged <= l->ledger.share || c->charged > l->ledger.held / 2)
+		return 0;
+	return ipc_in_owes(&c->in) ? ipc_in_memory(&c->in) : 0;
+}
+
+static void find_largest(const struct aiolistener *l, const struct link *list, struct peer **found)
+{
+	for (struct link *at = list->next; at != list; at = at->next) {
+		struct peer *p = (struct peer *)(void *)at;
+
+		if (half_of(l, p) > (*found ? half_of(l, *found) : 0))
+			*found = p;
+	}
+}
+
+/*
+ * For a second all have held too much together. What is whole waits for us; but of those who have not ended what they began, the
+ * largest is closed, and so on until there is room.
+ */
+static void on_shed(short what, void *arg)
+{
+	struct aiolistener *l = arg;
+	struct peer *p = NULL;
+
+	(void)what;
+	if (!l->ledger.over)
+		return;
+	find_largest(l, &l->silent, &p);
+	find_largest(l, &l->talking, &p);
+	if (p) {
+		l->stats.closed_large++;
+		ipc_conn_end(p->conn, AIOCONN_LOST, ECONNRESET,
+			     "closed here: half of a large message, and all peers together held too much");
+		ipc_in_drop(&p->conn->in);
+		ipc_in_rest(&p->conn->in);
+		ipc_conn_charge(p->conn);
+		ipc_conn_soon(p->conn);
+	}
+	if (l->ledger.over)
+		ipc_watch_later(l->shed, p ? 0 : PATIENCE_NS);
+}
+
+static void wake_all(const struct link *list)
+{
+	for (struct link *at = list->next; at != list; at = at->next)
+		ipc_conn_soon(((struct peer *)(void *)at)->conn);
+}
+
+/* Who was not read is looked at again. */
+static void on_total(struct ipc_ledger *ledger)
+{
+	struct aiolistener *l =
+		(struct aiolistener *)(void *)((char *)ledger - offsetof(struct aiolistener, ledger));
+
+	if (l->gone)
+		return;
+	if (ledger->over) {
+		ipc_watch_later(l->shed, PATIENCE_NS);
+		return;
+	}
+	wake_all(&l->silent);
+	wake_all(&l->talking);
+}
+
 /* Something that was not read yet; somebody who was not taken yet. */
 static bool is_readable(int fd)
 {
@@ -211,6 +284,7 @@ static bool may_be_silent(struct aiolistener *l)
 	if (!is_readable(l->socket.own.r.fd))
 		return false;
 	mark_spoken(first);
+	l->stats.closed_silent++;
 	ipc_conn_end(first->conn, AIOCONN_LOST, ECONNRESET, "closed here: it was silent, and others waited");
 	ipc_conn_soon(first->conn);
 	return true;
@@ -245,6 +319,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 		return NULL;
 	}
 	ipc_conn_hook(p->conn, &p->hook);
+	ipc_conn_put_on(p->conn, &l->ledger);
 	link_in(&l->silent, &p->link);
 	l->silents++;
 	l->peers++;
@@ -267,7 +342,8 @@ static void turn_away(struct aiolistener *l)
 
 	ipc_own_init(&own);
 	ipc_own_close(&l->reserve);
-	ipc_net_accept(&own, l->socket.own.r.fd);
+	if (ipc_net_accept(&own, l->socket.own.r.fd) == 0)
+		l->stats.turned_away++;
 	ipc_own_close(&own);
 	ipc_own_init(&l->reserve);
 	ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM);
@@ -301,6 +377,7 @@ static bool serve_one(struct aiolistener *l)
 		return false;
 	if (!is_welcome(l, end->own.r.fd)) {
 		aioend_free(end);
+		l->stats.turned_away++;
 		return true;
 	}
 	c = admit(l, end);
@@ -310,6 +387,7 @@ static bool serve_one(struct aiolistener *l)
 		return false;
 	}
 	l->said = false;
+	l->stats.accepted++;
 	l->cb(l, c, l->arg);
 	return true;
 }
@@ -340,6 +418,9 @@ static int copy_options(struct aiolistener *l, const struct aiolistener_options 
 {
 	l->most_peers = o->peers ? o->peers : PEERS_DEFAULT;
 	l->most_silents = o->silent;
+	l->ledger.most = o->total ? o->total : TOTAL_DEFAULT;
+	l->ledger.share = l->ledger.most / 4 / l->most_peers;
+	l->ledger.changed = on_total;
 	if (!o->n_uids)
 		return 0;
 	l->uids = calloc(o->n_uids, sizeof *l->uids);
@@ -429,13 +510,15 @@ struct aiolistener *aiolistener_new(const char *address, struct event_base *base
 	if (ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM) == -1)
 		goto fail_listening;
 	l->watch = ipc_watch_new(base, l->socket.own.r.fd, on_ready, l);
-	if (!l->watch || ipc_watch_want(l->watch, EV_READ) == -1)
+	l->shed = ipc_watch_new(base, -1, on_shed, l);
+	if (!l->watch || !l->shed || ipc_watch_want(l->watch, EV_READ) == -1)
 		goto fail_listening;
 	return l;
 
 fail_listening:
 	error = errno;
 	ipc_watch_free(l->watch);
+	ipc_watch_free(l->shed);
 	ipc_own_close(&l->reserve);
 	ipc_listen_close(&l->socket);
 	errno = error;
@@ -452,6 +535,17 @@ const char *aiolistener_address(const struct aiolistener *l)
 int aiolistener_port(const struct aiolistener *l)
 {
 	return l->socket.port;
+}
+
+int aiolistener_stats(const struct aiolistener *l, struct aiolistener_stats *stats)
+{
+	struct aiolistener_stats s = l->stats;
+
+	s.peers = l->peers;
+	s.silent = l->silents;
+	s.held = l->ledger.held;
+	s.peak = l->ledger.peak;
+	return ipc_sized_give(stats, &s, sizeof s);
 }
 
 void aiolistener_pause(struct aiolistener *l)
@@ -474,6 +568,7 @@ static void forget(struct link *list)
 
 		link_out(&p->link);
 		ipc_conn_unhook(p->conn, &p->hook);
+		ipc_conn_put_on(p->conn, NULL);
 		free(p);
 	}
 }
@@ -488,7 +583,8 @@ void aiolistener_free(struct aiolistener *l)
 	forget(&l->silent);
 	forget(&l->talking);
 	ipc_watch_free(l->watch);
-	l->watch = NULL;
+	ipc_watch_free(l->shed);
+	l->watch = l->shed = NULL;
 	ipc_own_close(&l->reserve);
 	ipc_listen_close(&l->socket);
 	release(l);

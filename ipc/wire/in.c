@@ -11,6 +11,7 @@
 #include "ipc/wire/pool.h"
 
 #define BUFFER ((size_t)64 * 1024)
+#define FEW ((size_t)512)
 #define LARGE ((size_t)4 * 1024) /* from here on a message that is not whole yet gets its own memory */
 
 void ipc_in_init(struct ipc_in *in)
@@ -40,10 +41,33 @@ void ipc_in_drop(struct ipc_in *in)
 	in->large = NULL;
 }
 
+/* Where a peer has stopped in the middle, a few bytes are to keep no large buffer. */
+static void shrink(struct ipc_in *in)
+{
+	size_t held = ipc_in_raw(in), block;
+	unsigned char *buf;
+
+	if (in->framing != AIOCONN_MESSAGES || held > FEW || in->block < BUFFER)
+		return;
+	buf = ipc_pool_get(held, &block);
+	if (!buf)
+		return;
+	memcpy(buf, in->buf + in->start, held);
+	ipc_pool_put(in->buf, in->block);
+	in->buf = buf;
+	in->block = block;
+	in->start = 0;
+	in->end = held;
+}
+
 void ipc_in_rest(struct ipc_in *in)
 {
-	if (in->start != in->end || !in->buf)
+	if (!in->buf)
 		return;
+	if (in->start != in->end) {
+		shrink(in);
+		return;
+	}
 	ipc_pool_put(in->buf, in->block);
 	in->buf = NULL;
 	in->start = in->end = in->block = in->searched = 0;
@@ -52,6 +76,11 @@ void ipc_in_rest(struct ipc_in *in)
 size_t ipc_in_held(const struct ipc_in *in)
 {
 	return ipc_in_raw(in) + (in->large ? in->large_have : 0);
+}
+
+size_t ipc_in_memory(const struct ipc_in *in)
+{
+	return (ipc_in_raw(in) ? in->block : 0) + (in->large ? in->large->block : 0);
 }
 
 __attribute__((format(printf, 3, 4))) static int broken(struct ipc_in *in, int error, const char *format, ...)

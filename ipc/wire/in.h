@@ -91,13 +91,16 @@ static inline bool ipc_in_full(const struct ipc_in *in)
 	       in->block > in->line_limit;
 }
 
+/* The memory that this takes; a buffer that is about to be given back is none. */
+size_t ipc_in_memory(const struct ipc_in *in);
+
 /* Forgets what is held, of a stream whose content is of no interest any more. */
 void ipc_in_drop(struct ipc_in *in);
 
 /* Makes the buffer at least @n bytes, so that so many can be held at once. -1/ENOMEM. */
 int ipc_in_reserve(struct ipc_in *in, size_t n);
 
-/* Gives an empty buffer back, so that an idle connection costs none. */
+/* Gives an empty buffer back, so that an idle connection costs none; one that holds little becomes a small one. */
 void ipc_in_rest(struct ipc_in *in);
 
 #endif
