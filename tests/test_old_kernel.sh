@@ -22,6 +22,6 @@ on() {
 on "" chan end_cause exec fork proc queue queue_tasks service shortage task
 on --enosys exec os proc
 on --eperm end_cause exec fork os proc watch
-on "--eperm --no-proc" exec os proc
+on "--eperm --no-proc" exec listener os proc
 on "--eperm --bare" queue_watch
 finish

@@ -154,18 +154,33 @@ static int bind_it(const struct place *p, int fd, const struct sockaddr_un *un, 
 	return -1;
 }
 
+/* Without /proc, and fchmodat2(2): in a folder where others can't put a file in the place of ours, its name will do. */
+static bool nobody_else_names(const struct place *p)
+{
+	struct stat st;
+	int error = errno;
+	bool safe = fstat(p->folder, &st) == 0 && (st.st_uid == geteuid() || st.st_uid == 0) &&
+		    (!(st.st_mode & (S_IWGRP | S_IWOTH)) || st.st_mode & S_ISVTX);
+
+	errno = error;
+	return safe;
+}
+
 /*
  * The mode was given to the socket before it was bound, which needs no path; but the user's mask took bits away. Those
  * are put back on the file itself, if it can be what was made: somebody may have put another one in its place.
  */
-static int put_mode_right(int file, mode_t mode, const struct stat *st)
+static int put_mode_right(const struct place *p, int file, mode_t mode, const struct stat *st)
 {
 	if ((st->st_mode & 07777) == mode)
 		return 0;
-	if (is_ours(st))
-		return ipc_os_chmod_opened(file, mode);
-	errno = EADDRINUSE;
-	return -1;
+	if (!is_ours(st)) {
+		errno = EADDRINUSE;
+		return -1;
+	}
+	if (ipc_os_chmod_opened(file, mode) == 0)
+		return 0;
+	return errno == ENOENT && nobody_else_names(p) ? fchmodat(p->folder, p->name, mode, 0) : -1;
 }
 
 /* What @p leads to now, without following a link; -1, also where it is no socket. */
@@ -199,7 +214,7 @@ static int finish(const struct place *p, int fd, mode_t mode, int backlog, struc
 
 	if (file == -1)
 		return -1;
-	r = put_mode_right(file, mode, st) == 0 ? listen(fd, backlog) : -1;
+	r = put_mode_right(p, file, mode, st) == 0 ? listen(fd, backlog) : -1;
 	error = errno;
 	if (r == -1)
 		take_away(p, st);

@@ -10,7 +10,7 @@
  *   close_range                   5.9     any error          /proc/self/fd is read: fds_linux.c
  *   /proc/self/fd                         any error          numbers are polled, a thousand at a time: fds_linux.c
  *   /proc/self/task                       any error          the C library is asked, then unshare(CLONE_THREAD): os_linux.c
- *   fchmodat2                     6.6     any error          chmod by /proc/self/fd; without that it fails: os_linux.c
+ *   fchmodat2                     6.6     any error          chmod by /proc/self/fd: os_linux.c; or by name: net/sockfile.c
  *   /dev/null                             any error          a descriptor that can't be read or written: child.c
  *   madvise MADV_WIPEONFORK       4.14    any error          fork handlers tell of a fork: end/fork.c
  *   madvise MADV_GUARD_INSTALL    6.13    any                mprotect, and fewer tasks: os_linux.c
