@@ -314,6 +314,46 @@ TEST(who_talked_within_the_limit_keeps_its_link)
 	run_task(stay_linked);
 }
 
+/* Its user ends it while the peer still talks: what comes within the grace is received. */
+static void close_link_in_task(void *l)
+{
+	must(aiolink_close(l, soon()));
+}
+
+static void receive_in_grace(void *arg)
+{
+	struct aiolink_options o = {.size = sizeof o, .framing = AIOCONN_LINES, .delimiter = "\r\n"};
+	struct aioqueue *inbox = must(aioqueue_new(10, 0));
+	struct aioend *a, *b;
+	struct aiotask *t;
+	struct aiolink *l;
+	int other;
+
+	(void)arg;
+	make_ends(PAIR, &a, &b);
+	must(aioend_release(b, &peer, &other));
+	o.end = a;
+	o.inbox = inbox;
+	o.direction = AIOLINK_RECV;
+	o.grace = 50;
+	l = must(aiolink_new(&o));
+	must(aiolink_start(l, base));
+	must(aiolink_wait_connected(l, soon()));
+	t = must(aiotask_spawn(base, close_link_in_task, l));
+	must(aiotask_sleep(AIOIPC_NOW));
+	hold_loop(80, talk_to_link);
+	must(aiotask_join(t, soon()));
+	expect_word(inbox, "word");
+	aioqueue_free(inbox);
+	close(peer);
+}
+
+TEST(what_comes_within_the_grace_is_received)
+{
+	base = new_base();
+	run_task(receive_in_grace);
+}
+
 static void hang_up(void)
 {
 	shutdown(peer, SHUT_RDWR);

@@ -127,6 +127,7 @@ struct aiolink {
 	bool we_left;        /* we did, or would if it were not finishing: nothing follows */
 	bool sure;           /* the peer said it behind ours: it has read all */
 	int64_t grace_until; /* the peer has to say goodbye; 0: no such time */
+	bool grace_looked;   /* it was over, and what had come by then is read before the end */
 	bool finishing;      /* what the connection holds still leaves, then it is gone */
 	bool bad;            /* the peer broke the protocol */
 	bool paused;         /* there is no room in the inbox */

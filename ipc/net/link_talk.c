@@ -113,6 +113,7 @@ static void begin_grace(struct aiolink *l)
 	if (l->outbox)
 		return;
 	l->grace_until = l->o.grace < 0 ? INT64_MAX : ipc_os_now() + l->o.grace;
+	l->grace_looked = false;
 	look_later(l);
 }
 
@@ -388,12 +389,24 @@ static bool grace_is_over(const struct aiolink *l)
 	return l->phase == IPC_LINK_TALKS && l->grace_until && ipc_os_now() >= l->grace_until;
 }
 
+/* The goodbye may be there by now, and messages before it. */
+static void end_grace(struct aiolink *l)
+{
+	if (l->grace_looked) {
+		ipc_link_enough(l);
+		return;
+	}
+	l->grace_looked = true;
+	look_once_more(l->conn);
+	ipc_link_after(l, 0);
+}
+
 /* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
 void ipc_link_talk_timer(struct aiolink *l)
 {
 	ipc_link_hold(l);
 	if (grace_is_over(l))
-		ipc_link_enough(l);
+		end_grace(l);
 	else if (!l->talk_error)
 		watch_limits(l);
 	ipc_link_land(l);
