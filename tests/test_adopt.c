@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -152,6 +153,55 @@ TEST(a_close_in_time_does_not_need_the_peer_to_hang_up)
 		ck_assert_int_eq(seen.cause, AIOCONN_LOCAL);
 		put_try(s[0], "late", 4);
 		expect_eof(s[0], "one\n");
+		close(s[0]);
+	}
+	event_base_free(base);
+}
+
+struct closing {
+	struct aioconn *c;
+	int r;
+};
+
+static void close_in_task(void *arg)
+{
+	struct closing *t = arg;
+
+	t->r = aioconn_close(t->c, aioipc_after(50));
+}
+
+static void *keep_sending(void *arg)
+{
+	static const char line[] = "a line that nobody takes\n";
+
+	while (put_try(*(int *)arg, line, sizeof line - 1))
+		;
+	return NULL;
+}
+
+/* It never stops, so its end never comes; the deadline does, in a task and outside. */
+TEST(a_close_is_not_held_up_by_a_peer_that_never_stops_sending)
+{
+	struct event_base *base = new_base();
+
+	for (int k = 0; k < 3; k++) {
+		struct closing t;
+		struct aiotask *task;
+		pthread_t sender;
+		int s[2];
+
+		tcp_pair(s);
+		t.c = adopt(s[1], s[1], k ? base : NULL);
+		must(aioconn_set_framing(t.c, AIOCONN_LINES, NULL));
+		ck_assert_int_eq(pthread_create(&sender, NULL, keep_sending, &s[0]), 0);
+		expect_text(t.c, "a line that nobody takes");
+		if (k == 1) {
+			task = must(aiotask_spawn(base, close_in_task, &t));
+			must(aiotask_join(task, soon()));
+		} else {
+			close_in_task(&t);
+		}
+		pthread_join(sender, NULL);
 		close(s[0]);
 	}
 	event_base_free(base);

@@ -8,6 +8,9 @@
 #include "ipc/end/wait.h"
 #include "ipc/wire/frame.h"
 
+#define LATE_LOOKS                                                                                           \
+	16 /* after the deadline, for what has come by then: a peer that never stops sending is not waited for */
+
 int ipc_conn_say_goodbye(struct aioconn *c)
 {
 	static const struct ipc_frame goodbye = {.kind = IPC_KIND_GOODBYE};
@@ -138,6 +141,7 @@ static int begin_close(struct aioconn *c)
 {
 	c->corked = false;
 	c->closing = true;
+	ipc_in_drop(&c->in);
 	if (ipc_conn_say_goodbye(c) < 0)
 		return -1;
 	ipc_conn_flush(c);
@@ -157,13 +161,22 @@ static int close_late(const struct aioconn *c)
 
 static int close_waiting(struct aioconn *c, int64_t deadline)
 {
+	unsigned looks = LATE_LOOKS;
+
 	if (begin_close(c) < 0)
 		return -1;
 	if (undelivered(c) && ipc_conn_wait_allowed(c, deadline) < 0)
 		return -1;
-	while (undelivered(c))
+	while (undelivered(c)) {
+		bool late = ipc_deadline_left(deadline) == 0;
+
 		if (ipc_conn_wait(c, IPC_FOR_CLOSE, deadline) < 0 && errno != EINTR)
 			return close_late(c);
+		if (late && looks-- == 0) {
+			errno = ETIMEDOUT;
+			return close_late(c);
+		}
+	}
 	if (c->lost_output) {
 		errno = ipc_conn_send_error(c);
 		return -1;
