@@ -93,6 +93,11 @@ static void receive(struct aioconn *c, enum aioconn_framing f, struct user *u)
 		(void)aioconn_read(c, buf, r >> 8 & 255, AIOIPC_NOW);
 	else if (f != AIOCONN_MESSAGES && (r & 3) == 1)
 		(void)aioconn_read_exactly(c, buf, r >> 8 & 255, AIOIPC_NOW);
+	else if (f != AIOCONN_MESSAGES && (r & 0x10003) == 0x10002)
+		(void)aioconn_read_until(c, "ab", 2, 1 + (r >> 8 & 255), &line, AIOIPC_NOW);
+	else if (f != AIOCONN_MESSAGES && (r & 0x30003) == 0x20002 &&
+		 aioconn_read_all(c, &m, 1 + (r >> 8 & 255), AIOIPC_NOW) >= 0)
+		aiomsg_free(m);
 	else if (f != AIOCONN_MESSAGES && (r & 3) == 2)
 		(void)aioconn_read_line(c, &line, AIOIPC_NOW);
 	else if (aioconn_recv(c, &m, AIOIPC_NOW) == 1) {
@@ -199,6 +204,7 @@ static int lowest_free(void)
 static struct aioconn *open_conn(int *fd, unsigned options, struct user *u)
 {
 	enum aioconn_framing f = (enum aioconn_framing)(options % 3);
+	const struct aioconn_limits pieces = {.size = sizeof pieces, .line = 50, .long_lines = true};
 	struct aioend *one, *other;
 	struct aioconn *c;
 	int wfd;
@@ -208,6 +214,8 @@ static struct aioconn *open_conn(int *fd, unsigned options, struct user *u)
 	c = aioend_open(other, options & 16 ? base : NULL);
 	must(c != NULL);
 	must(aioconn_set_framing(c, f, options & 128 ? "\r\n" : NULL) == 0);
+	if (options & 64)
+		must(aioconn_set_limits(c, &pieces) == 0);
 	if (options & 8)
 		must(aioconn_allow_fds(c, 1 + options % 16) == 0);
 	must(aioconn_set_send_wait(c, 0) == 0);

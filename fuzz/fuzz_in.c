@@ -9,6 +9,7 @@
 #include "ipc/wire/in.h"
 
 struct found {
+	bool inside; /* a line of which more is to come */
 	uint64_t hash;
 	unsigned msgs;
 	int error;
@@ -28,12 +29,32 @@ static void mix(struct found *f, const void *data, size_t len)
 		f->hash = (f->hash ^ p[i]) * 0x100000001b3;
 }
 
+/* How a long line is cut hangs on what had come: its content counts, and where it ends. */
+static void note_piece(struct found *f, const struct ipc_in *in, const struct aiomsg *m)
+{
+	unsigned part = aiomsg_part(m), unended = part & AIOMSG_UNENDED;
+
+	must(m->len <= in->line_limit);
+	must(!(part & AIOMSG_CONTINUES) == !f->inside);
+	must(!(part & AIOMSG_MORE) || !unended);
+	mix(f, m->data, m->len);
+	f->inside = part & AIOMSG_MORE;
+	if (f->inside)
+		return;
+	mix(f, &unended, sizeof unended);
+	f->msgs++;
+}
+
 /* Chunks of a byte stream come as they are cut: only their content counts. */
 static void note(struct found *f, const struct ipc_in *in, const struct aiomsg *m, unsigned nfds)
 {
 	size_t len;
 	const void *data = aiomsg_bytes(m, &len);
 
+	if (in->framing == AIOCONN_LINES && in->long_lines) {
+		note_piece(f, in, m);
+		return;
+	}
 	if (in->framing != AIOCONN_BYTES) {
 		must(len <= (in->framing == AIOCONN_LINES ? in->line_limit : in->message_limit));
 		must(nfds <= in->fds_limit);
@@ -95,6 +116,7 @@ static struct found split(const unsigned char *data, size_t len, unsigned option
 	in.delimiter_len = 1 + (options >> 2) % 3;
 	memcpy(in.delimiter, "\n\r\n", in.delimiter_len);
 	in.fds_limit = options & 32 ? 4 : 0;
+	in.long_lines = options & 16;
 	in.line_limit = options & 64 ? 100 : 70000;
 	in.message_limit = options & 128 ? 5000 : 400000;
 	for (size_t at = 0; at < len && !f.error;) {
@@ -112,6 +134,7 @@ static struct found split(const unsigned char *data, size_t len, unsigned option
 	in.eof = true;
 	take_out(&in, &f);
 	must(f.error || in.framing == AIOCONN_MESSAGES || ipc_in_raw(&in) == 0);
+	must(!f.inside);
 	ipc_in_free(&in);
 	return f;
 }
