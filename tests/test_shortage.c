@@ -365,3 +365,50 @@ TEST(descriptors_wait_when_too_many_are_on_their_way)
 		send_more_than_may_travel();
 	expect_exit(pid, 0);
 }
+
+/* A firewall or a filter forbids it: that is no peer who has left. */
+static int accept_error;
+static unsigned accepts, peers;
+
+int __real_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	accepts++;
+	errno = accept_error;
+	return accept_error ? -1 : __real_accept4(fd, sa, len, flags);
+}
+
+static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	(void)l;
+	(void)arg;
+	peers++;
+	aioconn_abort(c);
+}
+
+TEST(who_may_not_be_taken_is_no_reason_to_spin)
+{
+	static const int shortages[] = {EPERM, ENOMEM, ENOBUFS};
+	const struct timeval a_while = {0, 50000};
+	struct event_base *base = new_base();
+	struct aiolistener *l =
+		must(aiolistener_new("unix:@aioipc-test-forbidden", base, NULL, on_peer, NULL));
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct aioconn *c = must(aioconn_connect(aiolistener_address(l), NULL, soon()));
+
+		accept_error = shortages[i];
+		accepts = 0;
+		must(event_base_loopexit(base, &a_while));
+		must(event_base_dispatch(base));
+		ck_assert_uint_ge(accepts, 1);
+		ck_assert_uint_le(accepts, 3);
+		accept_error = 0;
+		run_until(base, &peers, i + 1);
+		aioconn_abort(c);
+	}
+	aiolistener_free(l);
+	event_base_free(base);
+}

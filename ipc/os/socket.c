@@ -84,10 +84,12 @@ static bool is_of_peer(int error)
 	case EINTR:
 	case EWOULDBLOCK:
 	case ECONNABORTED:
-	case EPERM:
 	case EPROTO:
 	case ENOPROTOOPT:
 	case EOPNOTSUPP:
+#ifdef ENONET
+	case ENONET:
+#endif
 	case ENETDOWN:
 	case ENETUNREACH:
 	case EHOSTDOWN:
