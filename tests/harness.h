@@ -29,6 +29,7 @@
 #define TESTS_HARNESS_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -66,6 +67,12 @@
 
 /* Open descriptors of this process. */
 unsigned harness_count_fds(void);
+
+/* Whether so many descriptors may be open here at once. If not, it says that the test is left out, which then returns. */
+bool harness_has_fds(unsigned n);
+
+/* Whether this is root and may become another user. If not, it says so. */
+bool harness_has_users(void);
 
 /* How much longer than usual things may take here, 1 or more: sanitizers and valgrind. */
 double harness_slowness(void);

@@ -273,8 +273,12 @@ TEST(stale_environment_is_not_believed)
 TEST(program_gets_nothing_else)
 {
 	struct aioend *a, *b, *mine, *theirs;
-	int fd = must(open("/dev/null", O_RDONLY)), far = must(fcntl(fd, F_DUPFD, 900));
+	int fd, far;
 
+	if (!harness_has_fds(1000))
+		return;
+	fd = must(open("/dev/null", O_RDONLY));
+	far = must(fcntl(fd, F_DUPFD, 900));
 	must(aiosockpair(&a, &b));
 	ck_assert_int_eq(run("fds", NULL), 7);
 	mine = give(aiosockpair, &theirs, "x");
@@ -472,7 +476,7 @@ TEST(a_set_user_id_program_believes_no_environment)
 	struct aioend *mine, *theirs;
 	int found;
 
-	if (geteuid() != 0)
+	if (!harness_has_users())
 		return;
 	must(mkdtemp(folder));
 	must(chmod(folder, 0755));
@@ -512,6 +516,8 @@ TEST(fork_fails)
 {
 	struct aioend *mine, *theirs;
 
+	if (!forks_can_fail())
+		return;
 	mine = give(aiosockpair, &theirs, "x");
 	forks_fail(true);
 	must_fail(aioproc_exec(INHERITOR, args("", ""), NULL, NULL), EAGAIN);
@@ -564,14 +570,14 @@ TEST(other_user)
 	int status;
 
 	if (pid == 0) {
-		if (geteuid() == 0)
+		if (harness_has_users())
 			must(setresuid(54321, 54321, 54321));
 		must_fail(aioproc_exec("/bin/sh", ids, NULL, &o), EPERM);
 		_exit(0);
 	}
 	must(waitpid(pid, &status, 0));
 	ck_assert_int_eq(status, 0);
-	if (geteuid() == 0)
+	if (harness_has_users())
 		ck_assert_int_eq(finish(must(aioproc_exec("/bin/sh", ids, NULL, &o))), 0);
 }
 

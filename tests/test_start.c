@@ -85,6 +85,8 @@ TEST(other_user)
 	struct aioproc_options o = {.size = sizeof(o), .set_ids = true, .uid = 54321, .gid = 54322};
 	struct aioend *a, *b;
 
+	if (geteuid() == 0 && !harness_has_users())
+		return;
 	must(aiosockpair(&a, &b));
 	if (geteuid() == 0) {
 		ck_assert_int_eq(start_opts(is_other_user, NULL, &o), 1);
@@ -112,6 +114,8 @@ TEST(ends_stay_when_an_option_fails)
 	struct aioend *a, *b;
 	char c = 0;
 
+	if (!forks_can_fail())
+		return;
 	must(aiosockpair(&a, &b));
 	must_fail(aioproc_start_opts(echo_byte, b, &b, 1, &o), ENOENT);
 	must_fail(waitpid(-1, NULL, 0), ECHILD);
@@ -162,7 +166,8 @@ TEST(only_ends)
 {
 	struct aioproc_options o = {.size = sizeof(o), .only_ends = true};
 	struct event_base *base = must(event_base_new());
-	int fd = must(open("/dev/null", O_RDONLY)), far = must(fcntl(fd, F_DUPFD, 900));
+	int fd = must(open("/dev/null", O_RDONLY));
+	int far = must(fcntl(fd, F_DUPFD, harness_has_fds(1000) ? 900 : 100));
 	struct aioend *a, *b, *c, *d;
 	struct aioconn *conn;
 
