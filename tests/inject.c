@@ -104,7 +104,8 @@ WRAP(ssize_t, read, (int fd, void *buf, size_t n), (fd, buf, n), -1, EIO, EINTR)
 WRAP(ssize_t, readv, (int fd, const struct iovec *iov, int n), (fd, iov, n), -1, EIO, EINTR)
 WRAP(ssize_t, recv, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags), -1, ECONNRESET, EAGAIN)
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags), -1, ECONNRESET, EINTR)
-WRAP(ssize_t, write, (int fd, const void *buf, size_t n), (fd, buf, n), -1, EIO, EINTR)
+/* To bells, and to pipes that we hold both sides of: a signal is all that can come between. */
+WRAP(ssize_t, write, (int fd, const void *buf, size_t n), (fd, buf, n), -1, 0, EINTR)
 WRAP(ssize_t, writev, (int fd, const struct iovec *iov, int n), (fd, iov, n), -1, EPIPE, EINTR)
 WRAP(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t at, int flags),
      (fd, iov, n, at, flags), -1, EPIPE, EAGAIN)
