@@ -301,7 +301,8 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 	struct envelope e;
 
 	if (at) {
-		memcpy(at, data, len);
+		if (len) /* of nothing, @data may be NULL */
+			memcpy(at, data, len);
 		return join_others(c, len);
 	}
 	if (len == 0 && c->in.framing == AIOCONN_BYTES) /* nothing, which needs no room */
