@@ -105,6 +105,7 @@ TEST(whoever_closes_a_shared_inbox_closes_it_for_all)
 	for (unsigned i = 0; i < 2; i++) {
 		to[i] = listen_once(i, AIOLINK_RECV, in, NULL);
 		from[i] = connect_once(i, NULL, NULL);
+		must(aiolink_wait_connected(to[i], soon()));
 	}
 	aioqueue_close(in);
 	for (unsigned i = 0; i < 2; i++) {
@@ -173,11 +174,11 @@ static struct pair make_pair(struct event_base *base)
 	return p;
 }
 
-static void expect_shares(struct pair *p)
+static void expect_shares(struct pair *p, unsigned least)
 {
 	unsigned one = count_out(p->from[0]), other = count_out(p->from[1]);
 
-	if (one < MESSAGES / 3 || other < MESSAGES / 3)
+	if (one < least || other < least)
 		ck_abort_msg("of %d messages one sent %u and the other %u", MESSAGES, one, other);
 	for (unsigned i = 0; i < 2; i++) {
 		close_link(p->from[i]);
@@ -196,7 +197,8 @@ static void one_by_one(struct event_base *base)
 		put_numbers(p.out, "job", i, i + 1);
 		expect_numbers(p.in, "job", i, i + 1);
 	}
-	expect_shares(&p);
+	/* In threads of their own, one whose thread does not run is not idle: how many it gets is the system's business. */
+	expect_shares(&p, base ? MESSAGES / 3 : 1);
 }
 
 TEST(idle_links_take_from_a_shared_outbox_in_turns)
@@ -215,7 +217,7 @@ static void back_to_back(void *arg)
 		ck_assert_int_eq(must(aioqueue_get(p.in, &m, soon())), 1);
 		aiomsg_free(m);
 	}
-	expect_shares(&p);
+	expect_shares(&p, MESSAGES / 3);
 }
 
 TEST(of_many_messages_each_link_takes_a_share)
