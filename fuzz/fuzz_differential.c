@@ -17,8 +17,8 @@
 #include <aioipc/msg.h>
 
 #include "fuzz/arena.h"
-#include "ipc/wire/image.h"
-#include "ipc/wire/msg.h"
+#include "ipc/msg/image.h"
+#include "ipc/msg/msg.h"
 
 #define MOST_ITEMS 24
 #define MOST_ARGS 64

@@ -9,9 +9,9 @@
 #include <aioipc/msg.h>
 
 #include "fuzz/args.h"
-#include "ipc/wire/image.h"
-#include "ipc/wire/msg.h"
-#include "ipc/wire/number.h"
+#include "ipc/msg/image.h"
+#include "ipc/msg/msg.h"
+#include "ipc/msg/number.h"
 
 /* The counts of an image, in order. */
 struct counts {

@@ -8,7 +8,7 @@
 #include <aioipc/msg.h>
 
 #include "fuzz/args.h"
-#include "ipc/wire/image.h"
+#include "ipc/msg/image.h"
 
 static size_t next_count(void *source)
 {

@@ -4,16 +4,17 @@
 
 all=.libs/libaioipc_all.a
 
-# Tasks stand where ends stand: what waits in there parks the task, and a parked task waits by what is in there.
+# Until waiting and forking know nothing of who stands on them, four folders share a floor.
 rank() {
 	case $1 in
-	os) echo 1 ;;
+	os | msg) echo 1 ;;
 	wire) echo 2 ;;
-	end | task) echo 3 ;;
-	conn) echo 4 ;;
-	flow) echo 5 ;;
-	net) echo 6 ;;
-	service) echo 7 ;;
+	own | loop | task | end) echo 4 ;;
+	flow | carry) echo 5 ;;
+	conn) echo 6 ;;
+	net) echo 7 ;;
+	link) echo 8 ;;
+	service) echo 9 ;;
 	*) echo "no floor is called $1" ;;
 	esac
 }
@@ -22,7 +23,7 @@ rank() {
 upward() {
 	for folder in "$srcdir"/ipc/*/; do
 		floor=$(basename "$folder")
-		for other in os wire end task conn flow net service; do
+		for other in os msg wire own loop task end flow carry conn net link service; do
 			[ "$(rank "$floor")" -ge "$(rank $other)" ] || grep -n "^ *# *include \"ipc/$other/" "$folder"*.[ch]
 		done
 	done 2>&1
@@ -33,8 +34,8 @@ relative() {
 	grep -n '^ *# *include "' "$srcdir"/ipc/*/*.[ch] | grep -v '"ipc/[a-z]*/[a-z_]*\.h"'
 }
 
-impure_wire() {
-	grep -n -E '# *include <(event2?[./]|time\.h|poll\.h|sys/(time|socket|epoll|eventfd|wait|un)\.h|signal\.h)' "$srcdir"/ipc/wire/*.[ch]
+impure_bytes() {
+	grep -n -E '# *include <(event2?[./]|time\.h|poll\.h|sys/(time|socket|epoll|eventfd|wait|un)\.h|signal\.h)' "$srcdir"/ipc/msg/*.[ch] "$srcdir"/ipc/wire/*.[ch]
 }
 
 systems() {
@@ -54,12 +55,12 @@ unwelcome() {
 		grep -v -E 'trace\.o: |stdio\.o: std(out|err)$'
 }
 
-for what in upward relative impure_wire systems private_in_public unwelcome; do
+for what in upward relative impure_bytes systems private_in_public unwelcome; do
 	$what >"$tmp/$what"
 done
 check "no floor includes one above it" nothing <"$tmp/upward"
 check "includes are written from the root" nothing <"$tmp/relative"
-check "ipc/wire knows bytes and nothing else" nothing <"$tmp/impure_wire"
+check "messages and frames know bytes and nothing else" nothing <"$tmp/impure_bytes"
 check "only ipc/os asks which system this is" nothing <"$tmp/systems"
 check "public headers include no private one" nothing <"$tmp/private_in_public"
 check "nothing ends the process or prints" nothing <"$tmp/unwelcome"

@@ -24,7 +24,7 @@
 
 #include <event2/event.h>
 
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 
 static atomic_bool armed;
 static unsigned countdown;

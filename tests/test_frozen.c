@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "tests/harness.h"
 
 enum does { GOES, STANDS, STEPS_BACK };

@@ -5,8 +5,8 @@
 
 #include <aioipc/msg.h>
 
-#include "ipc/wire/image.h"
-#include "ipc/wire/msg.h"
+#include "ipc/msg/image.h"
+#include "ipc/msg/msg.h"
 #include "tests/damage.h"
 #include "tests/harness.h"
 

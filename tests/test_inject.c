@@ -17,7 +17,7 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/proc.h"
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 
 /* COMPLETE: all was done and is right. TOLD: some call failed and said so. SILENT: neither. */
 enum outcome { COMPLETE, TOLD, SILENT };

@@ -7,8 +7,8 @@
 
 #include <aioipc/msg.h>
 
-#include "ipc/wire/image.h"
-#include "ipc/wire/msg.h"
+#include "ipc/msg/image.h"
+#include "ipc/msg/msg.h"
 #include "tests/harness.h"
 
 TEST(every_letter_comes_back)

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 #include "tests/harness.h"
 
 /* Every call of malloc and free is counted. */

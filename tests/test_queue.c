@@ -11,7 +11,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/flow/queue.h"
-#include "ipc/wire/msg.h"
+#include "ipc/msg/msg.h"
 #include "tests/harness.h"
 
 #define SHORT 20 /* ms, to wait for what does not come */

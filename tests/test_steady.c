@@ -9,7 +9,7 @@
 
 #include <aioipc.h>
 
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 #include "tests/harness.h"
 
 #define INTS 1000

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ipc/end/thread.h"
+#include "ipc/os/thread.h"
 #include "tests/harness.h"
 
 static _Thread_local char data[9 << 20];

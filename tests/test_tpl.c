@@ -4,7 +4,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/tpl.h>
 
-#include "ipc/wire/tpl.h"
+#include "ipc/msg/tpl.h"
 #include "tests/harness.h"
 
 extern tpl_hook_t tpl_hook;

@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/os/os.h"
 #include "tests/harness.h"
 

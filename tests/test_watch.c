@@ -13,8 +13,8 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/log.h"
-#include "ipc/end/wait.h"
-#include "ipc/end/watch.h"
+#include "ipc/loop/wait.h"
+#include "ipc/loop/watch.h"
 #include "tests/harness.h"
 
 static int status_of(pid_t pid)

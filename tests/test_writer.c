@@ -1,7 +1,7 @@
 /* The writer and the reader: nested arrays, piece by piece. */
 #include <aioipc/msg.h>
 
-#include "ipc/wire/image.h"
+#include "ipc/msg/image.h"
 #include "tests/harness.h"
 
 static struct aiomsg *inventory(void)

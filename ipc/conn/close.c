@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/wire/frame.h"
 
 #define LATE_LOOKS                                                                                           \

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "ipc/end/end.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/os/sized.h"
 
 #define QUEUE_DEFAULT ((size_t)1 << 20)

@@ -39,8 +39,8 @@
 #include <aioipc/msg.h>
 
 #include "ipc/conn/blame.h"
-#include "ipc/end/own.h"
-#include "ipc/end/watch.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/watch.h"
 #include "ipc/task/task.h"
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"

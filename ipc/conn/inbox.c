@@ -1,6 +1,6 @@
 /* Messages that were received before anyone asked for them: a ring of references, grown as needed. Bounds are its owner's business. */
 #include "ipc/conn/conn.h"
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 
 /* Charged for each message besides its payload: the least that it really takes. */
 #define OVERHEAD ((size_t)192)

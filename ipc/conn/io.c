@@ -5,7 +5,7 @@
 
 #include "ipc/conn/conn.h"
 #include "ipc/end/log.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 
 #define IOV_MOST 16
 #define LITTLE ((size_t)4096)

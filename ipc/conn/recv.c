@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 
 /* What recv says when nothing more will come. */
 static int ended(const struct aioconn *c)

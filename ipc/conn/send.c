@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/wire/frame.h"
-#include "ipc/wire/image.h"
+#include "ipc/msg/image.h"
 
 #define DIRECT ((size_t)16 * 1024) /* from here on the kernel copies straight from the caller */
 #define BY_REFERENCE ((size_t)4 * 1024)

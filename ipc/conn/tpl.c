@@ -3,7 +3,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/tpl.h>
 
-#include "ipc/wire/tpl.h"
+#include "ipc/msg/tpl.h"
 
 int aioconn_send_tpl(struct aioconn *c, tpl_node *tn)
 {

@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/wire/frame.h"
 
 /* A connection's share of one turn, so that a flood does not starve its neighbours. */

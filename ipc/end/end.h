@@ -4,7 +4,7 @@
 
 #include <aioipc/end.h>
 
-#include "ipc/end/own.h"
+#include "ipc/own/own.h"
 
 #define IPC_NAME_MOST 63
 #define IPC_NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."

@@ -8,7 +8,7 @@
 
 #include <aioipc/base.h>
 
-#include "ipc/end/own.h"
+#include "ipc/own/own.h"
 #include "ipc/os/text.h"
 
 /* Under the registry's mutex, which a fork leaves whole; the flag saves taking it for nothing. */

@@ -12,7 +12,7 @@
 
 #include "ipc/end/end.h"
 #include "ipc/end/reap.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/os/missing.h"
 #include "ipc/task/task.h"
 

@@ -4,8 +4,8 @@
 
 #include <aioipc/proc.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/watch.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/watch.h"
 
 struct aioproc {
 	struct ipc_own own; /* what polls readable when the child has ended; opened when first needed */

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 #include "ipc/end/end.h"
-#include "ipc/end/thread.h"
+#include "ipc/os/thread.h"
 
 struct notice {
 	pid_t pid;

@@ -8,8 +8,8 @@
 
 #include <aioipc/chan.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/wait.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/wait.h"
 #include "ipc/task/task.h"
 
 /* A side that was lent. It goes back when its user ends. */

@@ -6,7 +6,7 @@
 
 #include <aioipc/base.h>
 
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/os/sleep.h"
 #include "ipc/task/task.h"
 

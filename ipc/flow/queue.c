@@ -13,11 +13,11 @@
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/wait.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/wait.h"
 #include "ipc/flow/watch.h"
 #include "ipc/os/sleep.h"
-#include "ipc/wire/msg.h"
+#include "ipc/msg/msg.h"
 
 #define OVERHEAD 64 /* bytes that a message counts beside its own */
 #define SMALLEST 16 /* places in a ring */

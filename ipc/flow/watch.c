@@ -11,9 +11,9 @@
 
 #include <event2/event.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/turn.h"
-#include "ipc/end/watch.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/turn.h"
+#include "ipc/loop/watch.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/bell.h"
 

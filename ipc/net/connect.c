@@ -5,7 +5,7 @@
 #include <aioipc/listener.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
 

@@ -9,7 +9,7 @@
 #include <aioipc/base.h>
 
 #include "ipc/end/log.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/net/lookup.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/socket.h"

@@ -5,7 +5,7 @@
 #ifndef IPC_NET_LISTEN_H
 #define IPC_NET_LISTEN_H
 
-#include "ipc/end/own.h"
+#include "ipc/own/own.h"
 #include "ipc/net/address.h"
 #include "ipc/net/sockfile.h"
 #include "ipc/os/socket.h"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/thread.h"
+#include "ipc/own/own.h"
+#include "ipc/os/thread.h"
 #include "ipc/net/address.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/bell.h"

@@ -2,7 +2,7 @@
 #ifndef IPC_NET_SOCKET_H
 #define IPC_NET_SOCKET_H
 
-#include "ipc/end/own.h"
+#include "ipc/own/own.h"
 
 /* A new one that does not block; @own is initialised and empty, and stays so on failure. -1: as socket(2). */
 int ipc_net_socket(struct ipc_own *own, int family, int type);

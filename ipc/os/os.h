@@ -101,7 +101,7 @@ int64_t ipc_os_now(void);
 int ipc_os_poll(struct pollfd *fds, nfds_t n, int64_t ns);
 
 /*
- * A descriptor that is never ready for anything, close-on-exec (see ipc/end/watch.h), and whether a number is
+ * A descriptor that is never ready for anything, close-on-exec (see ipc/loop/watch.h), and whether a number is
  * one, or a duplicate of one. The first is async-signal-safe.
  */
 int ipc_os_placeholder(void);

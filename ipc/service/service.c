@@ -11,9 +11,9 @@
 #include <aioipc/task.h>
 
 #include "ipc/end/log.h"
-#include "ipc/end/own.h"
-#include "ipc/end/thread.h"
-#include "ipc/end/wait.h"
+#include "ipc/own/own.h"
+#include "ipc/os/thread.h"
+#include "ipc/loop/wait.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/sized.h"
 

@@ -7,8 +7,8 @@
 #include <aioipc/msg.h>
 #include <aioipc/queue.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/wait.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/wait.h"
 #include "ipc/service/service.h"
 
 static _Thread_local struct aioservice *current;

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/os/os.h"
 #include "ipc/task/sched.h"
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ipc/end/wait.h"
+#include "ipc/loop/wait.h"
 #include "ipc/task/stack.h"
 
 #define TURN_SWITCHES 256 /* then the loop looks at its other events */

@@ -16,8 +16,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "ipc/end/own.h"
-#include "ipc/end/watch.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/watch.h"
 #include "ipc/task/switch.h"
 #include "ipc/task/task.h"
 

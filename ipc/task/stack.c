@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ipc/end/own.h"
+#include "ipc/own/own.h"
 #include "ipc/os/os.h"
 
 #define SLAB_STACKS 16

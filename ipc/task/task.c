@@ -3,8 +3,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "ipc/end/run.h"
-#include "ipc/end/wait.h"
+#include "ipc/loop/run.h"
+#include "ipc/loop/wait.h"
 #include "ipc/task/sched.h"
 #include "ipc/task/stack.h"
 

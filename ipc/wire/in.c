@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "ipc/wire/frame.h"
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 
 #define BUFFER ((size_t)64 * 1024)
 #define FEW ((size_t)512)

@@ -14,7 +14,7 @@
 
 #include <aioipc/conn.h>
 
-#include "ipc/wire/msg.h"
+#include "ipc/msg/msg.h"
 
 #define IPC_DELIMITER_MOST 8
 #define IPC_WHY_LEN 112

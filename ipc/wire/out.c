@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ipc/wire/frame.h"
-#include "ipc/wire/pool.h"
+#include "ipc/msg/pool.h"
 
 #define BLOCK ((size_t)32 * 1024)
 #define PIECES ((size_t)16) /* a power of two, so that places wrap by a mask */

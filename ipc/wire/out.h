@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-#include "ipc/wire/msg.h"
+#include "ipc/msg/msg.h"
 
 struct ipc_piece {
 	struct aiomsg *owner; /* of the memory: a reference */

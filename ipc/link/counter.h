@@ -1,0 +1,22 @@
+/* A number that one thread counts up and any other may look at. */
+#ifndef IPC_LINK_COUNTER_H
+#define IPC_LINK_COUNTER_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct ipc_counter {
+	_Atomic(uint64_t) n;
+};
+
+static inline uint64_t ipc_counter_get(const struct ipc_counter *c)
+{
+	return atomic_load_explicit(&c->n, memory_order_relaxed);
+}
+
+static inline void ipc_counter_add(struct ipc_counter *c, uint64_t n)
+{
+	atomic_store_explicit(&c->n, ipc_counter_get(c) + n, memory_order_relaxed);
+}
+
+#endif

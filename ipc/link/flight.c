@@ -1,0 +1,230 @@
+/* Messages on their way out of a queue: see flight.h. */
+#include "ipc/link/flight.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <aioipc/queue.h>
+
+#include "ipc/conn/conn.h"
+#include "ipc/end/log.h"
+#include "ipc/flow/queue.h"
+#include "ipc/msg/msg.h"
+
+#define BATCH 64
+#define SHARE 16 /* taken at a time, where others take from the same queue */
+
+#define TURN_MESSAGES 1024 /* a share of one turn, or one write */
+
+static struct ipc_flight_place *place(const struct ipc_flight *f, size_t i)
+{
+	return &f->ring[(f->head + i) & (f->places - 1)];
+}
+
+/* Room for another batch. */
+static int prepare(struct ipc_flight *f)
+{
+	size_t places = f->places ? 2 * f->places : 2 * (size_t)BATCH;
+	struct ipc_flight_place *ring;
+
+	if (f->places - f->count >= BATCH)
+		return 0;
+	ring = reallocarray(NULL, places, sizeof *ring);
+	if (!ring)
+		return -1;
+	for (size_t i = 0; i < f->count; i++)
+		ring[i] = *place(f, i);
+	free(f->ring);
+	f->ring = ring;
+	f->places = places;
+	f->head = 0;
+	return 0;
+}
+
+/* Nothing is in flight: a large ring is given back. */
+static void rest(struct ipc_flight *f)
+{
+	if (f->places <= 2 * (size_t)BATCH)
+		return;
+	free(f->ring);
+	f->ring = NULL;
+	f->places = 0;
+}
+
+static bool is_alone(const struct ipc_flight *f)
+{
+	return ipc_company_count(f->queue, IPC_TAKES) == 1;
+}
+
+/* How many to take: not what others, who are idle too, could have sent meanwhile. */
+static size_t share(const struct ipc_flight *f)
+{
+	size_t takers = ipc_company_count(f->queue, IPC_TAKES), n;
+
+	if (takers == 1)
+		return BATCH;
+	n = (aioqueue_count(f->queue) + takers - 1) / takers;
+	return n < 1 ? 1 : n < SHARE ? n : SHARE;
+}
+
+/* Takes the next ones: how many; 0 at the end, -1/ETIMEDOUT when there are none now, ENOMEM. */
+static ssize_t fetch(struct ipc_flight *f)
+{
+	struct aiomsg *m[BATCH];
+	ssize_t n;
+
+	if (f->stopped)
+		return 0;
+	if (prepare(f) == -1)
+		return -1;
+	n = ipc_queue_lend(f->queue, m, share(f));
+	for (ssize_t i = 0; i < n; i++)
+		place(f, f->count + (size_t)i)->m = m[i];
+	f->count += n > 0 ? (size_t)n : 0;
+	return n;
+}
+
+static bool is_for_later(int error)
+{
+	return error == EAGAIN || error == EPIPE || error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+/* Takes one out that can't be sent; the others close up. */
+static void drop(struct ipc_flight *f, size_t i)
+{
+	struct aiomsg *m = place(f, i)->m;
+
+	for (f->count--; i < f->count; i++)
+		place(f, i)->m = place(f, i + 1)->m;
+	aiomsg_free(m);
+	ipc_queue_gone(f->queue, 1);
+	ipc_counter_add(&f->refused, 1);
+}
+
+static uint64_t accepted(const struct aioconn *c)
+{
+	return ipc_conn_left(c) + c->out.bytes;
+}
+
+/* 1 all of them, 0 up to @until for now, -1. */
+static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
+{
+	while (f->given < f->count && accepted(c) < until) {
+		if (aioconn_send_msg(c, place(f, f->given)->m) == 0) {
+			place(f, f->given)->end = accepted(c);
+			f->given++;
+			ipc_counter_add(&f->resent, f->torn);
+			f->torn = false;
+		} else if (c->peer_gone) {
+			errno = EPIPE;
+			return -1;
+		} else if (is_for_later(errno)) {
+			return -1;
+		} else {
+			ipc_log("a message of %zu bytes can't be sent and is dropped: %s",
+				place(f, f->given)->m->len, strerror(errno));
+			drop(f, f->given);
+		}
+	}
+	return f->given == f->count;
+}
+
+/* Gives and fetches in turns; among others one share, and whose turn the next is, the queue knows. */
+static int send_all(struct ipc_flight *f, struct aioconn *c)
+{
+	uint64_t until = accepted(c) + IPC_CONN_BATCH;
+	size_t most = is_alone(f) ? TURN_MESSAGES : BATCH;
+
+	for (size_t sent = 0; sent < most; sent += BATCH) {
+		int r = give(f, c, until);
+		ssize_t n;
+
+		if (r < 1)
+			return r;
+		n = fetch(f);
+		if (n == -1 && errno == ETIMEDOUT)
+			return 1;
+		if (n == 0)
+			errno = ESHUTDOWN;
+		if (n <= 0)
+			return -1;
+	}
+	return give(f, c, until);
+}
+
+int ipc_flight_send(struct ipc_flight *f, struct aioconn *c)
+{
+	int r = send_all(f, c), error = errno;
+
+	ipc_flight_left(f, ipc_conn_left(c));
+	errno = error;
+	return r;
+}
+
+void ipc_flight_left(struct ipc_flight *f, uint64_t bytes)
+{
+	size_t n;
+
+	for (n = 0; n < f->given && place(f, n)->end <= bytes; n++) {
+		f->start = place(f, n)->end;
+		aiomsg_free(place(f, n)->m);
+	}
+	if (n == 0)
+		return;
+	f->head = (f->head + n) & (f->places - 1);
+	f->count -= n;
+	f->given -= n;
+	ipc_counter_add(&f->out, n);
+	ipc_queue_gone(f->queue, n);
+	if (f->count == 0)
+		rest(f);
+}
+
+void ipc_flight_refused(struct ipc_flight *f, uint64_t end)
+{
+	for (size_t i = 0; i < f->given; i++)
+		if (place(f, i)->end == end) {
+			f->given--;
+			drop(f, i);
+			return;
+		}
+}
+
+/* From the last to the first, as long as they stand in a row. */
+static void unget(struct ipc_flight *f)
+{
+	struct aiomsg *m[BATCH];
+
+	while (f->count > 0) {
+		size_t n = f->count < BATCH ? f->count : BATCH;
+
+		for (size_t i = 0; i < n; i++)
+			m[i] = place(f, f->count - n + i)->m;
+		f->count -= n;
+		ipc_queue_unget(f->queue, m, n);
+		for (size_t i = 0; i < n; i++)
+			aiomsg_free(m[i]);
+	}
+}
+
+void ipc_flight_back(struct ipc_flight *f, uint64_t bytes)
+{
+	if (!f->queue)
+		return;
+	ipc_flight_left(f, bytes);
+	f->torn = f->torn || (f->given > 0 && bytes > f->start);
+	f->given = 0;
+	f->start = 0;
+	unget(f);
+	free(f->ring);
+	f->ring = NULL;
+	f->places = 0;
+}
+
+void ipc_flight_forget(struct ipc_flight *f)
+{
+	for (; f->count > 0; f->count--)
+		aiomsg_free(place(f, f->count - 1)->m);
+	free(f->ring);
+}

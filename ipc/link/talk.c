@@ -1,0 +1,481 @@
+/*
+ * One connection of a link: what is in the outbox goes to the peer, what the peer says into the inbox, until one of them
+ * says goodbye or is lost. The connection is driven by hand; that it is gone, in whatever way, is told by its hook, and only there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <aioipc/listener.h>
+#include <aioipc/queue.h>
+
+#include "ipc/end/end.h"
+#include "ipc/link/link.h"
+
+/* So little that it stays in the processor's cache: the queue holds more. */
+#define OUTBOX ((size_t)128 * 1024)
+
+#define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
+
+int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
+{
+	const struct ipc_own *own = &end->own;
+
+	if ((l->inbox && own->r.fd == -1) || (l->outbox && own->w.fd == -1)) {
+		errno = EBADF;
+		return -1;
+	}
+	if (l->o.fds && own->r.kind != IPC_FD_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return 0;
+}
+
+int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
+{
+	struct aioconn_limits limits = l->o.limits;
+
+	if (!limits.outbox)
+		limits.outbox = OUTBOX;
+	if (aioconn_set_framing(c, l->o.framing, *l->o.delimiter ? l->o.delimiter : NULL) == -1 ||
+	    aioconn_set_send_wait(c, 0) == -1 || aioconn_set_limits(c, &limits) == -1 ||
+	    aioconn_set_spin(c, l->o.spin) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
+		return -1;
+	c->by_hand = true;
+	return 0;
+}
+
+static void remember_why(struct aiolink *l, int error, const char *why)
+{
+	l->talk_error = error;
+	snprintf(l->talk_why, sizeof l->talk_why, "%s", why);
+}
+
+/* Not all was sent. @otherwise says why where the kernel says no more than that. */
+static void remember_loss(struct aiolink *l, const struct aioconn *c, const char *otherwise)
+{
+	const struct ipc_blame *b = &c->out_fault;
+
+	if (b->error && b->error != ECONNRESET)
+		remember_why(l, b->error, b->why);
+	else
+		remember_why(l, ECONNRESET, otherwise);
+}
+
+static void show_closing(struct aiolink *l)
+{
+	if (l->phase == IPC_LINK_TALKS)
+		ipc_link_tell(l, AIOLINK_CLOSING);
+}
+
+/* When limits are to be looked at; 0: never. */
+static int64_t next_look(const struct aiolink *l)
+{
+	int64_t least = l->o.idle_limit, left = l->grace_until - ipc_os_now();
+
+	if (!least || (l->o.send_limit && l->o.send_limit < least))
+		least = l->o.send_limit;
+	least /= 4;
+	if (!l->grace_until || l->grace_until == INT64_MAX)
+		return least;
+	left = left > 0 ? left : 1;
+	return !least || left < least ? left : least;
+}
+
+static void look_later(struct aiolink *l)
+{
+	int64_t ns = next_look(l);
+
+	if (ns)
+		ipc_link_after(l, ns);
+}
+
+static void want_items(struct aiolink *l, bool items)
+{
+	if (l->out_watch)
+		ipc_flow_watch_want(l->out_watch, items, true);
+}
+
+/* What the connection holds still leaves, and our goodbye; then it is gone. */
+static void finish(struct aiolink *l)
+{
+	if (l->finishing)
+		return;
+	l->finishing = l->we_left = true;
+	want_items(l, false);
+	aioconn_finish(l->conn, AIOIPC_FOREVER);
+}
+
+/* Where nothing was sent that the peer is to confirm, it is not waited for much longer. */
+static void begin_grace(struct aiolink *l)
+{
+	if (l->outbox)
+		return;
+	l->grace_until = l->o.grace < 0 ? INT64_MAX : ipc_os_now() + l->o.grace;
+	l->grace_looked = false;
+	look_later(l);
+}
+
+void ipc_link_enough(struct aiolink *l)
+{
+	if (l->phase != IPC_LINK_TALKS || !l->grace_until) {
+		ipc_link_cut(l, ECONNABORTED, "aborted");
+		return;
+	}
+	ipc_conn_flush(l->conn);
+	ipc_conn_finalize(l->conn, AIOCONN_LOCAL);
+}
+
+/* Nothing more is to be sent. Who can't be told, or has said so too, is not waited for. */
+static void leave(struct aiolink *l)
+{
+	struct aioconn *c = l->conn;
+
+	if (l->we_left)
+		return;
+	want_items(l, false);
+	if (l->they_left || !c->reads || !c->writes) {
+		finish(l);
+		return;
+	}
+	l->we_left = true;
+	if (aioconn_write_eof(c) == -1 && errno == ENOMEM) {
+		l->we_left = false;
+		ipc_link_after(l, RETRY_NS);
+		return;
+	}
+	begin_grace(l);
+}
+
+static void send_some(struct aiolink *l)
+{
+	int r = ipc_flight_send(&l->flight, l->conn);
+
+	want_items(l, r == 1);
+	if (r == 0)
+		ipc_link_after(l, 0);
+	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
+		return;
+	if (errno != ESHUTDOWN) {
+		ipc_link_after(l, RETRY_NS);
+		return;
+	}
+	l->closing = true;
+	leave(l);
+}
+
+void ipc_link_pump(struct aiolink *l)
+{
+	if (l->phase != IPC_LINK_TALKS || l->we_left)
+		return;
+	ipc_link_hold(l);
+	if (l->outbox)
+		send_some(l);
+	else if (l->closing)
+		leave(l);
+	if (l->closing)
+		show_closing(l);
+	ipc_link_release(l);
+}
+
+/* Coming in. */
+
+static void mind_room(struct aiolink *l, bool room)
+{
+	if (room && l->they_left && l->o.half_open)
+		ipc_link_leave_inbox(l);
+	if (l->paused != room)
+		return;
+	l->paused = !room;
+	if (room)
+		aioconn_resume(l->conn);
+	else
+		aioconn_pause(l->conn);
+}
+
+bool ipc_link_land(struct aiolink *l)
+{
+	bool room = !l->inbox || ipc_landing_put(&l->landing) == 0;
+
+	if (!room && errno != ETIMEDOUT)
+		ipc_link_after(l, RETRY_NS);
+	if (!room && l->hurried) {
+		ipc_landing_drop(&l->landing);
+		room = true;
+	}
+	if (l->conn)
+		mind_room(l, room);
+	return room;
+}
+
+/* Is more to come in this turn? Half a message looks like it, so that is found out when the turn is over. */
+static bool more_to_come(const struct aioconn *c)
+{
+	return c->inbox.count > 0 || ipc_in_raw(&c->in) > 0;
+}
+
+/* The last of a turn, or a lone one, goes at once, with all that came before it. */
+static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct aiolink *l = arg;
+
+	if (!l->inbox)
+		return;
+	c->take = true;
+	ipc_landing_take(&l->landing, m);
+	if (!more_to_come(c) || ipc_landing_is_full(&l->landing))
+		ipc_link_land(l);
+	else if (l->landing.count == 1)
+		ipc_watch_soon(l->turn);
+}
+
+static void on_writable(struct aioconn *c, void *arg)
+{
+	(void)c;
+	ipc_link_pump(arg);
+}
+
+/* The end. */
+
+/* The peer will say no more. May it be told more? */
+static void they_leave(struct aiolink *l)
+{
+	bool never = ipc_link_is_last(l);
+
+	ipc_link_hold(l);
+	l->they_left = true;
+	l->sure = l->we_left && l->conn->out.count == 0;
+	if (l->we_left || !l->outbox) {
+		finish(l);
+	} else if (never && l->o.half_open) {
+		ipc_link_land(l);
+	} else if (never || l->closing) {
+		ipc_link_leave_outbox(l);
+		l->closing = true;
+		ipc_link_pump(l);
+	} else {
+		finish(l);
+	}
+	show_closing(l);
+	ipc_link_release(l);
+}
+
+static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
+{
+	struct aiolink *l = arg;
+
+	if (cause == AIOCONN_CLEAN) {
+		they_leave(l);
+	} else if (cause != AIOCONN_LOCAL) {
+		remember_why(l, c->end_error, c->why);
+		if (cause == AIOCONN_BAD)
+			l->bad = true;
+		aioconn_abort(c);
+	}
+}
+
+static struct aiolink *link_of(struct ipc_conn_hook *h)
+{
+	return (struct aiolink *)(void *)((char *)h - offsetof(struct aiolink, hook));
+}
+
+static void on_wrote(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+
+	ipc_flight_left(&l->flight, ipc_conn_left(l->conn));
+}
+
+static void on_refused(struct ipc_conn_hook *h, uint64_t end)
+{
+	ipc_flight_refused(&link_of(h)->flight, end);
+}
+
+/* After its goodbye, the peer is not there at all any more. */
+static void on_lost(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+
+	remember_loss(l, l->conn, "the peer left before it was told all");
+	aioconn_abort(l->conn);
+}
+
+/* A connection that worked makes up for those that did not: the next pause is a short one again. */
+static bool worked(const struct aiolink *l, const struct aioconn *c)
+{
+	return (c->bytes_in > 0 && !l->bad) || ipc_os_now() - l->since >= l->delay;
+}
+
+static void on_gone(struct ipc_conn_hook *h)
+{
+	struct aiolink *l = link_of(h);
+	struct aioconn *c = l->conn;
+
+	l->conn = NULL;
+	if (ipc_link_check(l) == -1)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->talks = false;
+	pthread_mutex_unlock(&l->lock);
+	ipc_flight_back(&l->flight, ipc_conn_left(c));
+	if (!l->sure)
+		ipc_counter_add(&l->unsure, ipc_counter_get(&l->flight.out) - l->handed);
+	if (c->lost_output && !l->talk_error)
+		remember_loss(l, c, "the peer left before it had taken all");
+	if (worked(l, c))
+		l->delay = atomic_load_explicit(&l->first, memory_order_relaxed);
+	l->paused = false;
+	want_items(l, false);
+	ipc_link_land(l);
+	if (!l->cut)
+		ipc_link_talk_over(l, l->talk_error, l->talk_why);
+}
+
+/* Limits. They are looked at now and then, and only where there are some. */
+
+static void lose(struct aiolink *l, const char *why)
+{
+	remember_why(l, ETIMEDOUT, why);
+	if (l->conn->ended) {
+		aioconn_abort(l->conn);
+		return;
+	}
+	ipc_conn_end(l->conn, AIOCONN_LOST, ETIMEDOUT, why);
+	ipc_conn_soon(l->conn);
+}
+
+static bool is_past(int64_t since, int64_t limit)
+{
+	return limit && ipc_os_now() - since >= limit;
+}
+
+/* A count that has not moved, where it should, for so long? */
+static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool should_move, int64_t limit)
+{
+	if (*last != now || !should_move) {
+		*last = now;
+		*since = ipc_os_now();
+	}
+	return is_past(*since, limit);
+}
+
+/* The loop may have come here before it came to the peer: what the kernel has by now, or takes, counts. */
+static void look_once_more(struct aioconn *c)
+{
+	c->retry = 0;
+	ipc_conn_flush(c);
+	if (ipc_conn_fill(c) != 0 || c->in.eof)
+		ipc_conn_soon(c);
+}
+
+static void watch_limits(struct aiolink *l)
+{
+	struct aioconn *c = l->conn;
+
+	if (is_past(l->read_since, l->o.idle_limit) || is_past(l->wrote_since, l->o.send_limit))
+		look_once_more(c);
+	if (stands_still(&l->read, &l->read_since, c->bytes_in,
+			 !c->ended && !c->in.eof && c->reads && !l->paused, l->o.idle_limit))
+		lose(l, "the peer was silent for longer than the limit");
+	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
+		lose(l, "the peer took nothing for longer than the limit");
+	else
+		look_later(l);
+}
+
+static bool grace_is_over(const struct aiolink *l)
+{
+	return l->phase == IPC_LINK_TALKS && l->grace_until && ipc_os_now() >= l->grace_until;
+}
+
+/* The goodbye may be there by now, and messages before it. */
+static void end_grace(struct aiolink *l)
+{
+	if (l->grace_looked) {
+		ipc_link_enough(l);
+		return;
+	}
+	l->grace_looked = true;
+	look_once_more(l->conn);
+	ipc_link_after(l, 0);
+}
+
+/* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
+void ipc_link_talk_timer(struct aiolink *l)
+{
+	ipc_link_hold(l);
+	if (grace_is_over(l))
+		end_grace(l);
+	else if (!l->talk_error)
+		watch_limits(l);
+	ipc_link_land(l);
+	ipc_link_pump(l);
+	ipc_link_release(l);
+}
+
+/* By its user, who means this one and none that may have come instead. */
+void ipc_link_drop(struct aiolink *l, uint64_t talk)
+{
+	if (l->phase != IPC_LINK_TALKS || l->talk != talk)
+		return;
+	ipc_link_hold(l);
+	remember_why(l, ECONNABORTED, "dropped");
+	aioconn_abort(l->conn);
+	ipc_link_release(l);
+}
+
+/* The beginning. */
+
+static void start_afresh(struct aiolink *l)
+{
+	l->they_left = l->we_left = l->sure = l->finishing = l->bad = false;
+	l->paused = false;
+	l->grace_until = 0;
+	l->since = l->read_since = l->wrote_since = ipc_os_now();
+	l->read = l->wrote = 0;
+	l->handed = ipc_counter_get(&l->flight.out);
+	remember_why(l, 0, "");
+}
+
+static void remember_peer(struct aiolink *l, const struct aioconn *c)
+{
+	char peer[IPC_ADDRESS_SIZE] = "", local[IPC_ADDRESS_SIZE] = "";
+
+	if (aioconn_peer_address(c, peer, sizeof peer) == -1 ||
+	    ipc_address_of_socket(aioconn_fd(c), local, sizeof local) == -1)
+		*peer = '\0';
+	pthread_mutex_lock(&l->lock);
+	l->talks = true;
+	l->talk++;
+	memcpy(l->peer, peer, sizeof l->peer);
+	memcpy(l->local, local, sizeof l->local);
+	pthread_mutex_unlock(&l->lock);
+}
+
+int ipc_link_talk(struct aiolink *l, struct aioconn *c)
+{
+	int error;
+
+	if (!c->by_hand && ipc_link_set_up(l, c) == -1) {
+		error = errno;
+		aioconn_abort(c);
+		errno = error;
+		return -1;
+	}
+	start_afresh(l);
+	l->conn = c;
+	l->hook = (struct ipc_conn_hook){
+		.gone = on_gone, .lost = on_lost, .wrote = on_wrote, .refused = on_refused};
+	ipc_conn_hook(c, &l->hook);
+	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
+	l->phase = IPC_LINK_TALKS;
+	want_items(l, true);
+	look_later(l);
+	ipc_link_land(l);
+	ipc_counter_add(&l->connections, 1);
+	ipc_link_note(l, 0, "");
+	remember_peer(l, c);
+	ipc_link_tell(l, AIOLINK_CONNECTED);
+	return 0;
+}

@@ -1,0 +1,230 @@
+/*
+ * The thread that a link has of its own: a base, its loop, and a bell by which others ask it to end the link. When the link has
+ * ended, the thread does too.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ipc/own/fork.h"
+#include "ipc/os/thread.h"
+#include "ipc/link/link.h"
+#include "ipc/net/socket.h"
+#include "ipc/os/bell.h"
+#include "ipc/os/os.h"
+
+struct ipc_link_thread {
+	pthread_t thread;
+	pthread_mutex_t gate; /* closed until it is known that it may run */
+	bool may_run;
+	struct ipc_own bell;
+	struct ipc_watch *watch; /* on the bell */
+
+	unsigned asked; /* enum ipc_link_ask; under the link's lock, as these: */
+	bool over;      /* nobody answers the bell any more */
+	bool alone;     /* nobody joins it */
+};
+
+static void on_bell(short what, void *arg)
+{
+	struct aiolink *l = arg;
+	unsigned asked;
+	uint64_t drop;
+
+	(void)what;
+	ipc_os_bell_quiet(l->own->bell.r.fd);
+	pthread_mutex_lock(&l->lock);
+	asked = l->own->asked;
+	l->own->asked &= ~(unsigned)(IPC_LINK_PACE | IPC_LINK_DROP);
+	drop = l->drop;
+	pthread_mutex_unlock(&l->lock);
+	ipc_link_hold(l);
+	if (asked & IPC_LINK_PACE)
+		ipc_link_pace(l);
+	if (asked & IPC_LINK_DROP)
+		ipc_link_drop(l, drop);
+	if (asked & IPC_LINK_CLOSE)
+		ipc_link_close_here(l);
+	if (asked & IPC_LINK_ENOUGH)
+		ipc_link_enough(l);
+	if (asked & IPC_LINK_CUT)
+		ipc_link_cut(l, ECONNABORTED, "aborted");
+	ipc_link_release(l);
+}
+
+static bool gate_opens(struct ipc_link_thread *t)
+{
+	bool may_run;
+
+	pthread_mutex_lock(&t->gate);
+	may_run = t->may_run;
+	pthread_mutex_unlock(&t->gate);
+	return may_run;
+}
+
+/* Who rings does so under the lock, and not any more once it is over. */
+static bool leave_loop(struct aiolink *l)
+{
+	struct ipc_link_thread *t = l->own;
+	bool alone;
+
+	pthread_mutex_lock(&l->lock);
+	t->over = true;
+	alone = t->alone;
+	pthread_mutex_unlock(&l->lock);
+	ipc_watch_free(t->watch);
+	ipc_own_close(&t->bell);
+	event_base_free(l->base);
+	return alone;
+}
+
+static void *run(void *arg)
+{
+	struct aiolink *l = arg;
+
+	if (!gate_opens(l->own))
+		return NULL;
+	atomic_store(&l->thread, ipc_thread_serial());
+	while (l->phase != IPC_LINK_OVER && ipc_link_check(l) == 0)
+		event_base_loop(l->base, EVLOOP_ONCE);
+	if (ipc_link_check(l) == -1) /* its callback forked, and came back in the child */
+		return NULL;
+	if (leave_loop(l))
+		pthread_detach(pthread_self());
+	ipc_link_release(l);
+	return NULL;
+}
+
+/* libevent ends the process when it has no descriptors for a base: a pair of sockets, and one to poll. */
+static int probe_descriptors(void)
+{
+	int one[2], other[2], r;
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	r = ipc_os_pipe(one);
+	if (r == 0) {
+		r = ipc_os_pipe(other);
+		if (r == 0)
+			ipc_own_close_pipe(other);
+		ipc_own_close_pipe(one);
+	}
+	ipc_own_let_go();
+	return r;
+}
+
+static struct event_base *new_base(void)
+{
+	struct event_base *base = NULL;
+	int low[3];
+
+	if (ipc_os_block_stdio(low) == 0) {
+		if (probe_descriptors() == 0)
+			base = event_base_new();
+		ipc_os_block_stdio_end(low);
+	}
+	if (!base && errno != EMFILE && errno != ENFILE)
+		errno = ENOMEM;
+	return base;
+}
+
+static struct ipc_link_thread *new_thread(struct aiolink *l, struct event_base *base)
+{
+	struct ipc_link_thread *t = calloc(1, sizeof *t);
+	int error;
+
+	if (!t)
+		return NULL;
+	ipc_own_init(&t->bell);
+	pthread_mutex_init(&t->gate, NULL);
+	if (ipc_net_bell(&t->bell) == -1)
+		goto fail;
+	t->watch = ipc_watch_new(base, t->bell.r.fd, on_bell, l);
+	if (t->watch && ipc_watch_want(t->watch, EV_READ) == 0)
+		return t;
+fail:
+	error = errno;
+	ipc_watch_free(t->watch);
+	ipc_own_close(&t->bell);
+	pthread_mutex_destroy(&t->gate);
+	free(t);
+	errno = error;
+	return NULL;
+}
+
+/* The thread is there before anything is done that can't be taken back, but waits. */
+static int equip_and_run(struct aiolink *l, struct event_base *base)
+{
+	struct ipc_link_thread *t = l->own;
+	int error;
+
+	pthread_mutex_lock(&t->gate);
+	if (ipc_thread_start_joinable(&t->thread, run, l) == -1) {
+		pthread_mutex_unlock(&t->gate);
+		return -1;
+	}
+	if (ipc_link_equip(l, base) == 0) {
+		t->may_run = true;
+		ipc_link_hold(l);
+		ipc_link_begin(l);
+	}
+	error = errno;
+	pthread_mutex_unlock(&t->gate);
+	if (t->may_run)
+		return 0;
+	pthread_join(t->thread, NULL);
+	errno = error;
+	return -1;
+}
+
+int ipc_link_start_thread(struct aiolink *l)
+{
+	struct event_base *base = new_base();
+	int error;
+
+	if (!base)
+		return -1;
+	l->own = new_thread(l, base);
+	if (l->own && equip_and_run(l, base) == 0)
+		return 0;
+	error = errno;
+	if (l->own) {
+		ipc_watch_free(l->own->watch);
+		ipc_own_close(&l->own->bell);
+		ipc_link_free_thread(l);
+	}
+	event_base_free(base);
+	errno = error;
+	return -1;
+}
+
+void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what)
+{
+	struct ipc_link_thread *t = l->own;
+
+	pthread_mutex_lock(&l->lock);
+	t->asked |= what;
+	if (!t->over)
+		ipc_os_bell_ring(t->bell.w.fd);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void ipc_link_leave_thread(struct aiolink *l)
+{
+	if (!ipc_link_is_here(l)) {
+		pthread_join(l->own->thread, NULL);
+		return;
+	}
+	pthread_mutex_lock(&l->lock);
+	l->own->alone = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void ipc_link_free_thread(struct aiolink *l)
+{
+	if (!l->own)
+		return;
+	if (ipc_link_check(l) == 0)
+		pthread_mutex_destroy(&l->own->gate);
+	free(l->own);
+	l->own = NULL;
+}

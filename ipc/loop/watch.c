@@ -1,0 +1,504 @@
+/* Watches of libevent that survive a fork: see watch.h. */
+#include "ipc/loop/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/event_struct.h>
+
+#include <aioipc/base.h>
+
+#include "ipc/own/fork.h"
+#include "ipc/own/own.h"
+#include "ipc/loop/wait.h"
+
+struct ipc_watch {
+	struct event io, timer;
+	struct ipc_watch *next, *prev, **list;
+	struct ipc_home *home; /* NULL once aioipc_base_reinit() dropped it */
+	struct event_base *base;
+	struct ipc_fd file;
+	uint32_t epoch;
+	short want;
+	bool soon;   /* asked for, not yet called */
+	bool parked; /* freed, but still in an inherited base */
+	ipc_watch_cb *cb;
+	void *arg;
+};
+
+/* An event base with watches on it: of this process, and inherited. One for each address; gone with its last watch. */
+struct ipc_home {
+	struct ipc_home *next;
+	struct event_base *base;
+	bool closed; /* inherited, and what libevent had open for it is not any more */
+	struct ipc_watch *live, *dead;
+	struct ipc_watch
+		*shared; /* of the dead, while the base is made anew: those with the parent's own files */
+};
+
+/* By address; under the registry's mutex. */
+#define BUCKETS 256
+static struct ipc_home *homes[BUCKETS];
+
+static _Thread_local struct event_base *running;
+
+static void push(struct ipc_watch **list, struct ipc_watch *w)
+{
+	w->prev = NULL;
+	w->next = *list;
+	if (w->next)
+		w->next->prev = w;
+	w->list = list;
+	*list = w;
+}
+
+static void take(struct ipc_watch *w)
+{
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		*w->list = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+}
+
+static struct ipc_home **bucket_of(const struct event_base *base)
+{
+	uintptr_t n = (uintptr_t)base;
+
+	return &homes[(n >> 4 ^ n >> 12 ^ n >> 20) % BUCKETS];
+}
+
+static struct ipc_home *find(const struct event_base *base)
+{
+	struct ipc_home *home = *bucket_of(base);
+
+	while (home && home->base != base)
+		home = home->next;
+	return home;
+}
+
+/* @spare takes its place in the table when @base has none; what is left over is the caller's. */
+static struct ipc_home *find_or_put(struct event_base *base, struct ipc_home **spare)
+{
+	struct ipc_home *home = find(base), **bucket = bucket_of(base);
+
+	if (home || !*spare)
+		return home;
+	home = *spare;
+	*spare = NULL;
+	*home = (struct ipc_home){.next = *bucket, .base = base};
+	*bucket = home;
+	return home;
+}
+
+/* Takes it out of the table when nothing is left on it: the caller frees it then, else it is NULL. */
+static struct ipc_home *abandon(struct ipc_home *home)
+{
+	struct ipc_home **at = bucket_of(home->base);
+
+	if (home->live || home->dead || home->shared)
+		return NULL;
+	while (*at != home)
+		at = &(*at)->next;
+	*at = home->next;
+	return home;
+}
+
+struct event_base *ipc_watch_running(void)
+{
+	return running;
+}
+
+static void call(struct ipc_watch *w, short what)
+{
+	struct event_base *outer = running;
+
+	if (w->epoch != ipc_epoch())
+		return;
+	running = w->base;
+	w->cb(what, w->arg);
+	running = outer;
+}
+
+static bool alive(const struct ipc_watch *w);
+static int arm(struct ipc_watch *w, short what);
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_watch *w = arg;
+
+	(void)fd;
+	if (what & EV_TIMEOUT)
+		w->soon = false;
+	call(w, what);
+}
+
+/* A file's turn, once in each of the loop's, as long as somebody wants it. */
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_watch *w = arg;
+	short ready = w->soon ? EV_TIMEOUT : 0;
+
+	(void)fd;
+	(void)what;
+	if (!alive(w))
+		return;
+	ready |= w->want;
+	w->soon = false;
+	if (w->want && arm(w, w->want) == -1)
+		w->want = 0; /* for want of memory: who is called asks again */
+	call(w, ready);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	call(arg, what);
+}
+
+/* On the list of its base; memory is had without the mutex. */
+static int move_in(struct ipc_watch *w)
+{
+	struct ipc_home *spare = NULL;
+
+	for (;;) {
+		if (ipc_own_hold() == -1)
+			break;
+		w->home = find_or_put(w->base, &spare);
+		if (w->home)
+			push(&w->home->live, w);
+		ipc_own_let_go();
+		if (w->home || !(spare = malloc(sizeof(*spare))))
+			break;
+	}
+	free(spare);
+	return w->home ? 0 : -1;
+}
+
+struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *cb, void *arg)
+{
+	struct ipc_own file;
+	struct ipc_watch *w;
+
+	ipc_own_init(&file);
+	if (ipc_watch_base_ok(base) == -1 || ipc_own_set(&file, fd, -1) == -1)
+		return NULL;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	*w = (struct ipc_watch){.base = base, .file = file.r, .epoch = ipc_epoch(), .cb = cb, .arg = arg};
+	if (event_assign(&w->io, base, fd, EV_PERSIST, on_io, w) == -1 ||
+	    event_assign(&w->timer, base, -1, 0, on_timer, w) == -1 || move_in(w) == -1) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+static bool alive(const struct ipc_watch *w)
+{
+	if (w->epoch == ipc_epoch())
+		return true;
+	errno = ECHILD;
+	return false;
+}
+
+static int arm(struct ipc_watch *w, short what)
+{
+	const struct timeval at_once = {0};
+
+	event_del(&w->io);
+	if (what && w->file.kind == IPC_FD_FILE) {
+		event_assign(&w->io, w->base, -1, 0, on_turn, w);
+		if (event_add(&w->io, &at_once) == -1)
+			return -1;
+	} else if (what) {
+		event_assign(&w->io, w->base, w->file.fd, (short)(what | EV_PERSIST), on_io, w);
+		if (event_add(&w->io, NULL) == -1)
+			return -1;
+	}
+	if (w->soon)
+		event_active(&w->io, EV_TIMEOUT, 0);
+	return 0;
+}
+
+int ipc_watch_want(struct ipc_watch *w, short what)
+{
+	int error;
+
+	if (w->want == what)
+		return 0;
+	if (!alive(w))
+		return -1;
+	if (arm(w, what) == 0) {
+		w->want = what;
+		return 0;
+	}
+	error = errno;
+	if (arm(w, w->want) == -1)
+		w->want = 0;
+	errno = error;
+	return -1;
+}
+
+void ipc_watch_soon(struct ipc_watch *w)
+{
+	if (w->soon || !alive(w))
+		return;
+	w->soon = true;
+	event_active(&w->io, EV_TIMEOUT, 0);
+}
+
+int ipc_watch_after(struct ipc_watch *w, int64_t ns)
+{
+	int64_t us = (ns + 999) / 1000;
+	struct timeval t = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+
+	return alive(w) ? event_add(&w->timer, &t) : -1;
+}
+
+void ipc_watch_later(struct ipc_watch *w, int64_t ns)
+{
+	if (ipc_watch_after(w, ns) == -1)
+		ipc_watch_soon(w);
+}
+
+/*
+ * A dead one's: from now on it may mean another file. False where it is no placeholder but, after a fork without handlers, the
+ * very file that the parent watches.
+ */
+static bool let_number_go(struct ipc_watch *w)
+{
+	if (w->file.fd == -1)
+		return true;
+	if (!ipc_os_is_placeholder(w->file.fd))
+		return false;
+	close(w->file.fd);
+	w->file.fd = -1;
+	return true;
+}
+
+/* Off the list of its base, and lets the mutex go. */
+static void move_out(struct ipc_watch *w)
+{
+	struct ipc_home *empty;
+
+	take(w);
+	empty = abandon(w->home);
+	w->home = NULL;
+	ipc_own_let_go();
+	free(empty);
+}
+
+static bool is_in(const struct event *ev)
+{
+	const int in_base = EVLIST_INSERTED | EVLIST_TIMEOUT | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER;
+
+	return ev->ev_evcallback.evcb_flags & in_base;
+}
+
+/* The base that lists it can't be asked to forget it here: its lock may be held by a thread of the parent. */
+static void free_dead(struct ipc_watch *w)
+{
+	let_number_go(w);
+	if (ipc_own_hold() == -1)
+		return;
+	w->parked = w->home && (is_in(&w->io) || is_in(&w->timer));
+	if (w->parked) {
+		ipc_own_let_go();
+		return;
+	}
+	if (w->home)
+		move_out(w);
+	else
+		ipc_own_let_go();
+	free(w);
+}
+
+void ipc_watch_free(struct ipc_watch *w)
+{
+	if (!w)
+		return;
+	if (!alive(w)) {
+		free_dead(w);
+		return;
+	}
+	event_del(&w->io);
+	event_del(&w->timer);
+	ipc_watch_forget(w);
+}
+
+/* event_base_free() takes all events out of the base. */
+bool ipc_watch_base_freed(const struct ipc_watch *w)
+{
+	return !is_in(&w->timer);
+}
+
+void ipc_watch_forget(struct ipc_watch *w)
+{
+	if (!w || ipc_own_hold() == -1)
+		return;
+	move_out(w);
+	free(w);
+}
+
+/* Puts *@spare, made at the first call, on @fd. With no number left for it, @fd itself is closed to have one. */
+static void put_placeholder(int fd, int *spare)
+{
+	if (*spare == -1)
+		*spare = ipc_os_placeholder();
+	if (*spare == -1) {
+		close(fd);
+		*spare = ipc_os_placeholder();
+	}
+	if (*spare != -1 && *spare != fd)
+		dup3(*spare, fd, O_CLOEXEC);
+}
+
+/* Numbers that libevent does not know of need none. */
+static void forked_number(struct ipc_watch *w, int *spare, int *keep)
+{
+	if (!ipc_fd_is_ours(&w->file))
+		return;
+	if (!(w->io.ev_evcallback.evcb_flags & EVLIST_INSERTED)) {
+		close(w->file.fd);
+		w->file.fd = -1;
+		return;
+	}
+	put_placeholder(w->file.fd, spare);
+	if (*spare == w->file.fd)
+		*keep = *spare;
+	if (*spare == -1)
+		w->file.fd = -1;
+}
+
+void ipc_watch_forked(bool own_numbers)
+{
+	struct ipc_watch *w, *next;
+	int spare = -1, keep = -1;
+
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++) {
+		for (struct ipc_home *home = *bucket; home; home = home->next) {
+			for (w = home->live; w; w = next) {
+				next = w->next;
+				if (own_numbers)
+					forked_number(w, &spare, &keep);
+				push(&home->dead, w);
+			}
+			home->live = NULL;
+		}
+	}
+	if (spare != -1 && spare != keep)
+		close(spare);
+}
+
+void ipc_watch_let_numbers_go(void)
+{
+	if (ipc_own_hold() == -1)
+		return;
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++)
+		for (struct ipc_home *home = *bucket; home; home = home->next)
+			for (struct ipc_watch *w = home->dead; w; w = w->next)
+				let_number_go(w);
+	ipc_own_let_go();
+}
+
+void ipc_watch_bases_closed(void)
+{
+	if (ipc_own_hold() == -1)
+		return;
+	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++)
+		for (struct ipc_home *home = *bucket; home; home = home->next)
+			home->closed = true;
+	ipc_own_let_go();
+}
+
+/* Takes the next dead watch that is still in @base; with @before only those that may be taken out of it before it is made anew. */
+static struct ipc_watch *next_dead(struct event_base *base, bool before)
+{
+	struct ipc_home *home;
+	struct ipc_watch *w = NULL;
+
+	if (ipc_own_hold() == -1)
+		return NULL;
+	home = find(base);
+	while (home && before && (w = home->dead) && !let_number_go(w)) {
+		take(w);
+		push(&home->shared, w);
+	}
+	if (home && !before)
+		w = home->shared;
+	if (w)
+		move_out(w);
+	else
+		ipc_own_let_go();
+	return w;
+}
+
+/*
+ * The parent's epoll knows a file by its number. Where a fork handler saw to it that the number does not mean that file in this
+ * process, an event can be deleted before the base is made anew, and that needs no file at the number then.
+ */
+static void bury_dead(struct event_base *base, bool before)
+{
+	struct ipc_watch *w;
+
+	while ((w = next_dead(base, before))) {
+		event_del(&w->io);
+		event_del(&w->timer);
+		if (w->parked)
+			free(w);
+	}
+}
+
+int aioipc_base_reinit(struct event_base *base)
+{
+	const struct ipc_home *home;
+	bool ours, closed;
+	int error = 0;
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	home = find(base);
+	ours = home && home->live && !home->dead;
+	closed = home && home->closed;
+	ipc_own_let_go();
+	if (ours)
+		return 0;
+	if (closed) {
+		errno = ECHILD;
+		return -1;
+	}
+	bury_dead(base, true);
+	errno = 0;
+	if (event_reinit(base) == -1)
+		error = errno ? errno : EIO;
+	bury_dead(base, false);
+	errno = error;
+	return error ? -1 : 0;
+}
+
+/*
+ * A dead watch on a base of this address means an inherited base; or, when that was freed unasked, a new one in its place,
+ * which event_reinit() does no harm.
+ */
+int ipc_watch_base_ok(struct event_base *base)
+{
+	const struct ipc_home *home;
+	bool inherited;
+
+	if (ipc_own_hold() == -1)
+		return -1;
+	home = find(base);
+	inherited = home && home->dead;
+	ipc_own_let_go();
+	if (!inherited)
+		return 0;
+	if (ipc_os_one_thread() || ipc_in_callback(base))
+		return aioipc_base_reinit(base);
+	errno = ECHILD;
+	return -1;
+}

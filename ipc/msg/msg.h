@@ -1,0 +1,76 @@
+/*
+ * The inside of a message. Floor 2 and the connection build them; everybody else uses <aioipc/msg.h>.
+ * A message that came from a peer is only ever shown to a user, to the codec or to libtpl after ipc_msg_seal() said yes.
+ */
+#ifndef IPC_MSG_MSG_H
+#define IPC_MSG_MSG_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aioipc/msg.h>
+
+/* As on the wire. */
+enum ipc_kind { IPC_KIND_TPL = 1, IPC_KIND_BYTES = 2, IPC_KIND_GOODBYE = 3 };
+
+/* Descriptors of a message: made only for messages that have some. -1 once taken. */
+struct ipc_msgfds {
+	size_t block; /* what the pool gave, this struct included */
+	unsigned n;
+	atomic_int fd[]; /* room for 253 */
+};
+
+/* The strings of an image, in its order, each with its NUL: in the image itself they have none. */
+struct ipc_msgstrings {
+	size_t block; /* what the pool gave, this struct included */
+	char text[];
+};
+
+struct aiomsg {
+	atomic_uint refs;
+	uint8_t kind;                             /* enum ipc_kind */
+	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
+	size_t block;                             /* what the pool gave, this struct included */
+	size_t len;                               /* of the payload */
+	struct ipc_msgfds *fds;                   /* NULL when it has none */
+	_Atomic(struct ipc_msgstrings *) strings; /* made by the first that needs them; NULL before */
+	unsigned char data[];                     /* the payload, and a NUL behind it */
+};
+
+/* A message with room for @len bytes of payload, @len and the NUL set, one reference. NULL with ENOMEM. */
+struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len);
+
+/* As aiomsg_new(). */
+struct aiomsg *ipc_msg_from_values(const char *format, va_list values);
+
+/* How many bytes of payload fit without another allocation. */
+size_t ipc_msg_room(const struct aiomsg *m);
+
+/* More room than there is, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
+int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
+
+/* Sets the NUL behind a payload that came from a peer, all m->len bytes, and checks it. -1/EBADMSG with words in @why. */
+int ipc_msg_seal(struct aiomsg *m, char *why, size_t size);
+
+struct ipc_view;
+
+/*
+ * Where the parts of an image are. -1: EBADMSG (plain bytes, or another format), EINVAL (not a format).
+ * read: with its strings, to be read from its front; -1/ENOMEM too.
+ */
+int ipc_msg_view(const struct aiomsg *m, const char *format, struct ipc_view *v);
+int ipc_msg_read(const struct aiomsg *m, const char *format, struct ipc_view *v);
+
+/* Gives @m these descriptors too, which are its own then. -1/ENOMEM, EMSGSIZE (more than 253) leaves them the caller's. Unshared messages only. */
+int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n);
+
+/* A counted message is used by many: this one by nobody else now? */
+static inline bool ipc_msg_unshared(const struct aiomsg *m)
+{
+	return atomic_load_explicit(&m->refs, memory_order_acquire) == 1;
+}
+
+#endif
