@@ -1,6 +1,6 @@
 /*
- * The life of a service: made, started, waited for, stopped and freed. Its queues do the work of passing on and of holding back;
- * what is here is the count of workers, whose last one ends it. What a worker does is in worker.c.
+ * The calls of a service: it is made, started, joined, stopped and freed. Its queues pass messages on and give back-pressure.
+ * worker.c is the body of its threads, state.c its states.
  */
 #include "ipc/service/service.h"
 
@@ -74,37 +74,11 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 	return s;
 }
 
-static void free_service(struct aioservice *s)
-{
-	aioqueue_free(s->o.in);
-	aioqueue_free(s->o.out);
-	free(s);
-}
-
-void ipc_service_unref_and_unlock(struct aioservice *s)
-{
-	bool last = --s->refs == 0;
-
-	pthread_mutex_unlock(&s->lock);
-	if (!last)
-		return;
-	pthread_mutex_destroy(&s->lock);
-	free_service(s);
-}
-
-/* In a forked child nobody else has it, whatever its counts and its lock say. */
+/* In a forked child only this thread has the service: its counts and its lock no longer mean anything. */
 static void free_inherited(struct aioservice *s)
 {
 	ipc_service_forget(s);
-	free_service(s);
-}
-
-void ipc_service_end(struct aioservice *s, struct ipc_line *woken)
-{
-	s->ended = true;
-	aioqueue_close(s->o.in);
-	ipc_company_leave(s->o.out, IPC_FEEDS, true);
-	ipc_line_call_all(&s->joiners, woken);
+	ipc_service_free_memory(s);
 }
 
 static void join_threads(struct aioservice *s, unsigned n)
@@ -113,7 +87,7 @@ static void join_threads(struct aioservice *s, unsigned n)
 		pthread_join(s->threads[--n], NULL);
 }
 
-/* Under the lock, which the threads wait for: then they see whether all of them are there. */
+/* The caller holds the lock. Each thread waits for it first, and then sees whether all threads could be started. */
 static unsigned start_threads(struct aioservice *s)
 {
 	unsigned n = 0;
@@ -122,8 +96,8 @@ static unsigned start_threads(struct aioservice *s)
 		n++;
 	if (n < s->o.workers)
 		return n;
-	s->started = true;
-	s->running = n;
+	s->life = IPC_SERVICE_RUNS;
+	s->started = s->running = n;
 	s->refs += n;
 	return n;
 }
@@ -137,13 +111,13 @@ int aioservice_start(struct aioservice *s)
 	if (check(s) == -1)
 		return -1;
 	pthread_mutex_lock(&s->lock);
-	if (s->started) {
+	if (s->life != IPC_SERVICE_NEW) {
 		pthread_mutex_unlock(&s->lock);
 		return fail(EALREADY);
 	}
 	n = start_threads(s);
 	error = errno;
-	all = s->started;
+	all = s->life == IPC_SERVICE_RUNS;
 	pthread_mutex_unlock(&s->lock);
 	if (all)
 		return 0;
@@ -161,7 +135,7 @@ void aioservice_stop(struct aioservice *s)
 		ipc_service_halt(s, 0);
 }
 
-/* 0, or -1: who calls must not wait for this one. */
+/* 0, or -1: the caller must not wait for this service. */
 static int may_wait(const struct aioservice *s, int64_t deadline)
 {
 	if (check(s) == -1 || ipc_deadline_check(deadline) == -1)
@@ -174,10 +148,10 @@ struct join {
 	struct aioservice *service;
 };
 
-/* Under the lock, which is let go meanwhile. 0, or an error. */
+/* The caller holds the lock; it is free while this waits. 0, or an error. */
 static int wait_for_end(struct aioservice *s, struct join *j, int64_t deadline, bool despite_signals)
 {
-	while (!s->ended)
+	while (s->life != IPC_SERVICE_ENDED)
 		if (ipc_line_wait(&s->joiners, &j->place, &s->lock, deadline) == -1 &&
 		    !(despite_signals && errno == EINTR))
 			return errno;
@@ -190,7 +164,7 @@ static void release(struct aioservice *s)
 	ipc_service_unref_and_unlock(s);
 }
 
-/* A task that never runs again gives back what it holds. */
+/* A task that never runs again still holds a reference: give it back. */
 static void joiner_died(struct ipc_place *p)
 {
 	release(((struct join *)p)->service);
@@ -215,13 +189,13 @@ int aioservice_error(const struct aioservice *s)
 	return check(s) == 0 ? s->error : ECHILD;
 }
 
-/* There are no workers of which one would be the last. */
+/* A service that was never started has no last worker to end it. */
 static void end_unstarted(struct aioservice *s)
 {
 	struct ipc_line woken = {NULL, NULL};
 
 	pthread_mutex_lock(&s->lock);
-	if (!s->started && !s->ended)
+	if (s->life == IPC_SERVICE_NEW)
 		ipc_service_end(s, &woken);
 	pthread_mutex_unlock(&s->lock);
 	ipc_line_wake(&woken);
@@ -247,12 +221,12 @@ int aioservice_close(struct aioservice *s, int64_t deadline)
 	pthread_mutex_unlock(&s->lock);
 	if (error)
 		return fail(error);
-	join_threads(s, s->started ? s->o.workers : 0);
+	join_threads(s, s->started);
 	release(s);
 	return 0;
 }
 
-/* So that a task lets others run meanwhile. Where it cannot be woken, joining the threads has to do. */
+/* A task lets others run while it waits here. If a task can't be woken, the caller joins the threads instead, which blocks. */
 static void await_end(struct aioservice *s)
 {
 	struct join j = {.service = s};
@@ -269,11 +243,11 @@ static void await_end(struct aioservice *s)
 
 static void detach_threads(struct aioservice *s)
 {
-	for (unsigned i = 0; i < s->o.workers; i++)
+	for (unsigned i = 0; i < s->started; i++)
 		pthread_detach(s->threads[i]);
 }
 
-/* Its handlers wait for room no more. Others that put there go on. */
+/* Its handlers no longer wait for room in `out`. Other producers of that queue go on. */
 static void refuse_puts(struct aioservice *s)
 {
 	bool shared;
@@ -281,7 +255,7 @@ static void refuse_puts(struct aioservice *s)
 	if (!s->o.out)
 		return;
 	pthread_mutex_lock(&s->lock);
-	shared = s->ended || ipc_company_count(s->o.out, IPC_FEEDS) > 1;
+	shared = s->life == IPC_SERVICE_ENDED || ipc_company_count(s->o.out, IPC_FEEDS) > 1;
 	pthread_mutex_unlock(&s->lock);
 	if (shared)
 		ipc_crew_bar(&s->crew, s->o.out);
@@ -299,7 +273,7 @@ static void abort_here(struct aioservice *s)
 		detach_threads(s);
 	} else {
 		await_end(s);
-		join_threads(s, s->started ? s->o.workers : 0);
+		join_threads(s, s->started);
 	}
 	release(s);
 }

@@ -1,6 +1,18 @@
 /*
- * The inside of a service, for the files of this folder: service.c is its life as others see it, worker.c what its
- * threads do.
+ * The inside of a service. Calls go down:
+ *
+ *   service.c   the public calls
+ *   worker.c    the body of each thread
+ *   state.c     its states, and the lock that guards them
+ *
+ * Its life:
+ *
+ *            start                  the last worker stops
+ *     NEW ----------> RUNS ------------------------------> ENDED
+ *      |                                                     ^
+ *      +---- closed or aborted before it was started --------+
+ *
+ * `halted` is an order, not a state: workers take no more messages, and those that sleep wake up.
  */
 #ifndef IPC_SERVICE_SERVICE_H
 #define IPC_SERVICE_SERVICE_H
@@ -15,38 +27,52 @@
 #include "ipc/flow/company.h"
 #include "ipc/flow/line.h"
 
+enum ipc_service_life {
+	IPC_SERVICE_NEW,
+	IPC_SERVICE_RUNS,  /* all workers were started, and at least one has not stopped */
+	IPC_SERVICE_ENDED, /* no worker runs, and none will */
+};
+
 struct aioservice {
 	uint32_t epoch;
 	struct aioservice_options o;
-	struct ipc_crew crew; /* its workers, where they put into `out` */
+	struct ipc_crew crew; /* its workers, as producers of `out` */
 
-	pthread_mutex_t lock; /* of all below, held while it starts; not to look at halted and error */
-	unsigned refs;        /* the handle, each worker, each call that waits */
-	unsigned running;     /* workers */
-	bool started;         /* all of them are there */
-	bool ended;           /* none runs, nor ever will */
-	atomic_bool halted;   /* nothing more is taken */
+	pthread_mutex_t lock; /* guards all below; halted and error may be read without it */
+	enum ipc_service_life life;
+	unsigned refs;      /* the handle, each worker, each call that waits */
+	unsigned started;   /* workers; 0, or all of them */
+	unsigned running;   /* workers that have not stopped */
+	atomic_bool halted; /* workers take no more messages */
 	atomic_int error;
 	struct ipc_line joiners, sleepers;
 	pthread_t threads[]; /* o.workers */
 };
 
-/* The body of a worker's thread, which waits for the lock first. */
+/* state.c */
+
+/* Workers take no more messages, and those that sleep wake up. The first @error is kept. */
+void ipc_service_halt(struct aioservice *s, int error);
+bool ipc_service_is_halted(const struct aioservice *s);
+
+/* No worker runs, and none will. The caller holds the lock, and wakes @woken once it has unlocked. */
+void ipc_service_end(struct aioservice *s, struct ipc_line *woken);
+
+/* Gives a reference back. The last one frees the service. */
+void ipc_service_unref_and_unlock(struct aioservice *s);
+
+/* Only its memory and its queues. */
+void ipc_service_free_memory(struct aioservice *s);
+
+/* worker.c */
+
+/* The body of a worker's thread. It waits for the lock first. */
 void *ipc_service_work(void *s);
 
 /* Is this thread one of its workers? */
 bool ipc_service_is_own_thread(const struct aioservice *s);
 
-/* In a forked child: it is gone. */
+/* In a forked child: this thread is no worker of it any more. */
 void ipc_service_forget(const struct aioservice *s);
-
-/* Nothing more is taken; who sleeps wakes. The first @error stays. */
-void ipc_service_halt(struct aioservice *s, int error);
-
-/* Under the lock: no worker runs, nor will. Who was called is to be woken without it. */
-void ipc_service_end(struct aioservice *s, struct ipc_line *woken);
-
-/* Gives a reference back; the last one frees it. */
-void ipc_service_unref_and_unlock(struct aioservice *s);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A worker of a service: takes a message, has it handled, looks at what came of it, until there are no more or it was told
- * to halt. It knows neither start nor end of the service, but that the last one ends it.
+ * A worker of a service: it takes a message, calls the handler, and acts on the result. It stops at the end of the queue, or when
+ * the service was halted. The last worker that stops ends the service.
  */
 #include <errno.h>
 
@@ -26,34 +26,15 @@ void ipc_service_forget(const struct aioservice *s)
 	ipc_crew_enlist(NULL);
 }
 
-static bool is_halted(const struct aioservice *s)
-{
-	return atomic_load_explicit(&s->halted, memory_order_relaxed);
-}
-
-void ipc_service_halt(struct aioservice *s, int error)
-{
-	struct ipc_line woken = {NULL, NULL};
-
-	pthread_mutex_lock(&s->lock);
-	if (!s->error)
-		s->error = error;
-	s->halted = true;
-	ipc_line_call_all(&s->sleepers, &woken);
-	pthread_mutex_unlock(&s->lock);
-	ipc_line_wake(&woken);
-	aioqueue_close(s->o.in);
-}
-
 static void look_at_error(struct aioservice *s, struct aiomsg *m, int error)
 {
-	if (error == ECANCELED && is_halted(s))
+	if (error == ECANCELED && ipc_service_is_halted(s))
 		return;
 	if (!s->o.on_error || s->o.on_error(s, m, error, s->o.arg) != 0)
 		ipc_service_halt(s, error);
 }
 
-/* Is it still the process whose thread this is? A handler may have forked, and its child have come back. */
+/* False in a forked child: a handler may call fork() and return in both processes. */
 static bool handle(struct aioservice *s, struct aiomsg *m)
 {
 	uint32_t epoch = ipc_epoch();
@@ -71,7 +52,7 @@ static bool handle(struct aioservice *s, struct aiomsg *m)
 	return true;
 }
 
-/* Takes one message, or none for a generator. False: there will be no more. */
+/* Takes one message; none where the service has no queue to take from. False: there will be no more. */
 static bool take(struct aioservice *s, struct aiomsg **m)
 {
 	int got;
@@ -98,13 +79,13 @@ static void leave(struct aioservice *s)
 	ipc_line_wake(&woken);
 }
 
-/* False in a child that a handler has forked. */
+/* False in a child that a handler forked. */
 static bool work(struct aioservice *s)
 {
 	struct aiomsg *m;
 	bool here = true;
 
-	while (here && !is_halted(s) && take(s, &m)) {
+	while (here && !ipc_service_is_halted(s) && take(s, &m)) {
 		here = handle(s, m);
 		aiomsg_free(m);
 	}
@@ -114,14 +95,14 @@ static bool work(struct aioservice *s)
 void *ipc_service_work(void *arg)
 {
 	struct aioservice *s = arg;
-	bool started;
+	bool runs;
 
 	current = s;
 	ipc_crew_enlist(&s->crew);
 	pthread_mutex_lock(&s->lock);
-	started = s->started;
+	runs = s->life == IPC_SERVICE_RUNS;
 	pthread_mutex_unlock(&s->lock);
-	if (started && work(s))
+	if (runs && work(s))
 		leave(s);
 	return NULL;
 }
@@ -130,7 +111,7 @@ static int wait_for_halt(struct aioservice *s, int64_t deadline)
 {
 	struct ipc_place place = {.died = NULL};
 
-	while (!is_halted(s))
+	while (!ipc_service_is_halted(s))
 		if (ipc_line_wait(&s->sleepers, &place, &s->lock, deadline) == -1 && errno != EINTR)
 			return errno == ETIMEDOUT ? 0 : -1;
 	errno = ECANCELED;

@@ -1,0 +1,51 @@
+/* The states of a service, and the lock that guards them: it is halted, it ends, its last reference frees it. */
+#include "ipc/service/service.h"
+
+#include <stdlib.h>
+
+#include <aioipc/queue.h>
+
+bool ipc_service_is_halted(const struct aioservice *s)
+{
+	return atomic_load_explicit(&s->halted, memory_order_relaxed);
+}
+
+void ipc_service_halt(struct aioservice *s, int error)
+{
+	struct ipc_line woken = {NULL, NULL};
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->error)
+		s->error = error;
+	s->halted = true;
+	ipc_line_call_all(&s->sleepers, &woken);
+	pthread_mutex_unlock(&s->lock);
+	ipc_line_wake(&woken);
+	aioqueue_close(s->o.in);
+}
+
+void ipc_service_end(struct aioservice *s, struct ipc_line *woken)
+{
+	s->life = IPC_SERVICE_ENDED;
+	aioqueue_close(s->o.in);
+	ipc_company_leave(s->o.out, IPC_FEEDS, true);
+	ipc_line_call_all(&s->joiners, woken);
+}
+
+void ipc_service_free_memory(struct aioservice *s)
+{
+	aioqueue_free(s->o.in);
+	aioqueue_free(s->o.out);
+	free(s);
+}
+
+void ipc_service_unref_and_unlock(struct aioservice *s)
+{
+	bool last = --s->refs == 0;
+
+	pthread_mutex_unlock(&s->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&s->lock);
+	ipc_service_free_memory(s);
+}
