@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "ipc/end/end.h"
-#include "ipc/end/log.h"
 #include "ipc/loop/wait.h"
 #include "ipc/loop/watch.h"
 #include "tests/harness.h"
@@ -620,22 +619,4 @@ TEST(reused_number_gets_no_placeholder)
 	must(read(s.pipe[0], &(char){0}, 1));
 	close(s.on_a.fd);
 	free_all(&s);
-}
-
-static char logged[100];
-
-static void take_log(const char *text, void *arg)
-{
-	snprintf(logged, sizeof(logged), "%s%s", (char *)arg, text);
-}
-
-TEST(log_is_silent_until_set)
-{
-	ipc_log("lost %d", 1);
-	aioipc_set_log(take_log, "> ");
-	ipc_log("kept %d", 2);
-	ck_assert_str_eq(logged, "> kept 2");
-	aioipc_set_log(NULL, NULL);
-	ipc_log("lost %d", 3);
-	ck_assert_str_eq(logged, "> kept 2");
 }

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/loop/wait.h"
 
 #define IOV_MOST 16

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/os/socket.h"
 
 struct aioend *ipc_end_new(void)

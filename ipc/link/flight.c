@@ -8,7 +8,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/conn/conn.h"
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/flow/queue.h"
 #include "ipc/msg/msg.h"
 

@@ -5,7 +5,7 @@
 
 #include <aioipc/queue.h>
 
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/link/link.h"
 #include "ipc/os/sized.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "ipc/end/end.h"
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/net/address.h"
 #include "ipc/net/local.h"
 #include "ipc/net/lookup.h"

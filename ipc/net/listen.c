@@ -8,7 +8,7 @@
 
 #include <aioipc/base.h>
 
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/loop/wait.h"
 #include "ipc/net/lookup.h"
 #include "ipc/net/socket.h"

@@ -13,7 +13,7 @@
 
 #include "ipc/conn/conn.h"
 #include "ipc/end/end.h"
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/net/listen.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/os.h"

@@ -10,7 +10,7 @@
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
-#include "ipc/end/log.h"
+#include "ipc/os/log.h"
 #include "ipc/own/own.h"
 #include "ipc/os/thread.h"
 #include "ipc/loop/wait.h"
