@@ -59,19 +59,19 @@ static void drop_one(struct aioqueue *q)
 	aiomsg_free(m);
 }
 
-static size_t length_of(struct aioqueue *q, struct ipc_line *l)
+static size_t length_of(struct aioqueue *q, struct ipc_waitlist *l)
 {
 	size_t n = 0;
 
 	ipc_queue_lock(q);
-	for (struct ipc_place *w = l->first; w; w = w->next)
+	for (struct ipc_wait_entry *w = l->first; w; w = w->next)
 		n++;
 	ipc_queue_unlock(q);
 	return n;
 }
 
 /* Until so many stand in line. */
-static void await_line(struct aioqueue *q, struct ipc_line *l, size_t n)
+static void await_waiters(struct aioqueue *q, struct ipc_waitlist *l, size_t n)
 {
 	while (length_of(q, l) != n)
 		sched_yield();
@@ -241,9 +241,9 @@ TEST(a_batch_waits_for_room_piece_by_piece)
 	end(&all);
 	ck_assert_int_eq(all.result, 8);
 	begin(&cut, q, put_eight);
-	await_line(q, &q->putters, 1);
+	await_waiters(q, &q->putters, 1);
 	begin(&none, q, put_eight);
-	await_line(q, &q->putters, 2);
+	await_waiters(q, &q->putters, 2);
 	drop_one(q);
 	aioqueue_close(q);
 	end(&cut);
@@ -300,7 +300,7 @@ TEST(discarding_drops_the_rest)
 static void wake_all(void (*stop)(struct aioqueue *q), bool full)
 {
 	struct aioqueue *q = must(aioqueue_new(1, 0));
-	struct ipc_line *l = full ? &q->putters : &q->getters;
+	struct ipc_waitlist *l = full ? &q->putters : &q->getters;
 	struct caller c[8] = {{0}};
 
 	if (full)
@@ -309,7 +309,7 @@ static void wake_all(void (*stop)(struct aioqueue *q), bool full)
 		c[i].m = full ? number(2) : NULL;
 		begin(&c[i], q, full ? put_one : get_one);
 	}
-	await_line(q, l, 8);
+	await_waiters(q, l, 8);
 	stop(q);
 	for (size_t i = 0; i < 8; i++) {
 		end(&c[i]);
@@ -337,7 +337,7 @@ TEST(waiting_to_get_is_first_come_first_served)
 
 	for (size_t i = 0; i < 4; i++) {
 		begin(&c[i], q, get_one);
-		await_line(q, &q->getters, i + 1);
+		await_waiters(q, &q->getters, i + 1);
 	}
 	for (uint32_t i = 0; i < 4; i++)
 		must(put_number(q, i, AIOIPC_NOW));
@@ -358,7 +358,7 @@ TEST(waiting_to_put_is_first_come_first_served)
 	for (uint32_t i = 0; i < 4; i++) {
 		c[i].m = number(i + 1);
 		begin(&c[i], q, put_one);
-		await_line(q, &q->putters, i + 1);
+		await_waiters(q, &q->putters, i + 1);
 	}
 	for (int i = 0; i < 5; i++)
 		ck_assert_int_eq(get_number(q, AIOIPC_NOW), i);
@@ -381,7 +381,7 @@ TEST(who_gives_up_makes_way)
 
 	must(put_number(q, 1, AIOIPC_NOW));
 	begin(&large, q, put_one);
-	await_line(q, &q->putters, 1);
+	await_waiters(q, &q->putters, 1);
 	begin(&small, q, put_one);
 	end(&large);
 	end(&small);
@@ -408,7 +408,7 @@ TEST(a_signal_ends_get_and_not_put)
 
 	signal(SIGUSR1, take_note);
 	begin(&get, q, get_one);
-	await_line(q, &q->getters, 1);
+	await_waiters(q, &q->getters, 1);
 	while (length_of(q, &q->getters) > 0)
 		pthread_kill(get.thread, SIGUSR1);
 	end(&get);
@@ -416,7 +416,7 @@ TEST(a_signal_ends_get_and_not_put)
 	ck_assert_int_eq(get.error, EINTR);
 	must(put_number(q, 1, AIOIPC_NOW));
 	begin(&put, q, put_one);
-	await_line(q, &q->putters, 1);
+	await_waiters(q, &q->putters, 1);
 	for (int i = 0; i < 100; i++)
 		pthread_kill(put.thread, SIGUSR1);
 	ck_assert_int_eq(get_number(q, AIOIPC_NOW), 1);
@@ -440,7 +440,7 @@ TEST(who_waits_does_not_mind_that_it_is_freed)
 			c[i].m = full ? number(2) : NULL;
 			begin(&c[i], q, full ? put_one : get_one);
 		}
-		await_line(q, full ? &q->putters : &q->getters, 8);
+		await_waiters(q, full ? &q->putters : &q->getters, 8);
 		aioqueue_free(q);
 		for (size_t i = 0; i < 8; i++) {
 			end(&c[i]);
@@ -461,7 +461,7 @@ TEST(a_forked_child_may_free_it_and_nothing_else)
 
 	must(aioqueue_put(q, m, AIOIPC_NOW));
 	begin(&put, q, put_one);
-	await_line(q, &q->putters, 1);
+	await_waiters(q, &q->putters, 1);
 	ipc_queue_lock(q);
 	pid = must(fork());
 	if (pid == 0) {
@@ -565,7 +565,7 @@ TEST(what_comes_back_goes_to_who_waits)
 	must(put_number(q, 1, AIOIPC_NOW));
 	ck_assert_int_eq(must(ipc_queue_lend(q, &m, 1)), 1);
 	begin(&c, q, get_one);
-	await_line(q, &q->getters, 1);
+	await_waiters(q, &q->getters, 1);
 	ipc_queue_unget(q, &m, 1);
 	end(&c);
 	ck_assert_int_eq(c.result, 1);

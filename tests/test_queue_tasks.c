@@ -42,12 +42,12 @@ static uint32_t get_number(struct aioqueue *q, int64_t deadline)
 	return number_in(m);
 }
 
-static size_t length_of(struct aioqueue *q, struct ipc_line *l)
+static size_t length_of(struct aioqueue *q, struct ipc_waitlist *l)
 {
 	size_t n = 0;
 
 	ipc_queue_lock(q);
-	for (struct ipc_place *p = l->first; p; p = p->next)
+	for (struct ipc_wait_entry *p = l->first; p; p = p->next)
 		n++;
 	ipc_queue_unlock(q);
 	return n;

@@ -73,7 +73,7 @@ static void expect_end_of(struct aioqueue *q)
 }
 
 /* Until so many stand in line. */
-static void await_line(const struct ipc_line *l, pthread_mutex_t *lock, size_t n)
+static void await_waiters(const struct ipc_waitlist *l, pthread_mutex_t *lock, size_t n)
 {
 	size_t count;
 
@@ -81,7 +81,7 @@ static void await_line(const struct ipc_line *l, pthread_mutex_t *lock, size_t n
 		sched_yield();
 		count = 0;
 		pthread_mutex_lock(lock);
-		for (struct ipc_place *p = l->first; p; p = p->next)
+		for (struct ipc_wait_entry *p = l->first; p; p = p->next)
 			count++;
 		pthread_mutex_unlock(lock);
 	} while (count != n);
@@ -89,12 +89,12 @@ static void await_line(const struct ipc_line *l, pthread_mutex_t *lock, size_t n
 
 static void await_putters(struct aioqueue *q, size_t n)
 {
-	await_line(&q->putters, &q->lock, n);
+	await_waiters(&q->putters, &q->lock, n);
 }
 
 static void await_joiners(struct aioservice *s, size_t n)
 {
-	await_line(&s->joiners, &s->lock, n);
+	await_waiters(&s->joiners, &s->lock, n);
 }
 
 static void await(const atomic_int *count, int n)
@@ -602,7 +602,7 @@ TEST(an_error_of_one_worker_ends_those_who_wait_for_messages)
 	struct probe p = {.until = 0};
 
 	start(&p, 4, 0, 4, fail_at_once);
-	await_line(&p.in->getters, &p.in->lock, 4);
+	await_waiters(&p.in->getters, &p.in->lock, 4);
 	must(put_number(p.in, 1));
 	must(aioservice_join(p.s, soon()));
 	ck_assert_int_eq(aioservice_error(p.s), EDOM);

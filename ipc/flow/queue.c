@@ -26,7 +26,7 @@
 
 /* A call that puts or gets messages, and may come to wait. */
 struct call {
-	struct ipc_place place; /* first: who stands in line is a call */
+	struct ipc_wait_entry entry; /* first: who stands in line is a call */
 	struct aioqueue *q;
 	struct aiomsg **got;
 	struct aiomsg *const *put;
@@ -38,7 +38,7 @@ struct call {
 
 static _Thread_local struct ipc_crew *own_crew;
 
-static struct call *first_of(const struct ipc_line *l)
+static struct call *first_of(const struct ipc_waitlist *l)
 {
 	return (struct call *)l->first;
 }
@@ -187,23 +187,23 @@ static bool get_some(struct aioqueue *q, struct call *c)
 	return c->done > 0;
 }
 
-static bool serve(struct aioqueue *q, struct ipc_line *l, struct call *c)
+static bool serve(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 {
 	return l == &q->getters ? get_some(q, c) : put_some(q, c);
 }
 
-static void serve_line(struct aioqueue *q, struct ipc_line *l, struct ipc_line *woken)
+static void serve_line(struct aioqueue *q, struct ipc_waitlist *l, struct ipc_waitlist *woken)
 {
 	struct call *c;
 
 	while ((c = first_of(l)) && serve(q, l, c))
-		ipc_line_call_first(l, woken);
+		ipc_waitlist_wake_first(l, woken);
 }
 
 /* Serves all who can be served now, in order. Who is through has to be woken, once the lock is free. */
-static struct ipc_line settle(struct aioqueue *q)
+static struct ipc_waitlist settle(struct aioqueue *q)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	do {
 		if (count_of(q) > 0)
@@ -213,17 +213,17 @@ static struct ipc_line settle(struct aioqueue *q)
 	return woken;
 }
 
-static void wake(struct ipc_line *woken)
+static void wake(struct ipc_waitlist *woken)
 {
 	if (!woken->first)
 		return;
-	ipc_look_wakes();
-	ipc_line_wake(woken);
+	ipc_spin_wakes();
+	ipc_waitlist_wake_threads(woken);
 }
 
 static inline void settle_and(struct aioqueue *q, void (*unlock)(struct aioqueue *q))
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	if (q->getters.first || q->putters.first)
 		woken = settle(q);
@@ -238,9 +238,9 @@ static void settle_and_unlock(struct aioqueue *q)
 	settle_and(q, ipc_queue_unlock);
 }
 
-static struct aiotask *dead_in(const struct ipc_line *l)
+static struct aiotask *dead_in(const struct ipc_waitlist *l)
 {
-	return l->first ? ipc_line_dead(l) : NULL;
+	return l->first ? ipc_waitlist_dead(l) : NULL;
 }
 
 /* Who stands first in line and will never run again leaves, before anything is handed to it. */
@@ -257,7 +257,7 @@ static void lock_among_the_living(struct aioqueue *q)
 }
 
 /* Under the lock. True when there is nothing to wait for: all done, or refused. */
-static bool attempt(struct aioqueue *q, struct ipc_line *l, struct call *c)
+static bool attempt(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 {
 	if (l == &q->putters && ipc_queue_is_closed(q)) {
 		c->error = EPIPE;
@@ -285,21 +285,21 @@ static int64_t longest_look(int64_t deadline)
 {
 	int64_t left = ipc_deadline_left(deadline);
 
-	return left == -1 || left > IPC_LOOK_NS ? IPC_LOOK_NS : left;
+	return left == -1 || left > IPC_SPIN_NS ? IPC_SPIN_NS : left;
 }
 
 /*
  * Under the lock. It would have to wait: looks for a while, again as long as something moves, without standing in line; where others
  * do, they come first. True as attempt(). A task has others to let run.
  */
-static bool look_around(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static bool look_around(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
-	struct ipc_look *hope = l == &q->getters ? &q->get_look : &q->put_look;
+	struct ipc_spin *hope = l == &q->getters ? &q->get_spin : &q->put_spin;
 	bool through = false, moved = true;
 	int64_t took, most;
 	size_t done, count;
 
-	while (!through && moved && !l->first && (most = longest_look(deadline)) > 0 && ipc_look_pays(hope)) {
+	while (!through && moved && !l->first && (most = longest_look(deadline)) > 0 && ipc_spin_pays(hope)) {
 		done = c->done;
 		count = count_of(q);
 		settle_and_unlock(q);
@@ -307,31 +307,31 @@ static bool look_around(struct aioqueue *q, struct ipc_line *l, struct call *c, 
 		ipc_queue_lock(q);
 		through = attempt(q, l, c);
 		moved = through || c->done > done;
-		ipc_look_took(hope, took, moved);
+		ipc_spin_took(hope, took, moved);
 	}
 	return through;
 }
 
 /* It gave up waiting, or a signal or a cancel wants it to. If it was served meanwhile, it has been. */
-static void give_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int error)
+static void give_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int error)
 {
 	ipc_queue_lock(q);
-	if (c->place.in_line) {
-		ipc_line_leave(l, &c->place);
+	if (c->entry.in_list) {
+		ipc_waitlist_leave(l, &c->entry);
 		c->error = error;
 		settle_and_unlock(q);
 		return;
 	}
 	ipc_queue_unlock(q);
-	while (ipc_place_wait(&c->place, &q->lock, AIOIPC_FOREVER) == -1)
+	while (ipc_wait_entry_wait(&c->entry, &q->lock, AIOIPC_FOREVER) == -1)
 		;
 	if (error == ECANCELED)
 		c->error = error;
 }
 
-static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static void wait_in_line(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
-	while (ipc_place_wait(&c->place, &q->lock, deadline) == -1) {
+	while (ipc_wait_entry_wait(&c->entry, &q->lock, deadline) == -1) {
 		if (errno == EINTR && l == &q->putters)
 			continue;
 		give_up(q, l, c, errno);
@@ -340,7 +340,7 @@ static void wait_in_line(struct aioqueue *q, struct ipc_line *l, struct call *c,
 }
 
 /* What a task was handed that never runs again goes back. */
-static void caller_died(struct ipc_place *p)
+static void caller_died(struct ipc_wait_entry *p)
 {
 	struct call *c = (struct call *)p;
 	struct aioqueue *q = c->q;
@@ -357,24 +357,24 @@ static void caller_died(struct ipc_place *p)
 	ipc_queue_unlock_or_destroy(q);
 }
 
-static bool is_barred(const struct aioqueue *q, const struct ipc_line *l)
+static bool is_barred(const struct aioqueue *q, const struct ipc_waitlist *l)
 {
 	return own_crew && l == &q->putters && atomic_load(&own_crew->barred) == q;
 }
 
 /* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps places for what it gets. */
-static bool line_up(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static bool line_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	if (is_barred(q, l)) {
 		c->error = EPIPE;
 		return false;
 	}
-	if (deadline != AIOIPC_NOW && ipc_place_init(&c->place) == 0) {
+	if (deadline != AIOIPC_NOW && ipc_wait_entry_init(&c->entry) == 0) {
 		c->q = q;
 		c->crew = own_crew;
-		c->place.died = caller_died;
-		c->lends = c->place.task;
-		ipc_line_join(l, &c->place);
+		c->entry.died = caller_died;
+		c->lends = c->entry.task;
+		ipc_waitlist_join(l, &c->entry);
 		return true;
 	}
 	c->error = deadline == AIOIPC_NOW ? ETIMEDOUT : errno;
@@ -394,7 +394,7 @@ static void end_wait(struct aioqueue *q, const struct call *c)
 }
 
 /* Under the lock, which it gives up: it was not through at once. */
-static void wait_for_others(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static void wait_for_others(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	q->parked++;
 	if ((aiotask_self() || !look_around(q, l, c, deadline)) && line_up(q, l, c, deadline)) {
@@ -408,7 +408,7 @@ static void wait_for_others(struct aioqueue *q, struct ipc_line *l, struct call 
 }
 
 /* What every call that puts or gets does: try, look whether something moves, stand in line. */
-static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static void carry_out(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	lock_among_the_living(q);
 	if (attempt(q, l, c)) {
@@ -421,7 +421,7 @@ static void carry_out(struct aioqueue *q, struct ipc_line *l, struct call *c, in
 	}
 }
 
-static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64_t deadline)
+static ssize_t run(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	if (ipc_queue_check(q) == -1 || ipc_deadline_check(deadline) == -1)
 		return -1;
@@ -429,7 +429,7 @@ static ssize_t run(struct aioqueue *q, struct ipc_line *l, struct call *c, int64
 		carry_out(q, l, c, deadline);
 	/* a cancel that comes with messages is told by the next wait */
 	if (c->done > 0 && c->error == ECANCELED)
-		aiotask_cancel(c->place.task);
+		aiotask_cancel(c->entry.task);
 	if (c->done > 0 || !c->error)
 		return (ssize_t)c->done;
 	errno = c->error;
@@ -453,8 +453,8 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 	q->most = most;
 	q->most_bytes = most_bytes;
 	pthread_mutex_init(&q->lock, NULL);
-	ipc_look_init(&q->get_look);
-	ipc_look_init(&q->put_look);
+	ipc_spin_init(&q->get_spin);
+	ipc_spin_init(&q->put_spin);
 	return q;
 }
 
@@ -529,13 +529,13 @@ size_t aioqueue_count(const struct aioqueue *q)
 }
 
 /* Those who wait to get find it empty and closed: that is the end. */
-static void dismiss(struct ipc_line *l, int error, struct ipc_line *woken)
+static void dismiss(struct ipc_waitlist *l, int error, struct ipc_waitlist *woken)
 {
 	struct call *c;
 
 	while ((c = first_of(l))) {
 		c->error = error;
-		ipc_line_call_first(l, woken);
+		ipc_waitlist_wake_first(l, woken);
 	}
 }
 
@@ -546,7 +546,7 @@ void ipc_crew_enlist(struct ipc_crew *crew)
 
 void ipc_crew_bar(struct ipc_crew *crew, struct aioqueue *q)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 	struct call *c, *next;
 
 	if (!q || ipc_queue_check(q) == -1)
@@ -554,14 +554,14 @@ void ipc_crew_bar(struct ipc_crew *crew, struct aioqueue *q)
 	lock_among_the_living(q);
 	atomic_store(&crew->barred, q);
 	for (c = first_of(&q->putters); c; c = next) {
-		next = (struct call *)c->place.next;
+		next = (struct call *)c->entry.next;
 		if (c->crew != crew)
 			continue;
 		c->error = EPIPE;
-		ipc_line_call(&q->putters, &c->place, &woken);
+		ipc_waitlist_wake(&q->putters, &c->entry, &woken);
 	}
 	settle_and_unlock(q);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }
 
 static void drop_all(struct aioqueue *q)
@@ -572,7 +572,7 @@ static void drop_all(struct aioqueue *q)
 
 static void close_queue(struct aioqueue *q, bool drop)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 	bool news;
 
 	if (!q || ipc_queue_check(q) == -1)
@@ -589,7 +589,7 @@ static void close_queue(struct aioqueue *q, bool drop)
 	if (news)
 		ipc_flow_watches_end(q);
 	ipc_queue_unlock(q);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }
 
 void aioqueue_close(struct aioqueue *q)
@@ -635,7 +635,7 @@ void ipc_queue_unlock_or_destroy(struct aioqueue *q)
 
 void ipc_queue_unref_and_unlock(struct aioqueue *q)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	if (--q->refs == 0) {
 		atomic_store_explicit(&q->closed, true, memory_order_relaxed);
@@ -646,7 +646,7 @@ void ipc_queue_unref_and_unlock(struct aioqueue *q)
 		ipc_flow_watches_drop(q);
 	}
 	ipc_queue_unlock_or_destroy(q);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }
 
 void aioqueue_free(struct aioqueue *q)

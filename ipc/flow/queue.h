@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "ipc/flow/company.h"
-#include "ipc/flow/line.h"
-#include "ipc/flow/look.h"
+#include "ipc/flow/sharers.h"
+#include "ipc/flow/waitlist.h"
+#include "ipc/flow/spin.h"
 
 #define IPC_CACHE_LINE 64
 
@@ -29,18 +29,18 @@ struct aioqueue {
 	struct aiomsg **ring; /* NULL before the first message */
 	uint32_t places;      /* in it; a power of two */
 	size_t lent;          /* messages that may come back: places are kept for them */
-	struct ipc_line getters, putters;
+	struct ipc_waitlist getters, putters;
 	struct ipc_flow_watch *watches; /* who was served last is the last */
 	struct {
 		atomic_uint n; /* may be looked at without the lock */
 		bool used;
-	} company[2]; /* enum ipc_side */
+	} sharers[2]; /* enum ipc_side */
 
 	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock; /* of all but what never changes */
 	atomic_size_t count;                           /* may be looked at without it */
 	size_t bytes;
 	uint32_t head;
-	struct ipc_look get_look, put_look;
+	struct ipc_spin get_spin, put_spin;
 };
 
 /* 0, or -1/ECHILD: another process's. */

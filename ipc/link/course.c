@@ -47,7 +47,7 @@ static bool has_had_enough(const struct aiolink *l)
 void ipc_link_leave_inbox(struct aiolink *l)
 {
 	if (!l->left_inbox)
-		ipc_company_leave(l->inbox, IPC_FEEDS, true);
+		ipc_sharers_leave(l->inbox, IPC_PRODUCERS, true);
 	l->left_inbox = true;
 }
 
@@ -56,14 +56,14 @@ void ipc_link_leave_outbox(struct aiolink *l)
 	if (!l->outbox || l->left_outbox)
 		return;
 	l->left_outbox = true;
-	l->flight.stopped = !ipc_company_leave(l->outbox, IPC_TAKES, true);
+	l->outgoing.stopped = !ipc_sharers_leave(l->outbox, IPC_CONSUMERS, true);
 }
 
 bool ipc_link_nothing_left(const struct aiolink *l)
 {
 	if (!l->outbox)
 		return true;
-	return l->flight.count == 0 && (l->flight.stopped || aioqueue_count(l->outbox) == 0);
+	return l->outgoing.count == 0 && (l->outgoing.stopped || aioqueue_count(l->outbox) == 0);
 }
 
 void ipc_link_note(struct aiolink *l, int error, const char *why)
@@ -401,8 +401,8 @@ void ipc_link_cut(struct aiolink *l, int error, const char *why)
 	l->cut = true;
 	aioconn_abort(l->conn);
 	if (l->inbox) {
-		ipc_landing_put(&l->landing);
-		ipc_landing_drop(&l->landing);
+		ipc_incoming_put(&l->incoming);
+		ipc_incoming_drop(&l->incoming);
 	}
 	ipc_link_note(l, error, why);
 	end(l);

@@ -99,10 +99,10 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
-	l->landing.queue = l->inbox;
-	l->flight.queue = l->outbox;
-	ipc_company_join(l->inbox, IPC_FEEDS);
-	ipc_company_join(l->outbox, IPC_TAKES);
+	l->incoming.queue = l->inbox;
+	l->outgoing.queue = l->outbox;
+	ipc_sharers_join(l->inbox, IPC_PRODUCERS);
+	ipc_sharers_join(l->outbox, IPC_CONSUMERS);
 	pthread_mutex_init(&l->lock, NULL);
 	return l;
 }
@@ -264,12 +264,12 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 {
 	struct aiolink_stats s = {
 		.connections = ipc_counter_get(&l->connections),
-		.msgs_in = ipc_counter_get(&l->landing.in),
-		.msgs_out = ipc_counter_get(&l->flight.out),
-		.resent = ipc_counter_get(&l->flight.resent),
+		.msgs_in = ipc_counter_get(&l->incoming.in),
+		.msgs_out = ipc_counter_get(&l->outgoing.out),
+		.resent = ipc_counter_get(&l->outgoing.resent),
 		.unsure = ipc_counter_get(&l->unsure),
-		.refused = ipc_counter_get(&l->flight.refused),
-		.dropped = ipc_counter_get(&l->landing.dropped),
+		.refused = ipc_counter_get(&l->outgoing.refused),
+		.dropped = ipc_counter_get(&l->incoming.dropped),
 	};
 
 	if (ipc_link_check(l) == -1)
@@ -290,8 +290,8 @@ static void forget(struct aiolink *l)
 	if (!l->own) {
 		ipc_link_unequip(l);
 		aioconn_abort(l->conn);
-		ipc_flight_forget(&l->flight);
-		ipc_landing_drop(&l->landing);
+		ipc_outgoing_forget(&l->outgoing);
+		ipc_incoming_drop(&l->incoming);
 	}
 	ipc_link_release(l);
 }
@@ -369,7 +369,7 @@ int aiolink_drop(struct aiolink *l)
 
 static void begin_close(struct aiolink *l)
 {
-	if (l->outbox && ipc_company_count(l->outbox, IPC_TAKES) == 1)
+	if (l->outbox && ipc_sharers_count(l->outbox, IPC_CONSUMERS) == 1)
 		aioqueue_close(l->outbox);
 	if (is_elsewhere(l))
 		ipc_link_ask_thread(l, IPC_LINK_CLOSE);
@@ -433,8 +433,8 @@ static int close_started(struct aiolink *l, int64_t deadline)
 /* Its own queues end with it, or with who shares them; those that it was given and never used are as they were. */
 static void close_unstarted(struct aiolink *l)
 {
-	ipc_company_leave(l->inbox, IPC_FEEDS, l->made_inbox);
-	ipc_company_leave(l->outbox, IPC_TAKES, l->made_outbox);
+	ipc_sharers_leave(l->inbox, IPC_PRODUCERS, l->made_inbox);
+	ipc_sharers_leave(l->outbox, IPC_CONSUMERS, l->made_outbox);
 }
 
 int aiolink_close(struct aiolink *l, int64_t deadline)

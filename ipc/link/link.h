@@ -25,12 +25,12 @@
 #include "ipc/conn/conn.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/watch.h"
-#include "ipc/flow/line.h"
+#include "ipc/flow/waitlist.h"
 #include "ipc/flow/watch.h"
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
-#include "ipc/link/flight.h"
-#include "ipc/link/landing.h"
+#include "ipc/link/outgoing.h"
+#include "ipc/link/incoming.h"
 #include "ipc/net/local.h"
 #include "ipc/os/socket.h"
 
@@ -92,8 +92,8 @@ struct aiolink {
 	uint64_t talk, drop; /* its number, and that of one that is to be dropped */
 	bool deaf;           /* it listens no more */
 	char why[128], peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
-	struct ipc_line line; /* who waits for any of it to change */
-	bool started, freed;  /* by its user */
+	struct ipc_waitlist waiters; /* who waits for any of it to change */
+	bool started, freed;         /* by its user */
 
 	struct event_base *base;
 	_Atomic(uint64_t) thread; /* serial of who runs it; 0: not yet known */
@@ -107,8 +107,8 @@ struct aiolink {
 	bool closing;                 /* no more comes out of the outbox than is in it */
 	bool hurried;                 /* in aiolink_close(): what finds no room in the inbox is dropped */
 	bool cut;                     /* being aborted */
-	struct ipc_landing landing;
-	struct ipc_flight flight;
+	struct ipc_incoming incoming;
+	struct ipc_outgoing outgoing;
 
 	struct aiolistener *listener;
 	char listens_at[IPC_ADDRESS_SIZE];

@@ -150,7 +150,7 @@ static void leave(struct aiolink *l)
 
 static void send_some(struct aiolink *l)
 {
-	int r = ipc_flight_send(&l->flight, l->conn);
+	int r = ipc_outgoing_send(&l->outgoing, l->conn);
 
 	want_items(l, r == 1);
 	if (r == 0)
@@ -196,12 +196,12 @@ static void mind_room(struct aiolink *l, bool room)
 
 bool ipc_link_land(struct aiolink *l)
 {
-	bool room = !l->inbox || ipc_landing_put(&l->landing) == 0;
+	bool room = !l->inbox || ipc_incoming_put(&l->incoming) == 0;
 
 	if (!room && errno != ETIMEDOUT)
 		ipc_link_after(l, RETRY_NS);
 	if (!room && l->hurried) {
-		ipc_landing_drop(&l->landing);
+		ipc_incoming_drop(&l->incoming);
 		room = true;
 	}
 	if (l->conn)
@@ -223,10 +223,10 @@ static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 	if (!l->inbox)
 		return;
 	c->take = true;
-	ipc_landing_take(&l->landing, m);
-	if (!more_to_come(c) || ipc_landing_is_full(&l->landing))
+	ipc_incoming_take(&l->incoming, m);
+	if (!more_to_come(c) || ipc_incoming_is_full(&l->incoming))
 		ipc_link_land(l);
-	else if (l->landing.count == 1)
+	else if (l->incoming.count == 1)
 		ipc_watch_soon(l->turn);
 }
 
@@ -284,12 +284,12 @@ static void on_wrote(struct ipc_conn_hook *h)
 {
 	struct aiolink *l = link_of(h);
 
-	ipc_flight_left(&l->flight, ipc_conn_left(l->conn));
+	ipc_outgoing_left(&l->outgoing, ipc_conn_left(l->conn));
 }
 
 static void on_refused(struct ipc_conn_hook *h, uint64_t end)
 {
-	ipc_flight_refused(&link_of(h)->flight, end);
+	ipc_outgoing_refused(&link_of(h)->outgoing, end);
 }
 
 /* After its goodbye, the peer is not there at all any more. */
@@ -318,9 +318,9 @@ static void on_gone(struct ipc_conn_hook *h)
 	pthread_mutex_lock(&l->lock);
 	l->talks = false;
 	pthread_mutex_unlock(&l->lock);
-	ipc_flight_back(&l->flight, ipc_conn_left(c));
+	ipc_outgoing_back(&l->outgoing, ipc_conn_left(c));
 	if (!l->sure)
-		ipc_counter_add(&l->unsure, ipc_counter_get(&l->flight.out) - l->handed);
+		ipc_counter_add(&l->unsure, ipc_counter_get(&l->outgoing.out) - l->handed);
 	if (c->lost_output && !l->talk_error)
 		remember_loss(l, c, "the peer left before it had taken all");
 	if (worked(l, c))
@@ -434,7 +434,7 @@ static void start_afresh(struct aiolink *l)
 	l->grace_until = 0;
 	l->since = l->read_since = l->wrote_since = ipc_os_now();
 	l->read = l->wrote = 0;
-	l->handed = ipc_counter_get(&l->flight.out);
+	l->handed = ipc_counter_get(&l->outgoing.out);
 	remember_why(l, 0, "");
 }
 

@@ -8,7 +8,7 @@
 #include "ipc/link/link.h"
 
 struct wait {
-	struct ipc_place place; /* first: who stands in line is a wait */
+	struct ipc_wait_entry entry; /* first: who stands in line is a wait */
 	struct aiolink *link;
 	enum ipc_link_event what;
 	uint64_t number; /* of the connection that is to come, or to be over */
@@ -79,21 +79,21 @@ static int wait_until_met(struct wait *w, int64_t deadline)
 			    (!aiotask_self() || !ipc_task_on(l->base));
 
 		if ((here ? wait_here(w, deadline)
-			  : ipc_line_wait(&l->line, &w->place, &l->lock, deadline)) == -1)
+			  : ipc_waitlist_wait(&l->waiters, &w->entry, &l->lock, deadline)) == -1)
 			return -1;
 	}
 	return w->what == IPC_LINK_UP && l->ups < w->number ? fail(EPIPE) : 0;
 }
 
 /* A task that never runs again gives back what it holds. */
-static void waiter_died(struct ipc_place *p)
+static void waiter_died(struct ipc_wait_entry *p)
 {
 	ipc_link_release(((struct wait *)p)->link);
 }
 
 int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline)
 {
-	struct wait w = {.place.died = waiter_died, .link = l, .what = what};
+	struct wait w = {.entry.died = waiter_died, .link = l, .what = what};
 	int r, error;
 
 	if (ipc_link_check(l) == -1)
@@ -133,7 +133,7 @@ int aiolink_join(struct aiolink *l, int64_t deadline)
 /* Whether there is a connection is known by it, and by what its peer said last. */
 void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 	bool up = l->conn && !l->they_left;
 
 	pthread_mutex_lock(&l->lock);
@@ -142,7 +142,7 @@ void ipc_link_enter(struct aiolink *l, enum aiolink_state state)
 	l->none_follows = l->none_follows || (!up && l->up && ipc_link_is_last(l));
 	l->up = up;
 	l->state = state;
-	ipc_line_call_all(&l->line, &woken);
+	ipc_waitlist_wake_all(&l->waiters, &woken);
 	pthread_mutex_unlock(&l->lock);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }

@@ -69,7 +69,7 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 		aioqueue_ref(o->in);
 	if (o->out)
 		aioqueue_ref(o->out);
-	ipc_company_join(o->out, IPC_FEEDS);
+	ipc_sharers_join(o->out, IPC_PRODUCERS);
 	pthread_mutex_init(&s->lock, NULL);
 	return s;
 }
@@ -144,7 +144,7 @@ static int may_wait(const struct aioservice *s, int64_t deadline)
 }
 
 struct join {
-	struct ipc_place place; /* first */
+	struct ipc_wait_entry entry; /* first */
 	struct aioservice *service;
 };
 
@@ -152,7 +152,7 @@ struct join {
 static int wait_for_end(struct aioservice *s, struct join *j, int64_t deadline, bool despite_signals)
 {
 	while (s->life != IPC_SERVICE_ENDED)
-		if (ipc_line_wait(&s->joiners, &j->place, &s->lock, deadline) == -1 &&
+		if (ipc_waitlist_wait(&s->joiners, &j->entry, &s->lock, deadline) == -1 &&
 		    !(despite_signals && errno == EINTR))
 			return errno;
 	return 0;
@@ -165,14 +165,14 @@ static void release(struct aioservice *s)
 }
 
 /* A task that never runs again still holds a reference: give it back. */
-static void joiner_died(struct ipc_place *p)
+static void joiner_died(struct ipc_wait_entry *p)
 {
 	release(((struct join *)p)->service);
 }
 
 int aioservice_join(struct aioservice *s, int64_t deadline)
 {
-	struct join j = {.place.died = joiner_died, .service = s};
+	struct join j = {.entry.died = joiner_died, .service = s};
 	int error;
 
 	if (may_wait(s, deadline) == -1)
@@ -192,13 +192,13 @@ int aioservice_error(const struct aioservice *s)
 /* A service that was never started has no last worker to end it. */
 static void end_unstarted(struct aioservice *s)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	pthread_mutex_lock(&s->lock);
 	if (s->life == IPC_SERVICE_NEW)
 		ipc_service_end(s, &woken);
 	pthread_mutex_unlock(&s->lock);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }
 
 int aioservice_close(struct aioservice *s, int64_t deadline)
@@ -255,7 +255,7 @@ static void refuse_puts(struct aioservice *s)
 	if (!s->o.out)
 		return;
 	pthread_mutex_lock(&s->lock);
-	shared = s->life == IPC_SERVICE_ENDED || ipc_company_count(s->o.out, IPC_FEEDS) > 1;
+	shared = s->life == IPC_SERVICE_ENDED || ipc_sharers_count(s->o.out, IPC_PRODUCERS) > 1;
 	pthread_mutex_unlock(&s->lock);
 	if (shared)
 		ipc_crew_bar(&s->crew, s->o.out);

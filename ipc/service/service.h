@@ -24,8 +24,8 @@
 
 #include <aioipc/service.h>
 
-#include "ipc/flow/company.h"
-#include "ipc/flow/line.h"
+#include "ipc/flow/sharers.h"
+#include "ipc/flow/waitlist.h"
 
 enum ipc_service_life {
 	IPC_SERVICE_NEW,
@@ -45,7 +45,7 @@ struct aioservice {
 	unsigned running;   /* workers that have not stopped */
 	atomic_bool halted; /* workers take no more messages */
 	atomic_int error;
-	struct ipc_line joiners, sleepers;
+	struct ipc_waitlist joiners, sleepers;
 	pthread_t threads[]; /* o.workers */
 };
 
@@ -56,7 +56,7 @@ void ipc_service_halt(struct aioservice *s, int error);
 bool ipc_service_is_halted(const struct aioservice *s);
 
 /* No worker runs, and none will. The caller holds the lock, and wakes @woken once it has unlocked. */
-void ipc_service_end(struct aioservice *s, struct ipc_line *woken);
+void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken);
 
 /* Gives a reference back. The last one frees the service. */
 void ipc_service_unref_and_unlock(struct aioservice *s);

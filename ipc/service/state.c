@@ -12,24 +12,24 @@ bool ipc_service_is_halted(const struct aioservice *s)
 
 void ipc_service_halt(struct aioservice *s, int error)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	pthread_mutex_lock(&s->lock);
 	if (!s->error)
 		s->error = error;
 	s->halted = true;
-	ipc_line_call_all(&s->sleepers, &woken);
+	ipc_waitlist_wake_all(&s->sleepers, &woken);
 	pthread_mutex_unlock(&s->lock);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 	aioqueue_close(s->o.in);
 }
 
-void ipc_service_end(struct aioservice *s, struct ipc_line *woken)
+void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken)
 {
 	s->life = IPC_SERVICE_ENDED;
 	aioqueue_close(s->o.in);
-	ipc_company_leave(s->o.out, IPC_FEEDS, true);
-	ipc_line_call_all(&s->joiners, woken);
+	ipc_sharers_leave(s->o.out, IPC_PRODUCERS, true);
+	ipc_waitlist_wake_all(&s->joiners, woken);
 }
 
 void ipc_service_free_memory(struct aioservice *s)

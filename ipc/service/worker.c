@@ -69,14 +69,14 @@ static bool take(struct aioservice *s, struct aiomsg **m)
 
 static void leave(struct aioservice *s)
 {
-	struct ipc_line woken = {NULL, NULL};
+	struct ipc_waitlist woken = {NULL, NULL};
 
 	ipc_crew_enlist(NULL);
 	pthread_mutex_lock(&s->lock);
 	if (--s->running == 0)
 		ipc_service_end(s, &woken);
 	ipc_service_unref_and_unlock(s);
-	ipc_line_wake(&woken);
+	ipc_waitlist_wake_threads(&woken);
 }
 
 /* False in a child that a handler forked. */
@@ -109,10 +109,10 @@ void *ipc_service_work(void *arg)
 
 static int wait_for_halt(struct aioservice *s, int64_t deadline)
 {
-	struct ipc_place place = {.died = NULL};
+	struct ipc_wait_entry entry = {.died = NULL};
 
 	while (!ipc_service_is_halted(s))
-		if (ipc_line_wait(&s->sleepers, &place, &s->lock, deadline) == -1 && errno != EINTR)
+		if (ipc_waitlist_wait(&s->sleepers, &entry, &s->lock, deadline) == -1 && errno != EINTR)
 			return errno == ETIMEDOUT ? 0 : -1;
 	errno = ECANCELED;
 	return -1;

@@ -1,5 +1,5 @@
-/* Messages that have arrived and go into a queue: see landing.h. */
-#include "ipc/link/landing.h"
+/* Messages that have arrived and go into the inbox. See incoming.h. */
+#include "ipc/link/incoming.h"
 
 #include <errno.h>
 #include <string.h>
@@ -7,13 +7,13 @@
 #include <aioipc/msg.h>
 #include "ipc/flow/queue.h"
 
-void ipc_landing_take(struct ipc_landing *l, struct aiomsg *m)
+void ipc_incoming_take(struct ipc_incoming *l, struct aiomsg *m)
 {
 	l->m[l->count++] = m;
 }
 
-/* How many were put; -1, for good when it is EPIPE. */
-static ssize_t put_some(struct ipc_landing *l)
+/* How many were put, or -1. EPIPE is final. */
+static ssize_t put_some(struct ipc_incoming *l)
 {
 	ssize_t n = ipc_queue_hand_over(l->queue, l->m, l->count);
 
@@ -25,19 +25,19 @@ static ssize_t put_some(struct ipc_landing *l)
 	return n;
 }
 
-int ipc_landing_put(struct ipc_landing *l)
+int ipc_incoming_put(struct ipc_incoming *l)
 {
 	while (l->count > 0) {
 		if (put_some(l) >= 0)
 			continue;
 		if (errno != EPIPE)
 			return -1;
-		ipc_landing_drop(l);
+		ipc_incoming_drop(l);
 	}
 	return 0;
 }
 
-void ipc_landing_drop(struct ipc_landing *l)
+void ipc_incoming_drop(struct ipc_incoming *l)
 {
 	ipc_counter_add(&l->dropped, l->count);
 	while (l->count > 0)

@@ -1,25 +1,25 @@
-/* Hope rises with each look that finds something soon, and sinks with the others: see look.h. */
-#include "ipc/flow/look.h"
+/* A score of hope rises with each spin that succeeds soon, and falls with each other one. See spin.h. */
+#include "ipc/flow/spin.h"
 
 #include "ipc/os/sleep.h"
 
 #define HOPE_FIRST 4
 #define HOPE_MOST 8
 #define SOON_NS 10000
-#define TRIES 16 /* without hope one of so many looks all the same: times may have changed */
+#define TRIES 16 /* without hope, one wait of so many spins all the same: the load may have changed */
 
-void ipc_look_init(struct ipc_look *l)
+void ipc_spin_init(struct ipc_spin *l)
 {
 	l->hope = HOPE_FIRST;
 	l->skipped = 0;
 }
 
-void ipc_look_wakes(void)
+void ipc_spin_wakes(void)
 {
 	ipc_os_parallel();
 }
 
-bool ipc_look_pays(struct ipc_look *l)
+bool ipc_spin_pays(struct ipc_spin *l)
 {
 	if (!ipc_os_parallel())
 		return false;
@@ -30,7 +30,7 @@ bool ipc_look_pays(struct ipc_look *l)
 	return false;
 }
 
-void ipc_look_took(struct ipc_look *l, int64_t ns, bool found)
+void ipc_spin_took(struct ipc_spin *l, int64_t ns, bool found)
 {
 	if (found && ns < SOON_NS)
 		l->hope = l->hope < HOPE_MOST - 1 ? l->hope + 2 : HOPE_MOST;

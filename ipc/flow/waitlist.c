@@ -1,5 +1,5 @@
-/* Standing in line, waiting, being woken: see line.h. */
-#include "ipc/flow/line.h"
+/* A list of waiters: they join, sleep, give up and are woken. See waitlist.h. */
+#include "ipc/flow/waitlist.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -12,14 +12,14 @@
 
 enum state { AWAKE, ASLEEP, WOKEN };
 
-int ipc_place_init(struct ipc_place *p)
+int ipc_wait_entry_init(struct ipc_wait_entry *p)
 {
 	p->task = aiotask_self();
 	p->thread = pthread_self();
 	return p->task ? ipc_task_share() : 0;
 }
 
-void ipc_line_join(struct ipc_line *l, struct ipc_place *p)
+void ipc_waitlist_join(struct ipc_waitlist *l, struct ipc_wait_entry *p)
 {
 	p->next = NULL;
 	p->prev = l->last;
@@ -28,11 +28,11 @@ void ipc_line_join(struct ipc_line *l, struct ipc_place *p)
 	else
 		l->first = p;
 	l->last = p;
-	p->line = l;
-	p->in_line = true;
+	p->list = l;
+	p->in_list = true;
 }
 
-void ipc_line_leave(struct ipc_line *l, struct ipc_place *p)
+void ipc_waitlist_leave(struct ipc_waitlist *l, struct ipc_wait_entry *p)
 {
 	if (p->prev)
 		p->prev->next = p->next;
@@ -42,11 +42,11 @@ void ipc_line_leave(struct ipc_line *l, struct ipc_place *p)
 		p->next->prev = p->prev;
 	else
 		l->last = p->prev;
-	p->in_line = false;
+	p->in_list = false;
 }
 
-/* Once its state says so, nobody else touches the place or its task. */
-static void wake_task(struct ipc_place *p)
+/* After the store of WOKEN, the entry and its task belong to the waiter again. */
+static void wake_task(struct ipc_wait_entry *p)
 {
 	if (pthread_equal(p->thread, pthread_self()))
 		ipc_task_wake(p->task);
@@ -55,40 +55,40 @@ static void wake_task(struct ipc_place *p)
 	atomic_store_explicit(&p->state, WOKEN, memory_order_release);
 }
 
-void ipc_line_call_first(struct ipc_line *l, struct ipc_line *woken)
+void ipc_waitlist_wake_first(struct ipc_waitlist *l, struct ipc_waitlist *woken)
 {
-	ipc_line_call(l, l->first, woken);
+	ipc_waitlist_wake(l, l->first, woken);
 }
 
-void ipc_line_call(struct ipc_line *l, struct ipc_place *p, struct ipc_line *woken)
+void ipc_waitlist_wake(struct ipc_waitlist *l, struct ipc_wait_entry *p, struct ipc_waitlist *woken)
 {
-	ipc_line_leave(l, p);
+	ipc_waitlist_leave(l, p);
 	if (p->task) {
 		wake_task(p);
 	} else {
-		ipc_line_join(woken, p);
-		p->in_line = false;
+		ipc_waitlist_join(woken, p);
+		p->in_list = false;
 	}
 }
 
-struct aiotask *ipc_line_dead(const struct ipc_line *l)
+struct aiotask *ipc_waitlist_dead(const struct ipc_waitlist *l)
 {
-	const struct ipc_place *p = l->first;
+	const struct ipc_wait_entry *p = l->first;
 
 	if (!p || !p->task || !pthread_equal(p->thread, pthread_self()))
 		return NULL;
 	return ipc_task_is_dead(p->task) ? p->task : NULL;
 }
 
-void ipc_line_call_all(struct ipc_line *l, struct ipc_line *woken)
+void ipc_waitlist_wake_all(struct ipc_waitlist *l, struct ipc_waitlist *woken)
 {
 	while (l->first)
-		ipc_line_call_first(l, woken);
+		ipc_waitlist_wake_first(l, woken);
 }
 
-void ipc_line_wake(struct ipc_line *woken)
+void ipc_waitlist_wake_threads(struct ipc_waitlist *woken)
 {
-	struct ipc_place *p = woken->first, *next;
+	struct ipc_wait_entry *p = woken->first, *next;
 
 	for (; p; p = next) {
 		next = p->next;
@@ -97,12 +97,12 @@ void ipc_line_wake(struct ipc_line *woken)
 	}
 }
 
-static bool is_woken(const struct ipc_place *p)
+static bool is_woken(const struct ipc_wait_entry *p)
 {
 	return atomic_load_explicit(&p->state, memory_order_acquire) == WOKEN;
 }
 
-static int sleep_at(struct ipc_place *p, int64_t deadline)
+static int sleep_at(struct ipc_wait_entry *p, int64_t deadline)
 {
 	unsigned state = AWAKE;
 
@@ -118,22 +118,22 @@ static int sleep_at(struct ipc_place *p, int64_t deadline)
 	return 0;
 }
 
-/* A task ends in no other way where it waits. Whoever is just waking it holds the lock. */
+/* A task that waits can end only this way. A waker holds the lock, so this waits for it. */
 static void leave_for_good(struct ipc_task_end *end, bool died)
 {
-	struct ipc_place *p = (struct ipc_place *)end;
+	struct ipc_wait_entry *p = (struct ipc_wait_entry *)end;
 
 	(void)died;
 	pthread_mutex_lock(p->lock);
-	if (p->in_line)
-		ipc_line_leave(p->line, p);
+	if (p->in_list)
+		ipc_waitlist_leave(p->list, p);
 	pthread_mutex_unlock(p->lock);
 	if (p->died)
 		p->died(p);
 }
 
-/* A task that runs before its waker is through waits for that one's lock. */
-static int park_at(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
+/* A task may run before its waker has stored WOKEN. The waker holds the lock until then, so the task waits for the lock. */
+static int park_at(struct ipc_wait_entry *p, pthread_mutex_t *lock, int64_t deadline)
 {
 	int r = 0;
 
@@ -151,43 +151,44 @@ static int park_at(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
 	return r;
 }
 
-int ipc_place_wait(struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
+int ipc_wait_entry_wait(struct ipc_wait_entry *p, pthread_mutex_t *lock, int64_t deadline)
 {
 	return p->task ? park_at(p, lock, deadline) : sleep_at(p, deadline);
 }
 
-/* It was called out of the line while it gave up. A cancel that came with that is told by the task's next wait. */
-static void await_waker(struct ipc_place *p, pthread_mutex_t *lock, int error)
+/* It gave up while somebody woke it. If it was cancelled too, the next wait of the task reports the cancel. */
+static void await_waker(struct ipc_wait_entry *p, pthread_mutex_t *lock, int error)
 {
 	pthread_mutex_unlock(lock);
-	while (ipc_place_wait(p, lock, AIOIPC_FOREVER) == -1)
+	while (ipc_wait_entry_wait(p, lock, AIOIPC_FOREVER) == -1)
 		error = errno == ECANCELED ? ECANCELED : error;
 	if (error == ECANCELED)
 		aiotask_cancel(p->task);
 	pthread_mutex_lock(lock);
 }
 
-int ipc_line_wait(struct ipc_line *l, struct ipc_place *p, pthread_mutex_t *lock, int64_t deadline)
+int ipc_waitlist_wait(struct ipc_waitlist *l, struct ipc_wait_entry *p, pthread_mutex_t *lock,
+		      int64_t deadline)
 {
 	int error = 0;
 
-	*p = (struct ipc_place){.died = p->died};
+	*p = (struct ipc_wait_entry){.died = p->died};
 	if (deadline == AIOIPC_NOW)
 		errno = ETIMEDOUT;
-	if (deadline == AIOIPC_NOW || ipc_place_init(p) == -1)
+	if (deadline == AIOIPC_NOW || ipc_wait_entry_init(p) == -1)
 		return -1;
-	ipc_line_join(l, p);
+	ipc_waitlist_join(l, p);
 	pthread_mutex_unlock(lock);
-	if (ipc_place_wait(p, lock, deadline) == -1)
+	if (ipc_wait_entry_wait(p, lock, deadline) == -1)
 		error = errno;
 	pthread_mutex_lock(lock);
-	if (error && !p->in_line) {
+	if (error && !p->in_list) {
 		await_waker(p, lock, error);
 		error = 0;
 	}
 	if (!error)
 		return 0;
-	ipc_line_leave(l, p);
+	ipc_waitlist_leave(l, p);
 	errno = error;
 	return -1;
 }

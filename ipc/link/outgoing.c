@@ -1,5 +1,5 @@
-/* Messages on their way out of a queue: see flight.h. */
-#include "ipc/link/flight.h"
+/* Messages on their way out of the outbox. See outgoing.h. */
+#include "ipc/link/outgoing.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,20 +13,20 @@
 #include "ipc/msg/msg.h"
 
 #define BATCH 64
-#define SHARE 16 /* taken at a time, where others take from the same queue */
+#define SHARE 16 /* most that is taken at a time from a shared queue */
 
-#define TURN_MESSAGES 1024 /* a share of one turn, or one write */
+#define TURN_MESSAGES 1024 /* most in one turn */
 
-static struct ipc_flight_place *place(const struct ipc_flight *f, size_t i)
+static struct ipc_outgoing_place *place(const struct ipc_outgoing *f, size_t i)
 {
 	return &f->ring[(f->head + i) & (f->places - 1)];
 }
 
-/* Room for another batch. */
-static int prepare(struct ipc_flight *f)
+/* Makes room for another batch. */
+static int prepare(struct ipc_outgoing *f)
 {
 	size_t places = f->places ? 2 * f->places : 2 * (size_t)BATCH;
-	struct ipc_flight_place *ring;
+	struct ipc_outgoing_place *ring;
 
 	if (f->places - f->count >= BATCH)
 		return 0;
@@ -42,8 +42,8 @@ static int prepare(struct ipc_flight *f)
 	return 0;
 }
 
-/* Nothing is in flight: a large ring is given back. */
-static void rest(struct ipc_flight *f)
+/* The ring is empty: free it if it is large. */
+static void rest(struct ipc_outgoing *f)
 {
 	if (f->places <= 2 * (size_t)BATCH)
 		return;
@@ -52,15 +52,15 @@ static void rest(struct ipc_flight *f)
 	f->places = 0;
 }
 
-static bool is_alone(const struct ipc_flight *f)
+static bool is_alone(const struct ipc_outgoing *f)
 {
-	return ipc_company_count(f->queue, IPC_TAKES) == 1;
+	return ipc_sharers_count(f->queue, IPC_CONSUMERS) == 1;
 }
 
-/* How many to take: not what others, who are idle too, could have sent meanwhile. */
-static size_t share(const struct ipc_flight *f)
+/* How many to take now. Other consumers that are idle get the same. */
+static size_t share(const struct ipc_outgoing *f)
 {
-	size_t takers = ipc_company_count(f->queue, IPC_TAKES), n;
+	size_t takers = ipc_sharers_count(f->queue, IPC_CONSUMERS), n;
 
 	if (takers == 1)
 		return BATCH;
@@ -68,8 +68,8 @@ static size_t share(const struct ipc_flight *f)
 	return n < 1 ? 1 : n < SHARE ? n : SHARE;
 }
 
-/* Takes the next ones: how many; 0 at the end, -1/ETIMEDOUT when there are none now, ENOMEM. */
-static ssize_t fetch(struct ipc_flight *f)
+/* Takes the next messages: how many; 0 at the end; -1: ETIMEDOUT (none now), ENOMEM. */
+static ssize_t fetch(struct ipc_outgoing *f)
 {
 	struct aiomsg *m[BATCH];
 	ssize_t n;
@@ -90,8 +90,8 @@ static bool is_for_later(int error)
 	return error == EAGAIN || error == EPIPE || error == ENOMEM || error == EMFILE || error == ENFILE;
 }
 
-/* Takes one out that can't be sent; the others close up. */
-static void drop(struct ipc_flight *f, size_t i)
+/* Drops message @i, which can't be sent. */
+static void drop(struct ipc_outgoing *f, size_t i)
 {
 	struct aiomsg *m = place(f, i)->m;
 
@@ -107,8 +107,8 @@ static uint64_t accepted(const struct aioconn *c)
 	return ipc_conn_left(c) + c->out.bytes;
 }
 
-/* 1 all of them, 0 up to @until for now, -1. */
-static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
+/* 1: @c has accepted all; 0: it has accepted up to @until, which is enough for now; -1. */
+static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 {
 	while (f->given < f->count && accepted(c) < until) {
 		if (aioconn_send_msg(c, place(f, f->given)->m) == 0) {
@@ -130,8 +130,8 @@ static int give(struct ipc_flight *f, struct aioconn *c, uint64_t until)
 	return f->given == f->count;
 }
 
-/* Gives and fetches in turns; among others one share, and whose turn the next is, the queue knows. */
-static int send_all(struct ipc_flight *f, struct aioconn *c)
+/* Gives and fetches in turn. With other consumers, it takes one share only: the queue knows whose turn is next. */
+static int send_all(struct ipc_outgoing *f, struct aioconn *c)
 {
 	uint64_t until = accepted(c) + IPC_CONN_BATCH;
 	size_t most = is_alone(f) ? TURN_MESSAGES : BATCH;
@@ -153,16 +153,16 @@ static int send_all(struct ipc_flight *f, struct aioconn *c)
 	return give(f, c, until);
 }
 
-int ipc_flight_send(struct ipc_flight *f, struct aioconn *c)
+int ipc_outgoing_send(struct ipc_outgoing *f, struct aioconn *c)
 {
 	int r = send_all(f, c), error = errno;
 
-	ipc_flight_left(f, ipc_conn_left(c));
+	ipc_outgoing_left(f, ipc_conn_left(c));
 	errno = error;
 	return r;
 }
 
-void ipc_flight_left(struct ipc_flight *f, uint64_t bytes)
+void ipc_outgoing_left(struct ipc_outgoing *f, uint64_t bytes)
 {
 	size_t n;
 
@@ -181,7 +181,7 @@ void ipc_flight_left(struct ipc_flight *f, uint64_t bytes)
 		rest(f);
 }
 
-void ipc_flight_refused(struct ipc_flight *f, uint64_t end)
+void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end)
 {
 	for (size_t i = 0; i < f->given; i++)
 		if (place(f, i)->end == end) {
@@ -191,8 +191,8 @@ void ipc_flight_refused(struct ipc_flight *f, uint64_t end)
 		}
 }
 
-/* From the last to the first, as long as they stand in a row. */
-static void unget(struct ipc_flight *f)
+/* Puts all back, the last first, so that their order stays. */
+static void unget(struct ipc_outgoing *f)
 {
 	struct aiomsg *m[BATCH];
 
@@ -208,11 +208,11 @@ static void unget(struct ipc_flight *f)
 	}
 }
 
-void ipc_flight_back(struct ipc_flight *f, uint64_t bytes)
+void ipc_outgoing_back(struct ipc_outgoing *f, uint64_t bytes)
 {
 	if (!f->queue)
 		return;
-	ipc_flight_left(f, bytes);
+	ipc_outgoing_left(f, bytes);
 	f->torn = f->torn || (f->given > 0 && bytes > f->start);
 	f->given = 0;
 	f->start = 0;
@@ -222,7 +222,7 @@ void ipc_flight_back(struct ipc_flight *f, uint64_t bytes)
 	f->places = 0;
 }
 
-void ipc_flight_forget(struct ipc_flight *f)
+void ipc_outgoing_forget(struct ipc_outgoing *f)
 {
 	for (; f->count > 0; f->count--)
 		aiomsg_free(place(f, f->count - 1)->m);

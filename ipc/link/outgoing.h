@@ -1,0 +1,54 @@
+/*
+ * Messages on their way out: taken from the outbox, in order, and held until the kernel has taken them whole. If the
+ * connection breaks first, the rest goes back to the front of the outbox. It serves one connection at a time. Its owner decides when to send, and
+ * when a connection is over.
+ */
+#ifndef IPC_LINK_OUTGOING_H
+#define IPC_LINK_OUTGOING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/link/counter.h"
+
+struct aioconn;
+struct aiomsg;
+struct aioqueue;
+
+struct ipc_outgoing_place {
+	struct aiomsg *m;
+	uint64_t end; /* its last byte in the stream, once the connection has accepted it */
+};
+
+struct ipc_outgoing {
+	struct aioqueue *queue; /* the owner holds the reference */
+	struct ipc_outgoing_place *ring;
+	size_t places, head, count; /* places: a power of two, or 0 */
+	size_t given;               /* the first so many: the connection has accepted them */
+	uint64_t start;             /* where the first begins in the stream */
+	bool torn;                  /* a part of the queue's first message was written before */
+	bool stopped; /* nothing more is taken, as if the queue had ended: other consumers go on */
+	struct ipc_counter out, resent, refused;
+};
+
+/*
+ * Gives @c as much as it accepts. 1: the queue has nothing more now; 0: go on in the next turn;
+ * -1: EAGAIN (@c is full; on_writable tells when it is not), EPIPE (the peer is gone), ESHUTDOWN (the queue was closed, and @c has
+ * accepted all of it), ENOMEM, EMFILE, ENFILE (try again later). A message that can never be sent is dropped, counted and logged.
+ */
+int ipc_outgoing_send(struct ipc_outgoing *f, struct aioconn *c);
+
+/* The kernel has taken @bytes of the stream: messages that end there or before have left. */
+void ipc_outgoing_left(struct ipc_outgoing *f, uint64_t bytes);
+
+/* The connection could not send the accepted message that ends at @end. It is dropped and counted. */
+void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end);
+
+/* The connection is over, and the kernel has taken @bytes of its stream. The rest goes back to the queue. */
+void ipc_outgoing_back(struct ipc_outgoing *f, uint64_t bytes);
+
+/* In a forked child: frees its memory. */
+void ipc_outgoing_forget(struct ipc_outgoing *f);
+
+#endif
