@@ -113,12 +113,21 @@ ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n)
 	return put;
 }
 
+/* Another socket would answer with numbers that mean nothing. */
+static bool is_unix_socket(int fd)
+{
+	int domain;
+	socklen_t len = sizeof domain;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	if (ipc_os_fdkind(fd) != IPC_FD_UNIX) {
+	if (!is_unix_socket(fd)) {
 		errno = EOPNOTSUPP;
 		return -1;
 	}
