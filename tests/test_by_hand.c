@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/conn/life.h"
 
 /* Besides what enum transport has. */
 #define TCP 3

@@ -1,53 +1,18 @@
-/* The life of a connection: opening an end, settings, and what it tells of itself. How it ends is in close.c. */
+/* A connection is opened, set, and asked about itself. */
 #include "ipc/conn/conn.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/trace.h"
+#include "ipc/conn/turn.h"
 #include "ipc/end/end.h"
-#include "ipc/loop/wait.h"
 #include "ipc/os/sized.h"
 
 #define QUEUE_DEFAULT ((size_t)1 << 20)
-
-void ipc_conn_hold(struct aioconn *c)
-{
-	c->holds++;
-}
-
-void ipc_conn_release(struct aioconn *c)
-{
-	if (--c->holds)
-		return;
-	free(c->fds);
-	free(c);
-}
-
-void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h)
-{
-	h->next = c->hooks;
-	c->hooks = h;
-}
-
-void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h)
-{
-	struct ipc_conn_hook **at = &c->hooks;
-
-	while (*at != h)
-		at = &(*at)->next;
-	*at = h->next;
-}
-
-int ipc_conn_claim(struct aioconn *c)
-{
-	uint64_t me = ipc_thread_serial(), holder = 0;
-
-	if (atomic_compare_exchange_strong(&c->caller, &holder, me) || holder == me)
-		return 0;
-	errno = EBUSY;
-	return -1;
-}
 
 static int make_watches(struct aioconn *c)
 {
@@ -249,7 +214,7 @@ int aioconn_peer_cred(const struct aioconn *c, pid_t *pid, uid_t *uid, gid_t *gi
 {
 	if (ipc_own_check(&c->own) < 0)
 		return -1;
-	return ipc_os_peer_cred(aioconn_fd(c), pid, uid, gid);
+	return ipc_os_peer_cred(ipc_conn_fd(c), pid, uid, gid);
 }
 
 const char *aioconn_why(const struct aioconn *c)
@@ -269,5 +234,5 @@ struct event_base *aioconn_base(const struct aioconn *c)
 
 int aioconn_fd(const struct aioconn *c)
 {
-	return c->own.r.fd >= 0 ? c->own.r.fd : c->own.w.fd;
+	return ipc_conn_fd(c);
 }

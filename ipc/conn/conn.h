@@ -1,30 +1,32 @@
 /*
- * The inside of a connection, shared by the files of this folder:
+ * The inside of a connection. The files of this folder, from the public calls down to bytes; each calls only those below it:
  *
- *   conn.c     its life: opening, settings, what it tells of itself
- *   io.c       reading from and writing to the kernel, watches, and waiting for them
- *   turn.c     what a turn of the loop does: callbacks, and how the end is told
- *   send.c     putting messages into the queue, at once or later
- *   recv.c     taking messages out
- *   stream.c   reading as from a stream
- *   close.c    goodbye, close, finish, abort
+ *   conn.c                       opening, settings, what a connection tells about itself
+ *   tpl.c send.c recv.c stream.c close.c    the calls that send, receive, read as from a stream, and close
+ *   wait.c                       waiting
+ *   turn.c                       a turn of the loop: callbacks, and how the end is told
+ *   finish.c, interest.c         ending without waiting; what the loop watches for
+ *   input.c, output.c            reading and writing
+ *   split.c                      messages out of the bytes that came
+ *   life.c                       holds, hooks, changes of state
+ *   inbox.c ledger.c blame.c trace.c
  *
- * Rules: callbacks are called from turn.c only (but LOCAL from close.c), and never nested. Whoever may call one
- * holds the connection meanwhile, so that its memory stays when the callback frees it; c->gone says so afterwards.
+ * Only turn.c calls back (but for LOCAL: life.c), and never inside a callback. Whoever may call back holds the connection
+ * meanwhile, so that its memory stays when the callback frees it. Afterwards, c->gone says whether it did.
  *
- * For who drives one from a floor above, hooks itself in and may set by_hand when it is new:
+ * An owner on a floor above hooks itself in (hook.h), and may use these:
  *
- *   by_hand                the peer's goodbye is not answered: on_close tells CLEAN as soon as all before it is
- *                          delivered, and sending goes on, until a send fails with EPIPE, hook->lost is
- *                          called, or its owner finishes, closes or aborts it. When a socket can't be written to
- *                          any more, what came before is still read, and then ends.
- *   take                   set in on_msg: the message is its owner's from then on, and its reference too.
- *   bytes_out              how many bytes the kernel took, preface, headers and delimiters among them.
- *   bytes_refused          of messages that sends had accepted, and whose descriptors the kernel then refused to pass: the peer
- *                          never sees them. ipc_conn_left() is both together.
- *   left + out.bytes       how many sends accepted in all: after one returned 0, where its message ends in the stream.
- *                          A message has left whole when ipc_conn_left() got there, unless hook->refused was called. When the peer is lost, the queue
- *                          is dropped and bytes_out stays what it was; a send that failed accepted nothing.
+ *   by_hand         Set when the connection is new. The peer's goodbye is not answered. on_close tells CLEAN as soon as everything before
+ *                   it is delivered, and sending goes on: until a send fails with EPIPE, or hook->lost is called, or the owner
+ *                   finishes, closes or aborts the connection. When a socket can't be written to any more, what came before is
+ *                   still read, and then the input ends.
+ *   take            Set in on_msg: the owner keeps the message, and its reference.
+ *   bytes_out       How many bytes the kernel took, with preface, headers and delimiters.
+ *   bytes_refused   Bytes of messages that sends had accepted, and whose descriptors the kernel then did not pass. The peer never
+ *                   sees them. ipc_conn_left() is the sum of both.
+ *   left + out.bytes   How many bytes sends accepted in all: after a send returned 0, the place where its message ends in the stream.
+ *                   A message has left whole when ipc_conn_left() has reached that place, unless hook->refused was called. When the
+ *                   peer is lost, the queue is dropped, and bytes_out stays. A send that failed accepted nothing.
  */
 #ifndef IPC_CONN_CONN_H
 #define IPC_CONN_CONN_H
@@ -39,8 +41,11 @@
 #include <aioipc/msg.h>
 
 #include "ipc/conn/blame.h"
-#include "ipc/own/own.h"
+#include "ipc/conn/hook.h"
+#include "ipc/conn/inbox.h"
+#include "ipc/conn/ledger.h"
 #include "ipc/loop/watch.h"
+#include "ipc/own/own.h"
 #include "ipc/task/task.h"
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"
@@ -54,14 +59,6 @@
  */
 #define IPC_CONN_BATCH ((size_t)60 * 1024)
 
-/* Messages that were received before anyone asked for them, in order. */
-struct ipc_inbox {
-	struct aiomsg **ring; /* from the pool */
-	size_t block, room, head, count;
-	size_t bytes; /* charged */
-	unsigned fds;
-};
-
 /*
  * Descriptors that were received, but whose frame is not whole yet. Reading stops while as many as allowed are
  * held; one more read may bring those of the next frame.
@@ -73,40 +70,6 @@ struct ipc_loose_fds {
 
 /* What a call waits for. Of tasks, one may wait for each. */
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
-
-/*
- * Whoever made the connection, or has it by hand, and wants to know: told whether the peer has said something whole,
- * or is to say more, each time that changes; each time the kernel
- * took some, of a message that was accepted, ends there in the stream, and is not sent since its descriptors can't be passed, and when it is closed (its members may still be read then; @h is out of the list). Who
- * has it by hand is also told, in a turn, once, where the system tells it: after its clean end the peer left
- * altogether, nothing can be sent any more. All but @gone may be NULL; @owes, @wrote and @refused do nothing to the connection.
- */
-struct ipc_conn_hook {
-	void (*owes)(struct ipc_conn_hook *h, bool owes);
-	void (*gone)(struct ipc_conn_hook *h);
-	void (*lost)(struct ipc_conn_hook *h);
-	void (*wrote)(struct ipc_conn_hook *h);
-	void (*refused)(struct ipc_conn_hook *h, uint64_t end);
-	struct ipc_conn_hook *next;
-};
-
-/* A send that has not returned yet, of a message with descriptors: what becomes of it can still be told. */
-struct ipc_posting {
-	uint64_t end; /* where it ends in the stream */
-	int error;    /* the kernel refused it */
-	struct ipc_posting *next;
-};
-
-/*
- * What some connections, those of a listener, hold in all of what has come and nobody has taken. Over the most, who has more
- * than its share is not read until others are through; but who has more than half of all goes on, so that one message of any
- * legal size always gets through.
- */
-struct ipc_ledger {
-	size_t held, peak, most, share;
-	bool over;
-	void (*changed)(struct ipc_ledger *l); /* @over; does nothing to connections at once */
-};
 
 struct aioconn {
 	struct ipc_own own;
@@ -189,119 +152,17 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
 }
 
+static inline int ipc_conn_fd(const struct aioconn *c)
+{
+	return c->own.r.fd >= 0 ? c->own.r.fd : c->own.w.fd;
+}
+
 static inline uint64_t ipc_conn_left(const struct aioconn *c)
 {
 	return c->bytes_out + c->bytes_refused;
 }
 
-/* conn.c */
-/* Without a base the first caller has it, and may call again from its callbacks; EBUSY. */
-int ipc_conn_claim(struct aioconn *c);
-void ipc_conn_hold(struct aioconn *c);
-void ipc_conn_release(struct aioconn *c);
-void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h);
-void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h);
-
-/* What a caller says, as ours, with a size that may be smaller. -1/EINVAL. */
+/* What a caller says, as ours. Its size may be smaller. -1/EINVAL. */
 int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits *from);
-
-/* A call begins, and holds: ECHILD, EBUSY, EPIPE. */
-static inline int ipc_conn_enter(struct aioconn *c)
-{
-	if (ipc_own_check(&c->own) < 0 || (!c->base && ipc_conn_claim(c) < 0))
-		return -1;
-	if (c->gone) {
-		errno = EPIPE;
-		return -1;
-	}
-	c->holds++;
-	if (!c->base)
-		c->calls++;
-	return 0;
-}
-
-/* Keeps errno. */
-static inline void ipc_conn_leave(struct aioconn *c)
-{
-	bool last = !c->base && --c->calls == 0;
-
-	if (c->holds == 1) {
-		ipc_conn_release(c);
-		return;
-	}
-	c->holds--;
-	if (last)
-		atomic_store(&c->caller, 0); /* from here on another thread may be in a call */
-}
-
-/* io.c: only wait calls back */
-int ipc_conn_fill(struct aioconn *c);  /* 1 something came, 0 nothing (or the end did), -1/ENOMEM */
-int ipc_conn_flush(struct aioconn *c); /* writes what the kernel takes; 0, or -1 with ipc_conn_send_error() */
-int ipc_conn_not_written(struct aioconn *c);  /* by errno of a write: 0 later, -1 as flush */
-void ipc_conn_tell_wrote(struct aioconn *c);  /* the hooks: the kernel took something */
-void ipc_conn_drop_output(struct aioconn *c); /* nothing can be written any more */
-int ipc_conn_send_error(
-	const struct aioconn *c); /* why: EPIPE where the peer is gone, else what the kernel said */
-/* The same, because writing failed. */
-void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why);
-void ipc_conn_check_reader(struct aioconn *c);  /* of what is only written to: is it still there? */
-void ipc_conn_interest(struct aioconn *c);      /* what the loop should wait for */
-bool ipc_conn_is_read(const struct aioconn *c); /* is input that comes read now? */
-void ipc_conn_soon(struct aioconn *c);          /* a turn, behind what is due now */
-int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);
-/*
- * Waits for room or input, moves both directions, calls back. In a task of the base the loop does that meanwhile.
- * Errno: ETIMEDOUT, EINTR, EPIPE (gone), ENOMEM, ECANCELED, EBUSY (another task waits for the same).
- */
-int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline);
-void ipc_conn_wake(struct aioconn *c, unsigned what); /* tasks that wait for any of it */
-
-/* turn.c */
-void ipc_conn_turn(struct aioconn *c); /* calls back what is due */
-void ipc_conn_on_turn(short what, void *arg);
-void ipc_conn_on_ready(short what, void *arg);
-void ipc_conn_on_awake(short what, void *arg);
-int ipc_conn_stow(struct aioconn *c); /* moves what arrived to the inbox, while there is room; -1/ENOMEM */
-/* 1, 0, -1/ENOMEM; a broken stream ends the connection. */
-int ipc_conn_next(struct aioconn *c, struct aiomsg **m);
-void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why);
-
-/* recv.c */
-/* Enters, and claims the right to wait for input. */
-int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline);
-void ipc_conn_end_receive(struct aioconn *c);
-
-/* ledger.c */
-void ipc_conn_put_on(struct aioconn *c, struct ipc_ledger *l); /* NULL: it is charged to none any more */
-void ipc_conn_charge(struct aioconn *c);                       /* what it holds may have changed */
-bool ipc_conn_must_wait(const struct aioconn *c);              /* until others hold less */
-
-/* close.c */
-/*
- * Lines and bytes have no goodbye. Over TCP a reset is what tells an end from a loss: the socket is set to reset the peer when it is closed,
- * by the kernel too when the process is killed, until our end has been said.
- */
-void ipc_conn_set_reset(struct aioconn *c, bool on);
-int ipc_conn_say_goodbye(struct aioconn *c);
-void ipc_conn_shut_written(struct aioconn *c); /* when the goodbye left: shuts the direction */
-void ipc_conn_finish_turn(struct aioconn *c);
-void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause);
-
-/* inbox.c */
-int ipc_inbox_grow(struct ipc_inbox *box);
-void ipc_inbox_push(struct ipc_inbox *box, struct aiomsg *m); /* takes the reference over; prepared before */
-void ipc_inbox_unshift(struct ipc_inbox *box, struct aiomsg *m); /* the same, in front */
-struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box);
-void ipc_inbox_free(struct ipc_inbox *box);
-
-/* Room for one more; -1/ENOMEM. */
-static inline int ipc_inbox_prepare(struct ipc_inbox *box)
-{
-	return box->count < box->room ? 0 : ipc_inbox_grow(box);
-}
-
-/* trace.c */
-bool ipc_trace_wanted(void);
-void ipc_trace(const struct aioconn *c, const char *direction, const char *kind, size_t len, unsigned nfds);
 
 #endif

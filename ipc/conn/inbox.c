@@ -1,5 +1,6 @@
 /* Messages that were received before anyone asked for them: a ring of references, grown as needed. Bounds are its owner's business. */
-#include "ipc/conn/conn.h"
+#include "ipc/conn/inbox.h"
+
 #include "ipc/msg/pool.h"
 
 /* Charged for each message besides its payload: the least that it really takes. */

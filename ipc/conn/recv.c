@@ -1,7 +1,13 @@
 /* Taking messages out: recv, and what decides whether a callback sees them first. */
 #include <errno.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
+#include "ipc/conn/recv.h"
+#include "ipc/conn/split.h"
+#include "ipc/conn/turn.h"
+#include "ipc/conn/wait.h"
 #include "ipc/loop/wait.h"
 
 /* What recv says when nothing more will come. */

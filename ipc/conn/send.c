@@ -4,7 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
+#include "ipc/conn/trace.h"
+#include "ipc/conn/wait.h"
 #include "ipc/loop/wait.h"
 #include "ipc/wire/frame.h"
 #include "ipc/msg/image.h"
@@ -167,7 +171,7 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 	if (c->out.bytes > c->peak_out)
 		c->peak_out = c->out.bytes;
 	if (c->trace)
-		ipc_trace(c, ">", what, len, nfds);
+		ipc_trace(ipc_conn_fd(c), ">", what, len, nfds);
 	if (!nfds)
 		leave(c, false);
 	else if (leave_with_fds(c) < 0)

@@ -2,7 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/recv.h"
+#include "ipc/conn/wait.h"
 
 static int begin(struct aioconn *c, int64_t deadline)
 {

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/trace.h"
+
+#include "ipc/os/os.h"
 
 static bool wanted;
 
@@ -27,14 +29,14 @@ bool ipc_trace_wanted(void)
 	return wanted;
 }
 
-void ipc_trace(const struct aioconn *c, const char *direction, const char *what, size_t len, unsigned nfds)
+void ipc_trace(int fd, const char *direction, const char *what, size_t len, unsigned nfds)
 {
 	char line[512];
 	int error = errno, n;
 	struct iovec iov = {.iov_base = line};
 
 	n = snprintf(line, sizeof line, "aioipc %d: fd %d %s %s, %zu bytes, %u descriptors\n", (int)getpid(),
-		     aioconn_fd(c), direction, what ? what : "bytes", len, nfds);
+		     fd, direction, what ? what : "bytes", len, nfds);
 	if (n >= (int)sizeof line) {
 		n = sizeof line;
 		line[n - 1] = '\n';

@@ -1,9 +1,17 @@
-/* What a turn does for a connection: messages to their callback, room told, the end told. The only place that calls back, but for LOCAL. */
+/*
+ * What a turn of the loop does for a connection: messages go to their callback, room is told, the end is told. Only this file calls
+ * back, but for LOCAL (life.c).
+ */
+#include "ipc/conn/turn.h"
+
 #include <errno.h>
 
-#include "ipc/conn/conn.h"
-#include "ipc/loop/wait.h"
-#include "ipc/wire/frame.h"
+#include "ipc/conn/finish.h"
+#include "ipc/conn/input.h"
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
+#include "ipc/conn/split.h"
 
 /* A connection's share of one turn, so that a flood does not starve its neighbours. */
 #define TURN_MESSAGES 1024
@@ -19,123 +27,6 @@ static _Thread_local struct {
 	uint64_t number;
 	unsigned count, before;
 } pass;
-
-void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
-{
-	if (c->ended)
-		return;
-	c->ended = true;
-	c->cause = cause;
-	c->end_error = error;
-	c->why = why;
-	ipc_conn_wake(c, ~0u);
-	if (cause == AIOCONN_CLEAN)
-		return;
-	ipc_conn_drop_output(c);
-	ipc_watch_free(c->read_watch);
-	ipc_watch_free(c->write_watch);
-	c->read_watch = c->write_watch = NULL;
-	ipc_own_close_read(&c->own);
-	ipc_own_close_write(&c->own);
-}
-
-static const char *broken_where(const struct aioconn *c)
-{
-	if (c->in_fault.error == ECONNRESET && ipc_in_is_inside(&c->in))
-		return "connection reset by the peer inside a line";
-	return c->in_fault.why;
-}
-
-/* Everything that came is split, and nothing more comes. */
-static void end_of_stream(struct aioconn *c)
-{
-	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
-		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
-	else if (c->reset)
-		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, broken_where(c));
-	else
-		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
-}
-
-/* A frame said so many descriptors travel with it: they came before its last byte. */
-static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
-{
-	unsigned i;
-
-	if (c->fds->n < n) {
-		ipc_conn_end(c, AIOCONN_BAD, EBADMSG, "frame without the descriptors that it announced");
-		return -1;
-	}
-	if (ipc_msg_give_fds(m, c->fds->fd, n) < 0) {
-		ipc_conn_end(c, AIOCONN_FAILED, ENOMEM, "there is no memory for descriptors that came");
-		return -1;
-	}
-	c->fds->n -= n;
-	for (i = 0; i < c->fds->n; i++)
-		c->fds->fd[i] = c->fds->fd[i + n];
-	return 0;
-}
-
-/* Descriptors that came, and no frame is left that they could belong to. Where there is but a preface yet, they may be the next one's. */
-static bool unannounced_fds(const struct aioconn *c)
-{
-	return c->fds && c->fds->n && c->bytes_in > IPC_PREFACE_LEN && c->fds->n > ipc_in_fds_due(&c->in);
-}
-
-/* The next message of the stream: 1, 0 none (maybe the end was found), -1/ENOMEM. */
-static int split(struct aioconn *c, struct aiomsg **m)
-{
-	struct aiomsg *next;
-	unsigned nfds;
-	int r = ipc_in_next(&c->in, &next, &nfds);
-
-	if (r == 1 && nfds && claim_fds(c, next, nfds) < 0) {
-		aiomsg_free(next);
-		return 0;
-	}
-	if (r == 1)
-		*m = next;
-	if (r == 1 && !c->trace)
-		return 1;
-	if (r == 1 && c->trace)
-		ipc_trace(c, "<", aiomsg_format(*m), (*m)->len, nfds);
-	if (r == 0 && unannounced_fds(c))
-		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
-	if (r == 0 && (c->in.eof || c->in.goodbye))
-		end_of_stream(c);
-	if (r < 0 && c->in.error) {
-		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);
-		return 0;
-	}
-	return r;
-}
-
-int ipc_conn_next(struct aioconn *c, struct aiomsg **m)
-{
-	if (c->inbox.count) {
-		*m = ipc_inbox_shift(&c->inbox);
-		return 1;
-	}
-	return split(c, m);
-}
-
-int ipc_conn_stow(struct aioconn *c)
-{
-	struct aiomsg *m;
-	int r = 0;
-
-	if (c->in.framing != AIOCONN_MESSAGES)
-		return 0;
-	while (c->inbox.bytes < c->inbox_limit && (!c->fds || c->inbox.fds < c->in.fds_limit)) {
-		if (ipc_inbox_prepare(&c->inbox) < 0)
-			return -1;
-		r = split(c, &m);
-		if (r <= 0)
-			return r;
-		ipc_inbox_push(&c->inbox, m);
-	}
-	return 0;
-}
 
 /* Goes on in a later turn of the loop: others come first. */
 static void later(struct aioconn *c, int64_t ns)
@@ -233,7 +124,7 @@ static void look_for_end(struct aioconn *c)
 	if (!c->in.eof || c->ended || c->paused || deliverable(c))
 		return;
 	if (c->in.framing != AIOCONN_MESSAGES && !c->on_msg)
-		end_of_stream(c);
+		ipc_conn_end_of_stream(c);
 	else if (ipc_conn_stow(c) < 0)
 		later(c, RETRY_NS);
 }

@@ -9,6 +9,9 @@
 #include <aioipc/listener.h>
 #include <aioipc/queue.h>
 
+#include "ipc/conn/input.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
 #include "ipc/end/end.h"
 #include "ipc/link/link.h"
 

@@ -11,7 +11,8 @@
 #include <aioipc/end.h>
 #include <aioipc/listener.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/input.h"
+#include "ipc/conn/life.h"
 #include "ipc/end/end.h"
 #include "ipc/os/log.h"
 #include "ipc/net/listen.h"

@@ -1,0 +1,113 @@
+/*
+ * The end of a connection from here, as far as nobody has to wait for it: abort, finish, and what a turn does for one that is
+ * finishing. close, which waits, is in close.c.
+ */
+#include "ipc/conn/finish.h"
+
+#include <errno.h>
+
+#include "ipc/conn/input.h"
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
+#include "ipc/loop/wait.h"
+
+void aioconn_abort(struct aioconn *c)
+{
+	int error = errno;
+
+	if (c)
+		ipc_conn_finalize(c, AIOCONN_LOCAL);
+	errno = error;
+}
+
+bool ipc_conn_undelivered(const struct aioconn *c)
+{
+	if (c->peer_gone)
+		return false;
+	if (c->out.count)
+		return true;
+	return c->own.r.kind == IPC_FD_SOCKET && c->reads && c->writes && !c->in.eof && !c->ended;
+}
+
+bool ipc_conn_all_arrived(const struct aioconn *c)
+{
+	return c->out.count == 0 && c->write_closed && c->own.r.kind == IPC_FD_SOCKET &&
+	       ipc_os_all_arrived(c->own.r.fd);
+}
+
+int ipc_conn_begin_close(struct aioconn *c)
+{
+	c->corked = false;
+	c->closing = true;
+	ipc_in_drop(&c->in);
+	if (ipc_conn_say_goodbye(c) < 0)
+		return -1;
+	ipc_conn_flush(c);
+	return 0;
+}
+
+int ipc_conn_may_end(struct aioconn *c, int64_t deadline)
+{
+	if (ipc_deadline_check(deadline) < 0)
+		return -1;
+	if (ipc_own_check(&c->own) == 0)
+		return 0;
+	aioconn_abort(c);
+	return -1;
+}
+
+static enum aioconn_cause lost_by(const struct aioconn *c)
+{
+	return c->out_fault.error ? c->out_fault.cause : AIOCONN_LOST;
+}
+
+/* The same behind a last try to write, and to read what there is. */
+static bool still_undelivered(struct aioconn *c)
+{
+	const int reads_most = 64;
+
+	c->retry = 0;
+	ipc_conn_flush(c);
+	for (int i = 0; i < reads_most && ipc_conn_fill(c) > 0; i++)
+		;
+	return ipc_conn_undelivered(c);
+}
+
+void ipc_conn_finish_turn(struct aioconn *c)
+{
+	int64_t left = ipc_deadline_left(c->deadline);
+
+	if (!ipc_conn_undelivered(c) || (left == 0 && (!still_undelivered(c) || ipc_conn_all_arrived(c)))) {
+		ipc_conn_finalize(c, c->lost_output ? lost_by(c) : AIOCONN_LOCAL);
+	} else if (left == 0) {
+		c->why = "the deadline passed before everything had left";
+		ipc_conn_finalize(c, AIOCONN_LOST);
+	} else if (left > 0) {
+		ipc_watch_after(c->turn, left);
+	}
+}
+
+int aioconn_finish(struct aioconn *c, int64_t deadline)
+{
+	if (!c)
+		return 0;
+	if (ipc_conn_may_end(c, deadline) < 0)
+		return -1;
+	if (!c->base) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (c->gone)
+		return 0;
+	if (ipc_conn_begin_close(c) < 0) {
+		aioconn_abort(c);
+		errno = ENOMEM;
+		return -1;
+	}
+	c->finishing = true;
+	c->deadline = deadline;
+	ipc_conn_interest(c);
+	ipc_conn_soon(c);
+	return 0;
+}

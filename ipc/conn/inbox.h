@@ -1,0 +1,29 @@
+/* Messages that were received before anyone asked for them, in order. Who owns the inbox keeps it within its limits. */
+#ifndef IPC_CONN_INBOX_H
+#define IPC_CONN_INBOX_H
+
+#include <stddef.h>
+
+#include "ipc/msg/msg.h"
+
+struct ipc_inbox {
+	struct aiomsg **ring; /* from the pool */
+	size_t block, room, head, count;
+	size_t bytes; /* charged */
+	unsigned fds;
+};
+
+int ipc_inbox_grow(struct ipc_inbox *box);
+void ipc_inbox_push(struct ipc_inbox *box,
+		    struct aiomsg *m); /* takes the reference over; call prepare before */
+void ipc_inbox_unshift(struct ipc_inbox *box, struct aiomsg *m); /* the same, in front */
+struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box);
+void ipc_inbox_free(struct ipc_inbox *box);
+
+/* Makes room for one more. -1/ENOMEM. */
+static inline int ipc_inbox_prepare(struct ipc_inbox *box)
+{
+	return box->count < box->room ? 0 : ipc_inbox_grow(box);
+}
+
+#endif

@@ -1,0 +1,146 @@
+/* Reads what the kernel has for a connection, into the splitter, while there is room for it. */
+#include "ipc/conn/input.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/conn/life.h"
+#include "ipc/conn/split.h"
+
+#define LITTLE ((size_t)4096)
+
+static bool inbox_full(const struct aioconn *c)
+{
+	return c->inbox.count &&
+	       (c->inbox.bytes >= c->inbox_limit || (c->fds && c->inbox.fds + c->fds->n >= c->in.fds_limit));
+}
+
+bool ipc_conn_is_read(const struct aioconn *c)
+{
+	if (!c->reads || c->ended || c->in.eof)
+		return false;
+	if (c->closing)
+		return true;
+	if ((c->paused && !c->receiving) || ipc_conn_must_wait(c))
+		return false;
+	return !inbox_full(c) && !ipc_in_full(&c->in);
+}
+
+/* Descriptors came with a read. They wait for the frame that claims them. */
+static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
+{
+	unsigned i, left = c->closing ? 0 : 2 * c->in.fds_limit - c->fds->n;
+
+	if (got->n <= left && !got->cut) {
+		memcpy(c->fds->fd + c->fds->n, got->fd, got->n * sizeof got->fd[0]);
+		c->fds->n += got->n;
+		return;
+	}
+	for (i = 0; i < got->n; i++)
+		close(got->fd[i]);
+	if (c->closing)
+		return;
+	if (got->cut) {
+		c->in_fault = ipc_blame_read(got->cut);
+		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, c->in_fault.why);
+	} else {
+		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "more descriptors than frames and limit allow");
+	}
+}
+
+static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n)
+{
+	struct ipc_fdlist got, *fds = c->fds ? &got : NULL;
+	const struct ipc_fd *r = &c->own.r;
+	ssize_t len;
+
+	got.n = 0;
+	got.cut = 0;
+	len = ipc_os_readv(r->fd, r->kind, iov, n, fds);
+	if (len >= 0 && fds && (got.n || got.cut))
+		queue_fds(c, &got);
+	return len;
+}
+
+static void arrived(struct aioconn *c, size_t n)
+{
+	size_t held;
+
+	c->bytes_in += n;
+	ipc_conn_wake(c, IPC_FOR_INPUT);
+	ipc_in_filled(&c->in, n);
+	if (c->closing)
+		ipc_in_drop(&c->in);
+	held = c->inbox.bytes + ipc_in_held(&c->in);
+	if (held > c->peak_in)
+		c->peak_in = held;
+	ipc_conn_charge(c);
+}
+
+/* Worth another try: memory is short for a while. */
+static bool is_shortage(int error)
+{
+	if (error == ENOBUFS)
+		errno = ENOMEM;
+	return error == ENOMEM || error == ENOBUFS;
+}
+
+static void input_broke(struct aioconn *c)
+{
+	c->in_fault = ipc_blame_read(errno);
+	c->reset = c->in.cut = true;
+}
+
+/* All hold too much already. */
+static int little_of(struct iovec *iov, int n)
+{
+	if (iov[0].iov_len >= LITTLE) {
+		iov[0].iov_len = LITTLE;
+		return 1;
+	}
+	if (n == 2 && iov[1].iov_len > LITTLE)
+		iov[1].iov_len = LITTLE;
+	return n;
+}
+
+static int fill(struct aioconn *c)
+{
+	struct iovec iov[2];
+	ssize_t n;
+	int room;
+
+	c->used = true;
+	room = ipc_in_room(&c->in, iov);
+	if (room == 0) {
+		if (ipc_conn_stow(c) < 0)
+			return -1;
+		room = ipc_in_room(&c->in, iov);
+	}
+	if (room <= 0)
+		return room;
+	if (c->ledger && c->ledger->over)
+		room = little_of(iov, room);
+	n = read_into(c, iov, room);
+	if (n > 0) {
+		arrived(c, (size_t)n);
+		return 1;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	if (n < 0 && is_shortage(errno))
+		return -1;
+	c->in.eof = true;
+	if (n < 0)
+		input_broke(c);
+	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
+	return 0;
+}
+
+int ipc_conn_fill(struct aioconn *c)
+{
+	/* Frames that are whole claim their descriptors first: what is left is held for the next one alone. */
+	if (c->fds && c->fds->n && ipc_conn_is_read(c) && ipc_conn_stow(c) < 0)
+		return -1;
+	return ipc_conn_is_read(c) ? fill(c) : 0;
+}

@@ -1,0 +1,13 @@
+/* Reading: see input.c. */
+#ifndef IPC_CONN_INPUT_H
+#define IPC_CONN_INPUT_H
+
+#include "ipc/conn/conn.h"
+
+/* Is input read now, if some comes? */
+bool ipc_conn_is_read(const struct aioconn *c);
+
+/* Reads once: 1 something came, 0 nothing came, or the end did, -1/ENOMEM. */
+int ipc_conn_fill(struct aioconn *c);
+
+#endif

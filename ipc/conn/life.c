@@ -1,0 +1,173 @@
+/*
+ * The life of a connection: holds, hooks, and the changes of state that any file of this folder may cause. Each changes the
+ * state, wakes the tasks that wait for it, and returns. None reads, writes or waits. Only ipc_conn_finalize() calls back.
+ */
+#include "ipc/conn/life.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void ipc_conn_hold(struct aioconn *c)
+{
+	c->holds++;
+}
+
+void ipc_conn_release(struct aioconn *c)
+{
+	if (--c->holds)
+		return;
+	free(c->fds);
+	free(c);
+}
+
+void ipc_conn_hook(struct aioconn *c, struct ipc_conn_hook *h)
+{
+	h->next = c->hooks;
+	c->hooks = h;
+}
+
+void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h)
+{
+	struct ipc_conn_hook **at = &c->hooks;
+
+	while (*at != h)
+		at = &(*at)->next;
+	*at = h->next;
+}
+
+int ipc_conn_claim(struct aioconn *c)
+{
+	uint64_t me = ipc_thread_serial(), holder = 0;
+
+	if (atomic_compare_exchange_strong(&c->caller, &holder, me) || holder == me)
+		return 0;
+	errno = EBUSY;
+	return -1;
+}
+
+void ipc_conn_wake(struct aioconn *c, unsigned what)
+{
+	if (c->waits & what)
+		ipc_task_wake_all(&c->waiters);
+}
+
+void ipc_conn_soon(struct aioconn *c)
+{
+	if (c->turn)
+		ipc_watch_soon(c->turn);
+}
+
+void ipc_conn_drop_output(struct aioconn *c)
+{
+	ipc_conn_wake(c, ~0u);
+	if (c->out.bytes > c->goodbye_len)
+		c->lost_output = true;
+	c->peer_gone = true;
+	c->blocked = false;
+	c->retry = 0;
+	ipc_out_free(&c->out);
+}
+
+void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	c->cause = cause;
+	c->end_error = error;
+	c->why = why;
+	ipc_conn_wake(c, ~0u);
+	if (cause == AIOCONN_CLEAN)
+		return;
+	ipc_conn_drop_output(c);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->read_watch = c->write_watch = NULL;
+	ipc_own_close_read(&c->own);
+	ipc_own_close_write(&c->own);
+}
+
+int ipc_conn_send_error(const struct aioconn *c)
+{
+	return ipc_blame_send_error(c->out_fault.error ? &c->out_fault : &c->in_fault);
+}
+
+void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why)
+{
+	c->out_fault = *why;
+	if (!*c->why)
+		c->why = why->why;
+	ipc_conn_drop_output(c);
+	if (!c->reads)
+		ipc_conn_end(c, why->cause, why->error, why->why);
+	else if (c->by_hand && ipc_os_is_socket(c->own.r.kind) && c->own.r.fd >= 0)
+		ipc_os_shutdown_read(c->own.r.fd);
+	ipc_conn_soon(c);
+}
+
+/* A process that ends in order, though it has not closed this, said all that it had to say: no reset where all has left. */
+static void in_order(struct ipc_own *own)
+{
+	struct aioconn *c = (struct aioconn *)(void *)((char *)own - offsetof(struct aioconn, own));
+
+	if (c->out.count == 0)
+		ipc_os_set_reset(own->w.fd, false);
+}
+
+void ipc_conn_set_reset(struct aioconn *c, bool on)
+{
+	if (on == !!c->own.in_order || !c->writes || c->own.w.kind != IPC_FD_SOCKET)
+		return;
+	if (ipc_os_set_reset(c->own.w.fd, on) == 0)
+		c->own.in_order = on ? in_order : NULL;
+}
+
+/* Frees all that waits in either direction. */
+static void drop_all(struct aioconn *c)
+{
+	unsigned i;
+
+	ipc_in_free(&c->in);
+	ipc_inbox_free(&c->inbox);
+	ipc_out_free(&c->out);
+	for (i = 0; c->fds && i < c->fds->n; i++)
+		close(c->fds->fd[i]);
+	if (c->fds)
+		c->fds->n = 0;
+}
+
+/* A clean end that was told, and all has left: to be closed in whatever way. */
+static bool is_over(const struct aioconn *c)
+{
+	return c->told && c->cause == AIOCONN_CLEAN && c->ended && !c->by_hand && !c->out.count;
+}
+
+void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
+{
+	struct ipc_conn_hook *h;
+	bool over = is_over(c);
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	ipc_conn_wake(c, ~0u);
+	if (!c->told && c->on_close && ipc_own_check(&c->own) == 0)
+		c->on_close(c, cause, c->arg);
+	c->told = true;
+	ipc_watch_free(c->awake);
+	ipc_watch_free(c->turn);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->awake = c->turn = c->read_watch = c->write_watch = NULL;
+	if (over)
+		ipc_conn_set_reset(c, false);
+	ipc_own_close(&c->own);
+	drop_all(c);
+	ipc_conn_put_on(c, NULL);
+	while ((h = c->hooks)) {
+		c->hooks = h->next;
+		h->gone(h);
+	}
+	ipc_conn_release(c);
+}

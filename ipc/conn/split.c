@@ -1,0 +1,105 @@
+/* Takes messages out of the bytes that came, with their descriptors, and finds the end behind them. Reads nothing. */
+#include "ipc/conn/split.h"
+
+#include <errno.h>
+
+#include "ipc/conn/life.h"
+#include "ipc/conn/trace.h"
+#include "ipc/wire/frame.h"
+
+static const char *broken_where(const struct aioconn *c)
+{
+	if (c->in_fault.error == ECONNRESET && ipc_in_is_inside(&c->in))
+		return "connection reset by the peer inside a line";
+	return c->in_fault.why;
+}
+
+void ipc_conn_end_of_stream(struct aioconn *c)
+{
+	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
+		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
+	else if (c->reset)
+		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, broken_where(c));
+	else
+		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
+}
+
+/* A frame said so many descriptors travel with it: they came before its last byte. */
+static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
+{
+	unsigned i;
+
+	if (c->fds->n < n) {
+		ipc_conn_end(c, AIOCONN_BAD, EBADMSG, "frame without the descriptors that it announced");
+		return -1;
+	}
+	if (ipc_msg_give_fds(m, c->fds->fd, n) < 0) {
+		ipc_conn_end(c, AIOCONN_FAILED, ENOMEM, "there is no memory for descriptors that came");
+		return -1;
+	}
+	c->fds->n -= n;
+	for (i = 0; i < c->fds->n; i++)
+		c->fds->fd[i] = c->fds->fd[i + n];
+	return 0;
+}
+
+/* Descriptors that came, and no frame is left that they could belong to. Where there is but a preface yet, they may be the next one's. */
+static bool unannounced_fds(const struct aioconn *c)
+{
+	return c->fds && c->fds->n && c->bytes_in > IPC_PREFACE_LEN && c->fds->n > ipc_in_fds_due(&c->in);
+}
+
+/* The next message of the stream: 1, 0 none (maybe the end was found), -1/ENOMEM. */
+static int split(struct aioconn *c, struct aiomsg **m)
+{
+	struct aiomsg *next;
+	unsigned nfds;
+	int r = ipc_in_next(&c->in, &next, &nfds);
+
+	if (r == 1 && nfds && claim_fds(c, next, nfds) < 0) {
+		aiomsg_free(next);
+		return 0;
+	}
+	if (r == 1)
+		*m = next;
+	if (r == 1 && !c->trace)
+		return 1;
+	if (r == 1 && c->trace)
+		ipc_trace(ipc_conn_fd(c), "<", aiomsg_format(*m), (*m)->len, nfds);
+	if (r == 0 && unannounced_fds(c))
+		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
+	if (r == 0 && (c->in.eof || c->in.goodbye))
+		ipc_conn_end_of_stream(c);
+	if (r < 0 && c->in.error) {
+		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);
+		return 0;
+	}
+	return r;
+}
+
+int ipc_conn_next(struct aioconn *c, struct aiomsg **m)
+{
+	if (c->inbox.count) {
+		*m = ipc_inbox_shift(&c->inbox);
+		return 1;
+	}
+	return split(c, m);
+}
+
+int ipc_conn_stow(struct aioconn *c)
+{
+	struct aiomsg *m;
+	int r = 0;
+
+	if (c->in.framing != AIOCONN_MESSAGES)
+		return 0;
+	while (c->inbox.bytes < c->inbox_limit && (!c->fds || c->inbox.fds < c->in.fds_limit)) {
+		if (ipc_inbox_prepare(&c->inbox) < 0)
+			return -1;
+		r = split(c, &m);
+		if (r <= 0)
+			return r;
+		ipc_inbox_push(&c->inbox, m);
+	}
+	return 0;
+}

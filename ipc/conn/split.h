@@ -1,0 +1,16 @@
+/* Messages out of the bytes that came: see split.c. */
+#ifndef IPC_CONN_SPLIT_H
+#define IPC_CONN_SPLIT_H
+
+#include "ipc/conn/conn.h"
+
+/* The next message, from the inbox or from the bytes behind it: 1, 0 none, -1/ENOMEM. Ends the connection where the stream is broken. */
+int ipc_conn_next(struct aioconn *c, struct aiomsg **m);
+
+/* Moves messages that are whole to the inbox, while there is room: 0, -1/ENOMEM. */
+int ipc_conn_stow(struct aioconn *c);
+
+/* Everything that came is split, and nothing more comes: ends the connection. */
+void ipc_conn_end_of_stream(struct aioconn *c);
+
+#endif

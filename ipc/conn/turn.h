@@ -1,0 +1,15 @@
+/* A turn of the loop: see turn.c. */
+#ifndef IPC_CONN_TURN_H
+#define IPC_CONN_TURN_H
+
+#include "ipc/conn/conn.h"
+
+/* Calls back what is due. Not inside a callback. */
+void ipc_conn_turn(struct aioconn *c);
+
+/* The callbacks of the watches: of @turn, of the descriptors, and of @awake. */
+void ipc_conn_on_turn(short what, void *arg);
+void ipc_conn_on_ready(short what, void *arg);
+void ipc_conn_on_awake(short what, void *arg);
+
+#endif

@@ -1,0 +1,183 @@
+/* Waiting for a connection: in poll, or in a task of its base while the loop moves the bytes. Then calls back what is due. */
+#include "ipc/conn/wait.h"
+
+#include <errno.h>
+
+#include "ipc/conn/input.h"
+#include "ipc/conn/interest.h"
+#include "ipc/conn/life.h"
+#include "ipc/conn/output.h"
+#include "ipc/conn/turn.h"
+#include "ipc/loop/wait.h"
+
+int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
+{
+	if (c->calling && deadline != AIOIPC_NOW) {
+		errno = EDEADLK;
+		return -1;
+	}
+	return ipc_wait_allowed(c->base, deadline);
+}
+
+/* What poll should look at: how many. Room that a blocked writer waits for counts as output. */
+static nfds_t poll_set(const struct aioconn *c, struct pollfd p[2])
+{
+	short in = ipc_conn_is_read(c) ? POLLIN : 0, out = c->out.count && !c->retry ? POLLOUT : 0;
+	nfds_t n = 0;
+
+	if (c->own.r.fd >= 0 && c->own.r.fd == c->own.w.fd)
+		in = out = (short)(in | out);
+	if (in && c->own.r.fd >= 0)
+		p[n++] = (struct pollfd){.fd = c->own.r.fd, .events = in};
+	if (c->own.w.fd >= 0 && c->own.w.fd != c->own.r.fd && (out || !c->reads))
+		p[n++] = (struct pollfd){.fd = c->own.w.fd, .events = out};
+	return n;
+}
+
+/* Polls the input without sleeping, for those who asked for it. True when something came. */
+static bool spun(struct aioconn *c)
+{
+	int64_t until;
+
+	if (!c->spin || !c->receiving)
+		return false;
+	until = ipc_os_now() + c->spin;
+	do {
+		if (ipc_conn_fill(c) != 0 || c->in.eof)
+			return true;
+	} while (ipc_os_now() < until);
+	return false;
+}
+
+/* Until @deadline, or a retry that is due before. */
+static int wait_polled(struct aioconn *c, int64_t deadline)
+{
+	bool retry_first = c->retry && (deadline == AIOIPC_FOREVER || c->retry < deadline);
+	int64_t until = retry_first ? c->retry : deadline;
+	struct pollfd p[2];
+	nfds_t n = poll_set(c, p);
+
+	if (ipc_wait(p, n, until) == 0 || (errno == ETIMEDOUT && retry_first))
+		return 0;
+	return -1;
+}
+
+/* The deadline is there before the next try was due: it is made now, before that is told. */
+static bool wrote_after_all(struct aioconn *c)
+{
+	uint64_t before = c->bytes_out;
+	bool moved;
+
+	if (!c->retry)
+		return false;
+	c->retry = 0;
+	moved = ipc_conn_flush(c) < 0 || c->bytes_out > before;
+	errno = ETIMEDOUT;
+	return moved;
+}
+
+/* Another task of this thread may end the connection meanwhile: its caller sees that it is gone. */
+static int wait_ready(struct aioconn *c, int64_t deadline)
+{
+	ipc_in_rest(&c->in);
+	if (wait_polled(c, deadline) < 0 && (errno != ETIMEDOUT || c->gone || !wrote_after_all(c)))
+		return c->gone ? 0 : -1;
+	if (c->gone)
+		return 0;
+	if (c->out.count)
+		ipc_conn_flush(c);
+	else
+		ipc_conn_check_reader(c);
+	return ipc_conn_fill(c) < 0 ? -1 : 0;
+}
+
+static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	int r;
+
+	if (c->waits & what) {
+		errno = EBUSY;
+		return -1;
+	}
+	ipc_conn_interest(c);
+	ipc_in_rest(&c->in);
+	c->waits |= what;
+	r = ipc_task_wait(&c->waiters, deadline);
+	c->waits &= ~(unsigned)what;
+	return r;
+}
+
+/* The loop may have come to the deadline first, or a wake was not enough: what the kernel has by then came in time. */
+static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	if (park(c, what, deadline) == 0 || (errno == ETIMEDOUT && c->gone))
+		return 0;
+	if (errno != ETIMEDOUT)
+		return -1;
+	if (wait_ready(c, AIOIPC_NOW) == 0)
+		return 0;
+	errno = ETIMEDOUT;
+	return -1;
+}
+
+static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	int r;
+
+	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
+		return wait_in_task(c, what, deadline);
+	if (!c->more) {
+		c->polled = true;
+		r = spun(c) ? 0 : wait_ready(c, deadline);
+		c->polled = false;
+		return r;
+	}
+	c->more = false;
+	return 0;
+}
+
+/* A task that waits; it lies on its stack. */
+struct waiting {
+	struct ipc_task_end end; /* first */
+	struct aioconn *conn;
+	enum ipc_conn_for what;
+};
+
+/* Its base was freed under it: it gives back what its call holds. */
+static void waiter_died(struct ipc_task_end *end, bool died)
+{
+	struct waiting *w = (struct waiting *)end;
+
+	(void)died;
+	w->conn->waits &= ~(unsigned)w->what;
+	if (w->what == IPC_FOR_INPUT)
+		w->conn->receiving = false;
+	ipc_conn_leave(w->conn);
+}
+
+static int wait_told_of_death(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	struct waiting w = {.end.cb = waiter_died, .conn = c, .what = what};
+	struct aiotask *t = deadline != AIOIPC_NOW ? aiotask_self() : NULL;
+	int r;
+
+	if (!t)
+		return wait_once(c, what, deadline);
+	ipc_task_on_end(t, &w.end);
+	r = wait_once(c, what, deadline);
+	ipc_task_not_on_end(&w.end);
+	return r;
+}
+
+int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
+{
+	if (wait_told_of_death(c, what, deadline) < 0)
+		return -1;
+	ipc_conn_turn(c);
+	if (c->gone) {
+		errno = EPIPE;
+		return -1;
+	}
+	ipc_conn_interest(c);
+	return 0;
+}
