@@ -1,7 +1,7 @@
 /*
- * The queue: a ring of messages under one lock, and two lines of those who wait. What keeps it right: while somebody
- * waits to get, the ring is empty; while somebody waits to put, the first of them does not fit. settle() restores
- * that after every change, by handing over in order, so that each is woken once, with what it waited for in its hands.
+ * The calls of a queue: they put and get messages, and wait. Two lists hold the waiters. Two rules hold whenever the lock is free: while a
+ * getter waits, the queue is empty; while a putter waits, the first putter's message does not fit. settle() restores both
+ * rules after each change: it hands messages over in order. So each waiter is woken once, and its call is done by then.
  */
 #include "ipc/flow/queue.h"
 
@@ -15,25 +15,23 @@
 
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
-#include "ipc/flow/watch.h"
+#include "ipc/flow/store.h"
+#include "ipc/flow/watchers.h"
 #include "ipc/os/sleep.h"
 #include "ipc/msg/msg.h"
 
-#define OVERHEAD 64 /* bytes that a message counts beside its own */
-#define SMALLEST 16 /* places in a ring */
-#define LOCK_SPINS 200
-#define RELAX 8 /* times between two looks: half a microsecond or less */
+#define RELAX 8 /* so often between two looks: half a microsecond or less */
 
-/* A call that puts or gets messages, and may come to wait. */
+/* A call that puts or gets messages, and may have to wait. */
 struct call {
-	struct ipc_wait_entry entry; /* first: who stands in line is a call */
+	struct ipc_wait_entry entry; /* first: each waiter is a call */
 	struct aioqueue *q;
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
 	bool lends, hands_over;
 	int error;
-	const struct ipc_crew *crew; /* of who waits in line */
+	const struct ipc_crew *crew; /* of the caller */
 };
 
 static _Thread_local struct ipc_crew *own_crew;
@@ -43,131 +41,13 @@ static struct call *first_of(const struct ipc_waitlist *l)
 	return (struct call *)l->first;
 }
 
-/* What is done under the lock is over before the kernel could put anybody to sleep and wake it. */
-void ipc_queue_lock(struct aioqueue *q)
-{
-	for (int i = 0; i < LOCK_SPINS; i++) {
-		if (pthread_mutex_trylock(&q->lock) == 0)
-			return;
-		ipc_os_relax();
-	}
-	pthread_mutex_lock(&q->lock);
-}
-
-void ipc_queue_unlock(struct aioqueue *q)
-{
-	pthread_mutex_unlock(&q->lock);
-}
-
-int ipc_queue_check(const struct aioqueue *q)
-{
-	if (q->epoch == ipc_epoch())
-		return 0;
-	errno = ECHILD;
-	return -1;
-}
-
-/* Only who holds the lock changes it: no need for an atomic addition. */
-static size_t count_of(const struct aioqueue *q)
-{
-	return atomic_load_explicit(&q->count, memory_order_relaxed);
-}
-
-static void set_count(struct aioqueue *q, size_t count)
-{
-	atomic_store_explicit(&q->count, count, memory_order_relaxed);
-}
-
-bool ipc_queue_is_closed(const struct aioqueue *q)
-{
-	return atomic_load_explicit(&q->closed, memory_order_relaxed);
-}
-
-static size_t charge(const struct aiomsg *m)
-{
-	return m->len + OVERHEAD;
-}
-
-bool ipc_queue_has_items(const struct aioqueue *q)
-{
-	return count_of(q) > 0;
-}
-
-static inline bool has_room(const struct aioqueue *q, size_t bytes)
-{
-	size_t count = count_of(q);
-
-	if (count == 0)
-		return true;
-	if (q->most && count >= q->most)
-		return false;
-	return !q->most_bytes || (q->bytes < q->most_bytes && bytes <= q->most_bytes - q->bytes);
-}
-
-bool ipc_queue_has_room(const struct aioqueue *q, size_t bytes)
-{
-	return has_room(q, bytes);
-}
-
-bool ipc_queue_is_half_empty(const struct aioqueue *q)
-{
-	return count_of(q) == 0 || ((!q->most || count_of(q) <= q->most / 2) &&
-				    (!q->most_bytes || q->bytes <= q->most_bytes / 2));
-}
-
-static int grow(struct aioqueue *q)
-{
-	uint32_t places = q->places ? 2 * q->places : SMALLEST;
-	struct aiomsg **ring = places ? reallocarray(NULL, places, sizeof *ring) : NULL;
-
-	if (!ring)
-		return -1;
-	for (size_t i = 0; i < count_of(q); i++)
-		ring[i] = q->ring[(q->head + i) & (q->places - 1)];
-	free(q->ring);
-	q->ring = ring;
-	q->places = places;
-	q->head = 0;
-	return 0;
-}
-
-static int push(struct aioqueue *q, struct aiomsg *m)
-{
-	size_t count = count_of(q);
-
-	if (count + q->lent == q->places && grow(q) == -1)
-		return -1;
-	q->ring[(q->head + count) & (q->places - 1)] = m;
-	q->bytes += charge(m);
-	set_count(q, count + 1);
-	return 0;
-}
-
-static inline struct aiomsg *pop(struct aioqueue *q)
-{
-	struct aiomsg *m = q->ring[q->head];
-
-	q->head = (q->head + 1) & (q->places - 1);
-	q->bytes -= charge(m);
-	set_count(q, count_of(q) - 1);
-	return m;
-}
-
-static void push_first(struct aioqueue *q, struct aiomsg *m)
-{
-	q->head = (q->head - 1) & (q->places - 1);
-	q->ring[q->head] = aiomsg_ref(m);
-	q->bytes += charge(m);
-	set_count(q, count_of(q) + 1);
-}
-
-/* Is the call through: has it put all, or failed? */
+/* True when the call is done: it has put all, or failed. */
 static bool put_some(struct aioqueue *q, struct call *c)
 {
 	for (; c->done < c->n; c->done++) {
-		if (!has_room(q, charge(c->put[c->done])))
+		if (!ipc_store_has_room(q, ipc_store_charge(c->put[c->done])))
 			return false;
-		if (push(q, c->put[c->done]) == -1) {
+		if (ipc_store_push(q, c->put[c->done]) == -1) {
 			c->error = ENOMEM;
 			return true;
 		}
@@ -177,11 +57,11 @@ static bool put_some(struct aioqueue *q, struct call *c)
 	return true;
 }
 
-/* Is the call through: has it got any? */
+/* True when the call is done: it has got at least one. */
 static bool get_some(struct aioqueue *q, struct call *c)
 {
-	while (c->done < c->n && count_of(q) > 0)
-		c->got[c->done++] = pop(q);
+	while (c->done < c->n && ipc_store_count(q) > 0)
+		c->got[c->done++] = ipc_store_pop(q);
 	if (c->lends)
 		q->lent += c->done;
 	return c->done > 0;
@@ -192,7 +72,7 @@ static bool serve(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 	return l == &q->getters ? get_some(q, c) : put_some(q, c);
 }
 
-static void serve_line(struct aioqueue *q, struct ipc_waitlist *l, struct ipc_waitlist *woken)
+static void serve_list(struct aioqueue *q, struct ipc_waitlist *l, struct ipc_waitlist *woken)
 {
 	struct call *c;
 
@@ -200,16 +80,16 @@ static void serve_line(struct aioqueue *q, struct ipc_waitlist *l, struct ipc_wa
 		ipc_waitlist_wake_first(l, woken);
 }
 
-/* Serves all who can be served now, in order. Who is through has to be woken, once the lock is free. */
+/* Serves all waiters that can be served now, in order. Returns those to be woken when the lock is free. */
 static struct ipc_waitlist settle(struct aioqueue *q)
 {
 	struct ipc_waitlist woken = {NULL, NULL};
 
 	do {
-		if (count_of(q) > 0)
-			serve_line(q, &q->getters, &woken);
-		serve_line(q, &q->putters, &woken);
-	} while (q->getters.first && count_of(q) > 0);
+		if (ipc_store_count(q) > 0)
+			serve_list(q, &q->getters, &woken);
+		serve_list(q, &q->putters, &woken);
+	} while (q->getters.first && ipc_store_count(q) > 0);
 	return woken;
 }
 
@@ -243,7 +123,7 @@ static struct aiotask *dead_in(const struct ipc_waitlist *l)
 	return l->first ? ipc_waitlist_dead(l) : NULL;
 }
 
-/* Who stands first in line and will never run again leaves, before anything is handed to it. */
+/* A task at the front that never runs again has to leave before it is handed a message. */
 static void lock_among_the_living(struct aioqueue *q)
 {
 	struct aiotask *dead;
@@ -256,7 +136,7 @@ static void lock_among_the_living(struct aioqueue *q)
 	}
 }
 
-/* Under the lock. True when there is nothing to wait for: all done, or refused. */
+/* The caller holds the lock. True when there is nothing to wait for: it is done, or was refused. */
 static bool attempt(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 {
 	if (l == &q->putters && ipc_queue_is_closed(q)) {
@@ -268,8 +148,8 @@ static bool attempt(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 	return ipc_queue_is_closed(q);
 }
 
-/* Until something has moved, @ns at most. How long was it? */
-static int64_t look(const struct aioqueue *q, size_t count, int64_t ns)
+/* Spins until something changes, @ns at most. Returns how long it was. */
+static int64_t spin(const struct aioqueue *q, size_t count, int64_t ns)
 {
 	int64_t start = ipc_os_now(), took;
 
@@ -277,11 +157,11 @@ static int64_t look(const struct aioqueue *q, size_t count, int64_t ns)
 		for (int i = 0; i < RELAX; i++)
 			ipc_os_relax();
 		took = ipc_os_now() - start;
-	} while (count_of(q) == count && !ipc_queue_is_closed(q) && took < ns);
+	} while (ipc_store_count(q) == count && !ipc_queue_is_closed(q) && took < ns);
 	return took;
 }
 
-static int64_t longest_look(int64_t deadline)
+static int64_t longest_spin(int64_t deadline)
 {
 	int64_t left = ipc_deadline_left(deadline);
 
@@ -289,21 +169,22 @@ static int64_t longest_look(int64_t deadline)
 }
 
 /*
- * Under the lock. It would have to wait: looks for a while, again as long as something moves, without standing in line; where others
- * do, they come first. True as attempt(). A task has others to let run.
+ * The call has to wait: it spins first, and spins again as long as something changes. It is no waiter meanwhile; if there are
+ * waiters, they come first. The caller holds the lock, which is free during a spin. Returns what attempt() does. Tasks do not spin: others
+ * want to run.
  */
-static bool look_around(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
+static bool spin_for(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	struct ipc_spin *hope = l == &q->getters ? &q->get_spin : &q->put_spin;
 	bool through = false, moved = true;
 	int64_t took, most;
 	size_t done, count;
 
-	while (!through && moved && !l->first && (most = longest_look(deadline)) > 0 && ipc_spin_pays(hope)) {
+	while (!through && moved && !l->first && (most = longest_spin(deadline)) > 0 && ipc_spin_pays(hope)) {
 		done = c->done;
-		count = count_of(q);
+		count = ipc_store_count(q);
 		settle_and_unlock(q);
-		took = look(q, count, most);
+		took = spin(q, count, most);
 		ipc_queue_lock(q);
 		through = attempt(q, l, c);
 		moved = through || c->done > done;
@@ -312,7 +193,7 @@ static bool look_around(struct aioqueue *q, struct ipc_waitlist *l, struct call 
 	return through;
 }
 
-/* It gave up waiting, or a signal or a cancel wants it to. If it was served meanwhile, it has been. */
+/* Its wait failed with @error. If somebody has served the call by now, that counts. */
 static void give_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int error)
 {
 	ipc_queue_lock(q);
@@ -329,7 +210,7 @@ static void give_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, 
 		c->error = error;
 }
 
-static void wait_in_line(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
+static void wait_to_be_served(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	while (ipc_wait_entry_wait(&c->entry, &q->lock, deadline) == -1) {
 		if (errno == EINTR && l == &q->putters)
@@ -339,7 +220,7 @@ static void wait_in_line(struct aioqueue *q, struct ipc_waitlist *l, struct call
 	}
 }
 
-/* What a task was handed that never runs again goes back. */
+/* A task never runs again: the messages that it was handed go back. */
 static void caller_died(struct ipc_wait_entry *p)
 {
 	struct call *c = (struct call *)p;
@@ -362,8 +243,8 @@ static bool is_barred(const struct aioqueue *q, const struct ipc_waitlist *l)
 	return own_crew && l == &q->putters && atomic_load(&own_crew->barred) == q;
 }
 
-/* Under the lock: it has to wait. Does it stand in line now, or may it not? A task keeps places for what it gets. */
-static bool line_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
+/* The call has to wait: it joins the waiters. False: it may not. For a task, places are kept for what it gets. The caller holds the lock. */
+static bool join_waiters(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	if (is_barred(q, l)) {
 		c->error = EPIPE;
@@ -379,11 +260,11 @@ static bool line_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, 
 	}
 	c->error = deadline == AIOIPC_NOW ? ETIMEDOUT : errno;
 	if (l == &q->putters)
-		ipc_flow_watches_refused(q, charge(c->put[c->done]));
+		ipc_flow_watches_refused(q, ipc_store_charge(c->put[c->done]));
 	return false;
 }
 
-/* Whoever waits keeps the queue, so that others may free it meanwhile. */
+/* A call that waits keeps the queue's memory: others may free the queue meanwhile. */
 static void end_wait(struct aioqueue *q, const struct call *c)
 {
 	ipc_queue_lock(q);
@@ -393,13 +274,13 @@ static void end_wait(struct aioqueue *q, const struct call *c)
 	ipc_queue_unlock_or_destroy(q);
 }
 
-/* Under the lock, which it gives up: it was not through at once. */
+/* The call was not done at once. The caller holds the lock; this unlocks. */
 static void wait_for_others(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	q->parked++;
-	if ((aiotask_self() || !look_around(q, l, c, deadline)) && line_up(q, l, c, deadline)) {
+	if ((aiotask_self() || !spin_for(q, l, c, deadline)) && join_waiters(q, l, c, deadline)) {
 		settle_and_unlock(q);
-		wait_in_line(q, l, c, deadline);
+		wait_to_be_served(q, l, c, deadline);
 		end_wait(q, c);
 		return;
 	}
@@ -407,14 +288,14 @@ static void wait_for_others(struct aioqueue *q, struct ipc_waitlist *l, struct c
 	settle_and(q, ipc_queue_unlock_or_destroy);
 }
 
-/* What every call that puts or gets does: try, look whether something moves, stand in line. */
+/* Each call that puts or gets does this: it tries, spins, and waits. */
 static void carry_out(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
 	lock_among_the_living(q);
 	if (attempt(q, l, c)) {
 		settle_and_unlock(q);
 	} else if (deadline == AIOIPC_NOW) {
-		line_up(q, l, c, deadline);
+		join_waiters(q, l, c, deadline);
 		settle_and_unlock(q);
 	} else {
 		wait_for_others(q, l, c, deadline);
@@ -427,7 +308,7 @@ static ssize_t run(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, i
 		return -1;
 	if (c->n > 0)
 		carry_out(q, l, c, deadline);
-	/* a cancel that comes with messages is told by the next wait */
+	/* if a cancel comes together with messages, the next wait reports it */
 	if (c->done > 0 && c->error == ECANCELED)
 		aiotask_cancel(c->entry.task);
 	if (c->done > 0 || !c->error)
@@ -508,7 +389,7 @@ void ipc_queue_unget(struct aioqueue *q, struct aiomsg *const *m, size_t n)
 	q->lent -= n;
 	if (!q->discarded) {
 		while (n > 0)
-			push_first(q, m[--n]);
+			ipc_store_push_first(q, m[--n]);
 		ipc_flow_watches_not_ended(q);
 	}
 	settle_and_unlock(q);
@@ -525,10 +406,10 @@ void ipc_queue_gone(struct aioqueue *q, size_t n)
 
 size_t aioqueue_count(const struct aioqueue *q)
 {
-	return count_of(q);
+	return ipc_store_count(q);
 }
 
-/* Those who wait to get find it empty and closed: that is the end. */
+/* Wakes all, with @error. Without one, getters return 0: the end. */
 static void dismiss(struct ipc_waitlist *l, int error, struct ipc_waitlist *woken)
 {
 	struct call *c;
@@ -564,12 +445,6 @@ void ipc_crew_bar(struct ipc_crew *crew, struct aioqueue *q)
 	ipc_waitlist_wake_threads(&woken);
 }
 
-static void drop_all(struct aioqueue *q)
-{
-	while (count_of(q) > 0)
-		aiomsg_free(pop(q));
-}
-
 static void close_queue(struct aioqueue *q, bool drop)
 {
 	struct ipc_waitlist woken = {NULL, NULL};
@@ -578,11 +453,11 @@ static void close_queue(struct aioqueue *q, bool drop)
 	if (!q || ipc_queue_check(q) == -1)
 		return;
 	lock_among_the_living(q);
-	news = !ipc_queue_is_closed(q) || (drop && count_of(q) > 0);
+	news = !ipc_queue_is_closed(q) || (drop && ipc_store_count(q) > 0);
 	atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 	if (drop) {
 		q->discarded = true;
-		drop_all(q);
+		ipc_store_drop_all(q);
 	}
 	dismiss(&q->getters, 0, &woken);
 	dismiss(&q->putters, EPIPE, &woken);
@@ -610,25 +485,13 @@ struct aioqueue *aioqueue_ref(struct aioqueue *q)
 	return q;
 }
 
-/* In a forked child somebody who does not exist there may hold the lock. */
+/* In a forked child: a thread of the parent may hold the lock. */
 static void free_inherited(struct aioqueue *q)
 {
 	if (--q->refs > 0)
 		return;
-	drop_all(q);
+	ipc_store_drop_all(q);
 	ipc_flow_watches_drop(q);
-	free(q->ring);
-	free(q);
-}
-
-void ipc_queue_unlock_or_destroy(struct aioqueue *q)
-{
-	bool over = q->refs == 0 && q->parked == 0 && !q->watches;
-
-	ipc_queue_unlock(q);
-	if (!over)
-		return;
-	pthread_mutex_destroy(&q->lock);
 	free(q->ring);
 	free(q);
 }
@@ -640,7 +503,7 @@ void ipc_queue_unref_and_unlock(struct aioqueue *q)
 	if (--q->refs == 0) {
 		atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 		q->discarded = true;
-		drop_all(q);
+		ipc_store_drop_all(q);
 		dismiss(&q->getters, 0, &woken);
 		dismiss(&q->putters, EPIPE, &woken);
 		ipc_flow_watches_drop(q);

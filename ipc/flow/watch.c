@@ -1,7 +1,7 @@
 /*
- * Watches of queues: see watch.h. Whether there is something for a watch to do is decided under the queue's lock when its
- * base's loop comes to it, not when it is rung. It is called once a turn while there is something to get: a callback that
- * takes one message and returns misses nothing, and the loop stays fair.
+ * Watches of queues: see watch.h. A bell only says "look". When the loop answers it, the watch looks under the queue's lock whether there is
+ * something to do. While there is something to get, the watch is called once a turn. So a callback that takes one message and returns
+ * misses nothing, and the loop stays fair.
  */
 #include "ipc/flow/watch.h"
 
@@ -15,146 +15,13 @@
 #include "ipc/loop/turn.h"
 #include "ipc/loop/watch.h"
 #include "ipc/flow/queue.h"
+#include "ipc/flow/watchers.h"
 #include "ipc/os/bell.h"
 
-struct ipc_flow_watch {
-	struct ipc_flow_watch *next;
-	struct aioqueue *queue;
-	struct event_base *base;
-	struct ipc_watch *watch;
-	struct ipc_turn *first_turn; /* NULL: it has come */
-	int bell[2];
-	pthread_t thread; /* that runs the base: known once it has been here */
-	bool thread_known;
-	bool of_the_user;       /* made by aioqueue_watch() */
-	bool patient;           /* for room, until the queue is half empty */
-	bool rung;              /* and not yet answered */
-	bool calling;           /* its callbacks run */
-	bool over;              /* taken back while they ran */
-	bool no_items, no_room; /* not to be called for them now */
-	bool items_wanted;      /* it found nothing: to be rung for the next message */
-	bool room_wanted;       /* it was refused: to be rung when @charge bytes fit */
-	bool end_told;
-	size_t charge;
-	aioqueue_cb *on_items, *on_room;
-	void *arg;
-};
-
-static bool is_here(const struct ipc_flow_watch *w)
-{
-	return w->thread_known && pthread_equal(w->thread, pthread_self());
-}
-
-static void ring(struct ipc_flow_watch *w)
-{
-	if (w->rung)
-		return;
-	w->rung = true;
-	if (is_here(w))
-		ipc_watch_soon(w->watch);
-	else
-		ipc_os_bell_ring(w->bell[1]);
-}
-
-static bool has_items(const struct ipc_flow_watch *w)
-{
-	return w->on_items && !w->no_items &&
-	       (ipc_queue_has_items(w->queue) || (ipc_queue_is_closed(w->queue) && !w->end_told));
-}
-
-static bool has_room(const struct ipc_flow_watch *w)
-{
-	const struct aioqueue *q = w->queue;
-
-	if (!w->on_room || w->no_room || !w->room_wanted)
-		return false;
-	return ipc_queue_is_closed(q) ||
-	       (ipc_queue_has_room(q, w->charge) && (!w->patient || ipc_queue_is_half_empty(q)));
-}
-
-static void leave(struct ipc_flow_watch *w)
-{
-	struct ipc_flow_watch **at = &w->queue->watches;
-
-	while (*at != w)
-		at = &(*at)->next;
-	*at = w->next;
-}
-
-/* Who is served goes behind all others: those who wait for the same take turns. */
-static void go_last(struct ipc_flow_watch *w)
-{
-	struct ipc_flow_watch **at;
-
-	if (!w->next)
-		return;
-	leave(w);
-	for (at = &w->queue->watches; *at; at = &(*at)->next)
-		;
-	*at = w;
-	w->next = NULL;
-}
-
-void ipc_flow_watches_tell(struct aioqueue *q)
-{
-	struct ipc_flow_watch *items = NULL, *room = NULL;
-
-	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
-		if (!items && w->items_wanted && has_items(w))
-			items = w;
-		if (!room && !w->rung && has_room(w))
-			room = w;
-	}
-	if (items) {
-		items->items_wanted = false;
-		ring(items);
-	}
-	if (room)
-		ring(room);
-}
-
-void ipc_flow_watches_end(struct aioqueue *q)
-{
-	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
-		w->room_wanted = true;
-		ring(w);
-	}
-}
-
-/* Whose message it was is not known. Who waits for less than @charge is still told as soon as that fits. */
-void ipc_flow_watches_refused(struct aioqueue *q, size_t charge)
-{
-	for (struct ipc_flow_watch *w = q->watches; w; w = w->next) {
-		if (!w->on_room || !is_here(w))
-			continue;
-		if (!w->room_wanted || charge < w->charge)
-			w->charge = charge;
-		w->room_wanted = true;
-	}
-}
-
-void ipc_flow_watches_not_ended(struct aioqueue *q)
-{
-	for (struct ipc_flow_watch *w = q->watches; w; w = w->next)
-		w->end_told = false;
-}
-
-static void free_watch(struct ipc_flow_watch *w)
-{
-	bool ours = w->queue->epoch == ipc_epoch();
-
-	ipc_turn_cancel(w->first_turn);
-	ipc_watch_free(w->watch);
-	/* in a forked child its number holds a placeholder, which the watch looks after */
-	if (ours)
-		ipc_os_bell_close(w->bell);
-	free(w);
-}
-
-/* Its turn is over: when there is more, it gets another one, after all else that the loop has to do. */
+/* Its turn is over. If there is more, it gets another turn, after all else that the loop has to do. */
 static void see_what_is_left(struct ipc_flow_watch *w)
 {
-	if (!has_items(w)) {
+	if (!ipc_watcher_has_items(w)) {
 		w->items_wanted = true;
 	} else if (!w->rung) {
 		w->rung = true;
@@ -170,7 +37,7 @@ static void call_back(struct ipc_flow_watch *w, bool items, bool room)
 		w->on_room(w->queue, w->arg);
 }
 
-/* The callbacks may have taken the watch back, and forked: then the lock may be somebody's who does not exist here. */
+/* The callbacks may have freed the watch. They may have forked too: then a thread of the parent may hold the lock. */
 static void after_call(struct ipc_flow_watch *w, bool room)
 {
 	struct aioqueue *q = w->queue;
@@ -180,8 +47,8 @@ static void after_call(struct ipc_flow_watch *w, bool room)
 		ipc_queue_lock(q);
 	w->calling = false;
 	if (w->over) {
-		leave(w);
-		free_watch(w);
+		ipc_watcher_leave(w);
+		ipc_watcher_free(w);
 	} else if (ours) {
 		w->room_wanted = w->room_wanted || (room && w->no_room);
 		see_what_is_left(w);
@@ -194,30 +61,30 @@ static void after_call(struct ipc_flow_watch *w, bool room)
 	}
 }
 
-/* The callbacks may give the queue up. */
+/* The callbacks may free the queue: this keeps a reference meanwhile. */
 static void answer(struct ipc_flow_watch *w)
 {
 	struct aioqueue *q = w->queue;
-	bool items = has_items(w), room = has_room(w);
+	bool items = ipc_watcher_has_items(w), room = ipc_watcher_has_room(w);
 
 	w->calling = true;
 	w->room_wanted = w->room_wanted && !room;
 	w->end_told = w->end_told || (items && !ipc_queue_has_items(q));
 	if (items || room)
-		go_last(w);
+		ipc_watcher_go_last(w);
 	q->refs++;
 	ipc_queue_unlock(q);
 	call_back(w, items, room);
 	after_call(w, room);
 }
 
-/* Under the lock, which it gives up. The queue was freed meanwhile. */
+/* The queue was freed. The caller holds the lock; this unlocks. */
 static void go_with_the_queue(struct ipc_flow_watch *w)
 {
 	struct aioqueue *q = w->queue;
 
-	leave(w);
-	free_watch(w);
+	ipc_watcher_leave(w);
+	ipc_watcher_free(w);
 	ipc_queue_unlock_or_destroy(q);
 }
 
@@ -239,7 +106,7 @@ static void on_ring(short what, void *arg)
 		answer(w);
 }
 
-/* Or the base was freed, and there will be none. */
+/* Also called if the base is freed before its first turn. */
 static void on_first_turn(void *arg)
 {
 	struct ipc_flow_watch *w = arg;
@@ -250,22 +117,6 @@ static void on_first_turn(void *arg)
 		go_with_the_queue(w);
 	else
 		ipc_queue_unlock(w->queue);
-}
-
-void ipc_flow_watches_drop(struct aioqueue *q)
-{
-	bool ours = q->epoch == ipc_epoch();
-	struct ipc_flow_watch *w, *next;
-
-	for (w = q->watches; w; w = next) {
-		next = w->next;
-		if (ours && !is_here(w)) {
-			ring(w);
-			continue;
-		}
-		leave(w);
-		free_watch(w);
-	}
 }
 
 static struct ipc_flow_watch *make(struct aioqueue *q, struct event_base *base)
@@ -312,8 +163,8 @@ static void take_back(struct ipc_flow_watch *w)
 	w->over = true;
 	if (w->calling)
 		return;
-	leave(w);
-	free_watch(w);
+	ipc_watcher_leave(w);
+	ipc_watcher_free(w);
 }
 
 static void begin(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on_room, void *arg)
@@ -344,7 +195,7 @@ void ipc_flow_watch_be_patient(struct ipc_flow_watch *w)
 	ipc_queue_unlock(w->queue);
 }
 
-/* Whether it is called now or another one in its place, tell() knows. */
+/* Another watch may be rung instead of this one now. */
 void ipc_flow_watch_want(struct ipc_flow_watch *w, bool items, bool room)
 {
 	if (ipc_queue_check(w->queue) == -1 || (w->no_items == !items && w->no_room == !room))

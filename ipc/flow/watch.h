@@ -1,7 +1,6 @@
 /*
- * Who watches a queue: an event base, any number of watches each. aioqueue_watch() has one of them a base and finds only
- * that one; the library's own are known by their handle. A watch is rung when there is something to get or room to put, once
- * for all that came until it looks.
+ * Watches of a queue. An event base may have any number of them. aioqueue_watch() keeps one for each base, and finds only that one; the
+ * library has a handle for each of its own. A watch is called when there is something to get, or room to put.
  */
 #ifndef IPC_FLOW_WATCH_H
 #define IPC_FLOW_WATCH_H
@@ -14,37 +13,22 @@
 struct ipc_flow_watch;
 
 /*
- * A watch as aioqueue_watch() makes it, by itself; on_room is called for every put in this thread that was refused, its own or
- * not. The caller holds the queue as long as the watch. NULL: EMFILE, ENFILE, ENOMEM, ECHILD.
+ * A new watch, like that of aioqueue_watch(). on_room is called after any refused put of this thread. The caller keeps its reference to
+ * the queue as long as the watch. NULL: EMFILE, ENFILE, ENOMEM, ECHILD.
  */
 struct ipc_flow_watch *ipc_flow_watch_new(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
 					  aioqueue_cb *on_room, void *arg);
 
 /*
- * Which of its callbacks are called from now on; at first both. What comes meanwhile, the end too, is told when it is wanted
- * again. Cheap: no system call.
+ * Which of its callbacks are called from now on; at first both. What happens in the meantime, also the end, is told when the callback is
+ * wanted again. No system call.
  */
 void ipc_flow_watch_want(struct ipc_flow_watch *w, bool items, bool room);
 
-/* on_room is called when no more than half of the queue is in use: for who puts many, and has each call cost something. */
+/* on_room is called only when half of the queue is free. For owners that put many messages at a time. */
 void ipc_flow_watch_be_patient(struct ipc_flow_watch *w);
 
-/* May be called in its own callback. In a forked child: its memory. NULL is fine. */
+/* May be called in its own callback. In a forked child it frees the memory only. @w may be NULL. */
 void ipc_flow_watch_free(struct ipc_flow_watch *w);
-
-/* Something was put or got: rings the first of those who can use it. Who is served is the last from then on. */
-void ipc_flow_watches_tell(struct aioqueue *q);
-
-/* The queue was closed: rings all. */
-void ipc_flow_watches_end(struct aioqueue *q);
-
-/* This thread was refused a message of @charge bytes: its watches are told when there is room. */
-void ipc_flow_watches_refused(struct aioqueue *q, size_t charge);
-
-/* It was closed and empty, and is not empty any more: the end is told once more. */
-void ipc_flow_watches_not_ended(struct aioqueue *q);
-
-/* The last reference is gone: takes down what can be taken down from here, rings the rest. */
-void ipc_flow_watches_drop(struct aioqueue *q);
 
 #endif
