@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "tests/harness.h"
 

@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/os.h"
 #include "tests/harness.h"

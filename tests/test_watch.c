@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ipc/end/end.h"
+#include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "ipc/loop/watch.h"
 #include "tests/harness.h"
@@ -94,7 +95,7 @@ static void free_itself(short what, void *arg)
 
 	s->what = what;
 	s->calls++;
-	ck_assert(ipc_in_callback(ipc_watch_running()));
+	ck_assert(ipc_in_callback(ipc_here.calling));
 	ipc_watch_free(s->w);
 }
 
@@ -111,7 +112,7 @@ TEST(freed_in_its_callback)
 			must(ipc_watch_after(s.w, 0));
 		must(event_base_dispatch(base));
 		ck_assert_int_eq(s.calls, i + 1);
-		ck_assert_ptr_null(ipc_watch_running());
+		ck_assert_ptr_null(ipc_here.calling);
 	}
 	event_base_free(base);
 }

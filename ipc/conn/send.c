@@ -9,6 +9,7 @@
 #include "ipc/conn/output.h"
 #include "ipc/conn/trace.h"
 #include "ipc/conn/wait.h"
+#include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "ipc/wire/frame.h"
 #include "ipc/msg/image.h"

@@ -3,6 +3,7 @@
 
 #include <aioipc/task.h>
 
+#include "ipc/loop/here.h"
 #include "ipc/loop/run.h"
 #include "ipc/loop/wait.h"
 #include "ipc/link/link.h"

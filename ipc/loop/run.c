@@ -6,6 +6,7 @@
 #include <aioipc/base.h>
 
 #include "ipc/own/own.h"
+#include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "ipc/loop/watch.h"
 

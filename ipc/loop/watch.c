@@ -12,7 +12,7 @@
 
 #include "ipc/own/fork.h"
 #include "ipc/own/own.h"
-#include "ipc/loop/wait.h"
+#include "ipc/loop/here.h"
 
 struct ipc_watch {
 	struct event io, timer;
@@ -41,8 +41,6 @@ struct ipc_home {
 /* By address; under the registry's mutex. */
 #define BUCKETS 256
 static struct ipc_home *homes[BUCKETS];
-
-static _Thread_local struct event_base *running;
 
 static void push(struct ipc_watch **list, struct ipc_watch *w)
 {
@@ -107,20 +105,15 @@ static struct ipc_home *abandon(struct ipc_home *home)
 	return home;
 }
 
-struct event_base *ipc_watch_running(void)
-{
-	return running;
-}
-
 static void call(struct ipc_watch *w, short what)
 {
-	struct event_base *outer = running;
+	struct event_base *outer = ipc_here.calling;
 
 	if (w->epoch != ipc_epoch())
 		return;
-	running = w->base;
+	ipc_here.calling = w->base;
 	w->cb(what, w->arg);
-	running = outer;
+	ipc_here.calling = outer;
 }
 
 static bool alive(const struct ipc_watch *w);

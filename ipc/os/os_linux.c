@@ -116,10 +116,10 @@ ssize_t ipc_os_write_pipe(int fd, const struct iovec *iov, int n)
 /* Another socket would answer with numbers that mean nothing. */
 static bool is_unix_socket(int fd)
 {
-	int domain;
-	socklen_t len = sizeof domain;
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof addr;
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.ss_family == AF_UNIX;
 }
 
 int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)

@@ -112,7 +112,7 @@ static short wanted(const struct pollfd *p)
 
 static int watch(struct watched *at, struct aiotask *t, const struct pollfd *p)
 {
-	struct ipc_watch *w = ipc_watch_new(t->sched->base, p->fd, on_ready, t);
+	struct ipc_watch *w = ipc_watch_new(t->sched->waits.base, p->fd, on_ready, t);
 
 	if (!w || ipc_watch_want(w, wanted(p)) == -1) {
 		ipc_watch_free(w);

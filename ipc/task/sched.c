@@ -22,7 +22,7 @@ bool ipc_task_on(struct event_base *base)
 {
 	struct aiotask *t = ipc_task_self();
 
-	return t && (!base || t->sched->base == base);
+	return t && (!base || t->sched->waits.base == base);
 }
 
 /*
@@ -105,7 +105,8 @@ __attribute__((noreturn)) static void end(struct aiotask *t)
 	if (t->epoch == ipc_epoch()) {
 		tell_end(t, false);
 		ipc_task_wake_all(&t->joiners);
-		ipc_share_withdraw(t);
+		if (s->door)
+			s->door->withdraw(s->door, t);
 		ipc_watch_free(t->timer);
 		leave_list(t);
 		t->timer = NULL;
@@ -166,10 +167,25 @@ static inline void give_way(struct aiotask *t)
 	}
 }
 
+/* Runs tasks until none is ready or the turn's budget is spent. Both variables are restored: this loop may run inside another one's task. */
+static inline void run_tasks(struct ipc_sched *s)
+{
+	const struct ipc_waits *outer_waits = ipc_here.waits;
+	struct aiotask *outer = ipc_task_current, *t = pop(s);
+
+	if (!t)
+		return;
+	ipc_here.waits = &s->waits;
+	switch_to(&s->loop, t);
+	ipc_task_current = outer;
+	ipc_here.waits = outer_waits;
+}
+
+static void release(struct ipc_sched *s);
+
 static void on_turn(short what, void *arg)
 {
 	struct ipc_sched *s = arg;
-	struct aiotask *outer = ipc_task_current, *t;
 
 	(void)what;
 	if (ipc_watch_base_freed(s->turn)) /* no: it was the timer that fired */
@@ -177,18 +193,15 @@ static void on_turn(short what, void *arg)
 	atomic_store_explicit(&s->thread, ipc_thread_serial(), memory_order_relaxed);
 	s->turning = true;
 	s->budget = TURN_SWITCHES;
-	t = pop(s);
-	if (t)
-		switch_to(&s->loop, t);
-	ipc_task_current = outer;
-	if (s->epoch != ipc_epoch()) {
+	run_tasks(s);
+	if (s->waits.epoch != ipc_epoch()) {
 		if (s->errand)
 			ipc_task_leave(s->errand, s->errand_arg);
 		return;
 	}
 	s->turning = false;
 	if (!s->youngest) {
-		ipc_sched_release(s);
+		release(s);
 	} else if (s->first) {
 		ipc_watch_after(s->turn, 0);
 	}
@@ -237,7 +250,7 @@ static int set_timer(struct aiotask *t, int64_t left)
 {
 	if (t->deadline == AIOIPC_FOREVER || (t->timer_at && t->timer_at <= t->deadline))
 		return 0;
-	if (!t->timer && !(t->timer = ipc_watch_new(t->sched->base, -1, on_timer, t)))
+	if (!t->timer && !(t->timer = ipc_watch_new(t->sched->waits.base, -1, on_timer, t)))
 		return -1;
 	if (ipc_watch_after(t->timer, left) == -1)
 		return -1;
@@ -355,19 +368,18 @@ static struct ipc_sched *find(struct event_base *base)
 {
 	struct ipc_sched *s = scheds;
 
-	while (s && (s->base != base || s->epoch != ipc_epoch()))
+	while (s && (s->waits.base != base || s->waits.epoch != ipc_epoch()))
 		s = s->next;
 	return s;
 }
 
-static struct ipc_sched *new_sched(struct event_base *base)
+static struct ipc_sched *new_sched(struct event_base *base, ipc_task_poll_fn *poll)
 {
 	struct ipc_sched *s = calloc(1, sizeof *s);
 
 	if (!s)
 		return NULL;
-	s->base = base;
-	s->epoch = ipc_epoch();
+	s->waits = (struct ipc_waits){base, ipc_epoch(), poll};
 	s->last = &s->first;
 	atomic_init(&s->thread, ipc_thread_serial());
 	s->turn = ipc_watch_new(base, -1, on_turn, s);
@@ -397,10 +409,12 @@ static void unlist(struct ipc_sched *s)
 	ipc_own_let_go();
 }
 
-void ipc_sched_release(struct ipc_sched *s)
+/* No task is left. */
+static void release(struct ipc_sched *s)
 {
 	unlist(s);
-	ipc_share_close(s, false);
+	if (s->door)
+		s->door->close(s->door, false);
 	ipc_watch_free(s->turn);
 	free(s);
 }
@@ -431,7 +445,8 @@ static void die_all(struct ipc_sched *s)
 		die(t);
 	}
 	unlist(s);
-	ipc_share_close(s, true);
+	if (s->door)
+		s->door->close(s->door, true);
 	ipc_watch_forget(s->turn);
 	free(s);
 }
@@ -452,7 +467,8 @@ static int check_thread(const struct ipc_sched *s)
 /* Not while one of its tasks runs: they are still needed. */
 static bool is_dead(const struct ipc_sched *s)
 {
-	return s->epoch == ipc_epoch() && is_this_thread_s(s) && !s->turning && ipc_watch_base_freed(s->turn);
+	return s->waits.epoch == ipc_epoch() && is_this_thread_s(s) && !s->turning &&
+	       ipc_watch_base_freed(s->turn);
 }
 
 static struct ipc_sched *find_dead(void)
@@ -467,7 +483,7 @@ static struct ipc_sched *find_dead(void)
 	return s;
 }
 
-struct ipc_sched *ipc_sched_of(struct event_base *base)
+struct ipc_sched *ipc_sched_of(struct event_base *base, ipc_task_poll_fn *poll)
 {
 	struct ipc_sched *s;
 
@@ -483,7 +499,7 @@ struct ipc_sched *ipc_sched_of(struct event_base *base)
 		return check_thread(s) == 0 ? s : NULL;
 	while ((s = find_dead())) /* a good moment to notice */
 		die_all(s);
-	return new_sched(base);
+	return new_sched(base, poll);
 }
 
 int ipc_task_check(struct aiotask *t)
@@ -515,7 +531,7 @@ void ipc_task_notice(struct aiotask *t)
 void ipc_sched_start(struct ipc_sched *s, struct aiotask *t)
 {
 	t->sched = s;
-	t->epoch = s->epoch;
+	t->epoch = s->waits.epoch;
 	ipc_waiters_init(&t->joiners);
 	t->ends.next = t->ends.prev = &t->ends;
 	t->older = s->youngest;

@@ -1,14 +1,15 @@
 /*
- * The inside of a task, and of the scheduler that each base with tasks has: for the files of this folder.
+ * The inside of a task, and of the scheduler that each base with tasks has. For the files of this folder; each calls only those above it
+ * in this list:
  *
  *   switch.c   from one stack to another
  *   stack.c    where stacks come from
- *   sched.c    who runs next; parking, waking, deadlines; beginning and end of a task
+ *   sched.c    which task runs next; parking, waking, deadlines; beginning and end of a task
  *   share.c    waking from other threads
  *   poll.c     waiting for descriptors
  *   task.c     the public calls
  *
- * A scheduler lives as long as its base has tasks that have not ended. All is done in the base's thread, but share.c.
+ * A scheduler lives as long as its base has tasks that have not ended. Everything runs in the base's thread, but for share.c.
  */
 #ifndef IPC_TASK_SCHED_H
 #define IPC_TASK_SCHED_H
@@ -17,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "ipc/own/own.h"
+#include "ipc/loop/here.h"
 #include "ipc/loop/watch.h"
 #include "ipc/task/switch.h"
 #include "ipc/task/task.h"
@@ -40,11 +42,11 @@ struct aiotask {
 	enum ipc_task_state state;
 	int outcome; /* of the last park: 0, or an errno */
 	bool begun;
-	bool woken;           /* aiotask_wake() came early */
-	bool cancelled;       /* the next park tells */
+	bool woken;           /* aiotask_wake() was called before aiotask_park() */
+	bool cancelled;       /* the next park fails with ECANCELED */
 	bool handled;         /* somebody has the handle */
-	bool joined;          /* somebody waits for the end */
-	bool shared;          /* in the scheduler's list of those that other threads woke; under its mutex */
+	bool joined;          /* somebody waits for its end */
+	bool shared;          /* other threads woke it: it is in the door's list; under the door's mutex */
 	struct aiotask *next; /* in the queue */
 	struct aiotask *next_shared;
 	struct aiotask *older, *younger; /* all of the base's */
@@ -55,27 +57,33 @@ struct aiotask {
 	int64_t deadline; /* of the park */
 	struct ipc_watch *timer;
 	int64_t timer_at; /* 0 when it is not set */
-	bool looked;      /* the deadline has passed, and the loop goes round once more before that is told */
+	bool looked; /* the deadline has passed, and the loop runs one more turn before the task is told */
+};
+
+/* Where other threads leave tasks to be woken. share.c makes it, and says what is to be done when tasks and the scheduler end. */
+struct ipc_door {
+	void (*withdraw)(struct ipc_door *door, struct aiotask *t); /* @t ends: nobody wakes it any more */
+	void (*close)(struct ipc_door *door, bool base_freed);      /* the scheduler ends */
 };
 
 struct ipc_sched {
 	struct ipc_sched *next; /* under the registry's mutex */
-	struct event_base *base;
-	uint32_t epoch;
+	struct ipc_waits waits; /* its base and epoch, and how its tasks wait for descriptors */
 	_Atomic(uint64_t) thread;
-	struct ipc_watch *turn; /* its timer is always set: so it shows when the base is freed */
+	struct ipc_watch
+		*turn; /* its timer is always set: one that is not set shows that the base was freed */
 	struct ipc_context loop;
 	struct aiotask *first, **last; /* the queue */
-	struct aiotask *corpse;        /* ended, but its stack was still in use when it did */
+	struct aiotask *corpse;        /* has ended; its stack was in use until the next switch */
 	struct aiotask *youngest;
 	unsigned budget;        /* how many may still run in this turn */
 	bool turning;           /* inside a turn */
 	void (*errand)(void *); /* of ipc_task_leave() */
 	void *errand_arg;
-	struct ipc_door *door; /* where other threads knock; NULL */
+	struct ipc_door *door; /* NULL until a task calls ipc_task_share() */
 };
 
-/* The task that runs in this thread, or that forked this process. */
+/* The task that runs in this thread. In a forked child: the task that forked. */
 extern _Thread_local struct aiotask *ipc_task_current;
 
 static inline struct aiotask *ipc_task_self(void)
@@ -85,21 +93,25 @@ static inline struct aiotask *ipc_task_self(void)
 	return t && t->epoch == ipc_epoch() ? t : NULL;
 }
 
-/* Makes the scheduler if the base has none. NULL: as ipc_watch_new(), EBUSY. */
-struct ipc_sched *ipc_sched_of(struct event_base *base);
-void ipc_sched_release(struct ipc_sched *s); /* when no task is left */
+/* As ipc_wait(), for the running task. */
+typedef int ipc_task_poll_fn(struct pollfd *fds, nfds_t n, int64_t deadline);
 
-/* 0, or -1: ECHILD, EBUSY (not this thread's). A base that was freed leaves @t dead. */
+/*
+ * The scheduler of @base. Makes one when there is none, and its tasks wait for descriptors by @poll. NULL: as ipc_watch_new(), or EBUSY:
+ * another thread runs @base.
+ */
+struct ipc_sched *ipc_sched_of(struct event_base *base, ipc_task_poll_fn *poll);
+
+/* May this thread use @t? 0, or -1: ECHILD, EBUSY (it is another thread's). When its base was freed, @t is dead afterwards. */
 int ipc_task_check(struct aiotask *t);
 
 void ipc_sched_start(struct ipc_sched *s, struct aiotask *t);
 void ipc_sched_ready(struct aiotask *t, int outcome);
 int ipc_sched_park(enum ipc_task_state how, int64_t deadline);
 int ipc_sched_yield(void);                 /* -1/ECANCELED */
-void ipc_task_unhandle(struct aiotask *t); /* frees it, or lets it go on without a handle */
+void ipc_task_unhandle(struct aiotask *t); /* frees it, or lets it run on without a handle */
 
-/* share.c */
-void ipc_share_withdraw(struct aiotask *t); /* nobody's wake will come any more */
-void ipc_share_close(struct ipc_sched *s, bool base_freed);
+/* poll.c. As ipc_wait(), for the running task; nobody waits for more than six. -1: ETIMEDOUT, ECANCELED, or as event_add(). */
+ipc_task_poll_fn ipc_task_poll;
 
 #endif

@@ -8,14 +8,15 @@
 #include "ipc/os/os.h"
 #include "ipc/task/sched.h"
 
-struct ipc_door {
-	pthread_mutex_t lock; /* a leaf: nothing is called under it that takes another */
+struct door {
+	struct ipc_door as_known; /* first: what the scheduler knows of it */
+	pthread_mutex_t lock;     /* a leaf: nothing is called under it that takes another */
 	struct aiotask *first, **last;
 	struct ipc_own pipe;
 	struct ipc_watch *bell;
 };
 
-static void wake_them(struct ipc_door *door)
+static void wake_them(struct door *door)
 {
 	struct aiotask *t;
 
@@ -31,7 +32,7 @@ static void wake_them(struct ipc_door *door)
 
 static void on_bell(short what, void *arg)
 {
-	struct ipc_door *door = arg;
+	struct door *door = arg;
 	char rings[64];
 	struct iovec iov = {rings, sizeof rings};
 
@@ -40,7 +41,7 @@ static void on_bell(short what, void *arg)
 	wake_them(door);
 }
 
-/* Between pipe and register no fork may come, or its child keeps the pipe. */
+/* Opened and registered under one hold: a fork between the two would leave its child the pipe. */
 static int open_pipe(struct ipc_own *own)
 {
 	int fd[2];
@@ -56,13 +57,43 @@ static int open_pipe(struct ipc_own *own)
 	return ipc_own_set_nonblock(own);
 }
 
+static void withdraw(struct ipc_door *known, struct aiotask *t)
+{
+	struct door *door = (struct door *)known;
+	struct aiotask **at;
+
+	pthread_mutex_lock(&door->lock);
+	if (t->shared) {
+		for (at = &door->first; *at != t; at = &(*at)->next_shared)
+			;
+		*at = t->next_shared;
+		if (!*at)
+			door->last = at;
+	}
+	pthread_mutex_unlock(&door->lock);
+}
+
+static void close_door(struct ipc_door *known, bool base_freed)
+{
+	struct door *door = (struct door *)known;
+
+	if (base_freed)
+		ipc_watch_forget(door->bell);
+	else
+		ipc_watch_free(door->bell);
+	ipc_own_close(&door->pipe);
+	pthread_mutex_destroy(&door->lock);
+	free(door);
+}
+
 static struct ipc_door *new_door(struct event_base *base)
 {
-	struct ipc_door *door = calloc(1, sizeof *door);
+	struct door *door = calloc(1, sizeof *door);
 	int error;
 
 	if (!door)
 		return NULL;
+	door->as_known = (struct ipc_door){withdraw, close_door};
 	door->last = &door->first;
 	ipc_own_init(&door->pipe);
 	if (open_pipe(&door->pipe) == -1)
@@ -71,7 +102,7 @@ static struct ipc_door *new_door(struct event_base *base)
 	if (!door->bell || ipc_watch_want(door->bell, EV_READ) == -1)
 		goto fail;
 	pthread_mutex_init(&door->lock, NULL);
-	return door;
+	return &door->as_known;
 
 fail:
 	error = errno;
@@ -87,12 +118,12 @@ int ipc_task_share(void)
 	struct ipc_sched *s = ipc_task_self()->sched;
 
 	if (!s->door)
-		s->door = new_door(s->base);
+		s->door = new_door(s->waits.base);
 	return s->door ? 0 : -1;
 }
 
 /* True when the bell must be rung. */
-static bool leave_at(struct ipc_door *door, struct aiotask *t)
+static bool leave_at(struct door *door, struct aiotask *t)
 {
 	bool ring;
 
@@ -111,43 +142,11 @@ static bool leave_at(struct ipc_door *door, struct aiotask *t)
 void ipc_task_wake_shared(struct aiotask *t)
 {
 	struct ipc_sched *s = t->sched;
+	struct door *door = (struct door *)s->door;
 	struct iovec ring = {(char[]){0}, 1};
 
 	if (atomic_load_explicit(&s->thread, memory_order_relaxed) == ipc_thread_serial())
 		ipc_task_wake(t);
-	else if (leave_at(s->door, t))
-		ipc_os_writev(s->door->pipe.w.fd, s->door->pipe.w.kind, &ring, 1, NULL, 0);
-}
-
-void ipc_share_withdraw(struct aiotask *t)
-{
-	struct ipc_door *door = t->sched->door;
-	struct aiotask **at;
-
-	if (!door)
-		return;
-	pthread_mutex_lock(&door->lock);
-	if (t->shared) {
-		for (at = &door->first; *at != t; at = &(*at)->next_shared)
-			;
-		*at = t->next_shared;
-		if (!*at)
-			door->last = at;
-	}
-	pthread_mutex_unlock(&door->lock);
-}
-
-void ipc_share_close(struct ipc_sched *s, bool base_freed)
-{
-	struct ipc_door *door = s->door;
-
-	if (!door)
-		return;
-	if (base_freed)
-		ipc_watch_forget(door->bell);
-	else
-		ipc_watch_free(door->bell);
-	ipc_own_close(&door->pipe);
-	pthread_mutex_destroy(&door->lock);
-	free(door);
+	else if (leave_at(door, t))
+		ipc_os_writev(door->pipe.w.fd, door->pipe.w.kind, &ring, 1, NULL, 0);
 }

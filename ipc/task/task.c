@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "ipc/loop/here.h"
 #include "ipc/loop/run.h"
 #include "ipc/loop/wait.h"
 #include "ipc/task/sched.h"
@@ -44,7 +45,7 @@ struct aiotask *aiotask_spawn(struct event_base *base, void (*fn)(void *), void 
 		return NULL;
 	*t = (struct aiotask){.fn = fn, .arg = arg, .handled = true};
 	t->stack = ipc_stack_get(atomic_load(&stack_size));
-	s = t->stack ? ipc_sched_of(base) : NULL;
+	s = t->stack ? ipc_sched_of(base, ipc_task_poll) : NULL;
 	if (!s)
 		goto fail;
 	ipc_sched_start(s, t);
@@ -79,7 +80,7 @@ static int join_in_task(struct aiotask *t, int64_t deadline)
 	struct aiotask *self = ipc_task_self();
 	int r = 0;
 
-	if (ipc_in_callback(t->sched->base))
+	if (ipc_in_callback(t->sched->waits.base))
 		return fail(EDEADLK);
 	self->joins = deadline == AIOIPC_FOREVER ? t : NULL;
 	while (r == 0 && !has_ended(t))
@@ -101,7 +102,8 @@ static int wait_for_end(struct aiotask *t, int64_t deadline, bool by_parking)
 	if (deadline == AIOIPC_NOW)
 		return fail(ETIMEDOUT);
 	t->joined = true;
-	r = by_parking ? join_in_task(t, deadline) : ipc_run_until(t->sched->base, has_ended, t, deadline);
+	r = by_parking ? join_in_task(t, deadline)
+		       : ipc_run_until(t->sched->waits.base, has_ended, t, deadline);
 	t->joined = false;
 	return r;
 }

@@ -70,9 +70,6 @@ void ipc_task_not_on_end(struct ipc_task_end *e); /* also when it was told */
 bool ipc_task_is_dead(const struct aiotask *t);
 void ipc_task_notice(struct aiotask *t);
 
-/* As ipc_wait(), for the running task; nobody has more than six. -1: ETIMEDOUT, ECANCELED, or as event_add(). */
-int ipc_task_poll(struct pollfd *fds, nfds_t n, int64_t deadline);
-
 /* In a forked child: goes on with fn(arg) on the thread's own stack, outside of any task; @fn does not return. */
 void ipc_task_leave(void (*fn)(void *), void *arg) __attribute__((noreturn));
 
