@@ -55,7 +55,17 @@ unwelcome() {
 		grep -v -E 'trace\.o: |stdio\.o: std(out|err)$'
 }
 
-for what in upward relative impure_bytes systems private_in_public unwelcome; do
+# Folders that HACKING.md, or the picture of the floors, does not name.
+untold() {
+	for folder in "$srcdir"/ipc/*/; do
+		name=$(basename "$folder")
+		grep -q "^| [0-9] | \`$name\` |" "$srcdir/HACKING.md" || echo "HACKING.md: $name"
+		grep -q "<B>$name</B>" "$srcdir/doc/floors.dot" || echo "doc/floors.dot: $name"
+		grep -q ">$name</text>" "$srcdir/doc/floors.svg" || echo "doc/floors.svg: $name (make pictures)"
+	done
+}
+
+for what in upward relative impure_bytes systems private_in_public unwelcome untold; do
 	$what >"$tmp/$what"
 done
 check "no floor includes one above it" nothing <"$tmp/upward"
@@ -63,5 +73,6 @@ check "includes are written from the root" nothing <"$tmp/relative"
 check "messages and frames know bytes and nothing else" nothing <"$tmp/impure_bytes"
 check "only ipc/os asks which system this is" nothing <"$tmp/systems"
 check "public headers include no private one" nothing <"$tmp/private_in_public"
+check "every folder is in HACKING.md and in the picture of the floors" nothing <"$tmp/untold"
 check "nothing ends the process or prints" nothing <"$tmp/unwelcome"
 finish
