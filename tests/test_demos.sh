@@ -87,6 +87,26 @@ little_kept() {
 	[ "$(figure 'KiB waited on the way in')" -le 1200 ] && [ "$(figure 'KiB on the way out')" -le 1200 ]
 }
 
+# The demo that passes GPU memory, where libcuda.so.1 is what lies in this folder. A broken one hides one that works.
+gpu() {
+	LD_LIBRARY_PATH=$1${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} demos/gpu 2
+}
+
+compiles() {
+	${CC:-cc} -D_GNU_SOURCE -I"$srcdir" -I"$srcdir/include" -I. -Iinclude "$@"
+}
+
+says_no_cuda() {
+	mkdir "$tmp/broken" && : >"$tmp/broken/libcuda.so.1"
+	gpu "$tmp/broken" >"$tmp/said" 2>&1
+	[ $? = 77 ] && ! grep -v '^\[[0-9]*\] parent: no CUDA: ' "$tmp/said"
+}
+
+worker_says() {
+	grep 'worker: ' "$tmp/said" >"$tmp/sorted"
+	diff - "$tmp/sorted"
+}
+
 # What the client has logged next.
 logged() {
 	read -r pid text <&4 && echo "$pid $text" && [ "$text" = "message $1" ]
@@ -169,6 +189,16 @@ check "though workers are killed" some_killed
 check "proxy" succeeds demos/proxy
 check "everything passes the proxy" all_passed
 check "which keeps little of it" little_kept
+
+check "gpu compiles in C11 without a warning" compiles -std=c11 -Wall -Wextra -Wconversion -Werror -fsyntax-only "$srcdir/demos/gpu.c"
+check "gpu says so when there is no CUDA" says_no_cuda
+mkdir "$tmp/gpu"
+check "a library that stands in for CUDA" compiles -shared -fPIC -o "$tmp/gpu/libcuda.so.1" "$srcdir/tests/fake_cuda.c"
+check "gpu" succeeds gpu "$tmp/gpu"
+check "the worker reads every word of memory that its parent made" worker_says <<'END'
+[B] worker: 2 MiB by descriptor: all of 524288 words are right
+[B] worker: 2 MiB by bytes: all of 524288 words are right
+END
 
 check "stream" succeeds demos/stream
 check "a producer and its helper" says <<'END'
