@@ -89,7 +89,7 @@ static void await_waiters(const struct ipc_waitlist *l, pthread_mutex_t *lock, s
 
 static void await_putters(struct aioqueue *q, size_t n)
 {
-	await_waiters(&q->putters, &q->lock, n);
+	await_waiters(&q->putters, &q->put.lock, n);
 }
 
 static void await_joiners(struct aioservice *s, size_t n)
@@ -602,7 +602,7 @@ TEST(an_error_of_one_worker_ends_those_who_wait_for_messages)
 	struct probe p = {.until = 0};
 
 	start(&p, 4, 0, 4, fail_at_once);
-	await_waiters(&p.in->getters, &p.in->lock, 4);
+	await_waiters(&p.in->getters, &p.in->put.lock, 4);
 	must(put_number(p.in, 1));
 	must(aioservice_join(p.s, soon()));
 	ck_assert_int_eq(aioservice_error(p.s), EDOM);
@@ -1027,9 +1027,9 @@ static void await_freed(struct probe *p)
 
 	while (refs != 1) {
 		sched_yield();
-		pthread_mutex_lock(&p->in->lock);
+		pthread_mutex_lock(&p->in->put.lock);
 		refs = p->in->refs;
-		pthread_mutex_unlock(&p->in->lock);
+		pthread_mutex_unlock(&p->in->put.lock);
 	}
 }
 

@@ -2,6 +2,7 @@
  * The calls of a queue: they put and get messages, and wait. Two lists hold the waiters. Two rules hold whenever the lock is free: while a
  * getter waits, the queue is empty; while a putter waits, the first putter's message does not fit. settle() restores both
  * rules after each change: it hands messages over in order. So each waiter is woken once, and its call is done by then.
+ * While nobody waits, a call needs the lock of its own end only, and there is nothing to settle.
  */
 #include "ipc/flow/queue.h"
 
@@ -20,7 +21,7 @@
 #include "ipc/os/sleep.h"
 #include "ipc/msg/msg.h"
 
-#define RELAX 8 /* so often between two looks: half a microsecond or less */
+#define RELAX_MOST 64 /* times between two looks */
 
 /* A call that puts or gets messages, and may have to wait. */
 struct call {
@@ -29,6 +30,8 @@ struct call {
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
+	uint64_t seen; /* where the other end of the queue stood when the call could not go on */
+	bool behind;   /* others wait already */
 	bool lends, hands_over;
 	int error;
 	const struct ipc_crew *crew; /* of the caller */
@@ -72,6 +75,17 @@ static bool serve(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 	return l == &q->getters ? get_some(q, c) : put_some(q, c);
 }
 
+/* True when the call is done, and needed no lock but its own end's. */
+static bool serve_plain(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
+{
+	if (c->lends)
+		return false;
+	if (l == &q->getters)
+		return (c->done = ipc_store_get_plain(q, c->got, c->n, &c->seen)) > 0;
+	c->done += ipc_store_put_plain(q, c->put + c->done, c->n - c->done, !c->hands_over, &c->seen);
+	return c->done == c->n;
+}
+
 static void serve_list(struct aioqueue *q, struct ipc_waitlist *l, struct ipc_waitlist *woken)
 {
 	struct call *c;
@@ -101,7 +115,7 @@ static void wake(struct ipc_waitlist *woken)
 	ipc_waitlist_wake_threads(woken);
 }
 
-static inline void settle_and(struct aioqueue *q, void (*unlock)(struct aioqueue *q))
+static void settle_and_unlock(struct aioqueue *q)
 {
 	struct ipc_waitlist woken = {NULL, NULL};
 
@@ -109,13 +123,8 @@ static inline void settle_and(struct aioqueue *q, void (*unlock)(struct aioqueue
 		woken = settle(q);
 	if (q->watches)
 		ipc_flow_watches_tell(q);
-	unlock(q);
+	ipc_queue_unlock(q);
 	wake(&woken);
-}
-
-static void settle_and_unlock(struct aioqueue *q)
-{
-	settle_and(q, ipc_queue_unlock);
 }
 
 static struct aiotask *dead_in(const struct ipc_waitlist *l)
@@ -143,21 +152,26 @@ static bool attempt(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 		c->error = EPIPE;
 		return true;
 	}
-	if (!l->first && serve(q, l, c))
+	c->behind = l->first;
+	if (!c->behind && serve(q, l, c))
 		return true;
+	c->seen = l == &q->getters ? q->put.at : q->get.at;
 	return ipc_queue_is_closed(q);
 }
 
-/* Spins until something changes, @ns at most. Returns how long it was. */
-static int64_t spin(const struct aioqueue *q, size_t count, int64_t ns)
+/* Spins until the other end has moved, @ns at most. Each look takes a cache line from it, so there is more and more time between them. */
+static int64_t spin(const struct aioqueue *q, const struct ipc_queue_end *other, uint64_t seen, int64_t ns)
 {
 	int64_t start = ipc_os_now(), took;
+	int relax = 1;
 
 	do {
-		for (int i = 0; i < RELAX; i++)
+		for (int i = 0; i < relax; i++)
 			ipc_os_relax();
+		relax = relax < RELAX_MOST ? 2 * relax : RELAX_MOST;
 		took = ipc_os_now() - start;
-	} while (ipc_store_count(q) == count && !ipc_queue_is_closed(q) && took < ns);
+	} while (atomic_load_explicit(&other->told, memory_order_relaxed) == seen &&
+		 !ipc_queue_is_closed(q) && took < ns);
 	return took;
 }
 
@@ -168,25 +182,36 @@ static int64_t longest_spin(int64_t deadline)
 	return left == -1 || left > IPC_SPIN_NS ? IPC_SPIN_NS : left;
 }
 
+/* Tries without waiting. True as attempt(). */
+static bool try_once(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
+{
+	bool through = serve_plain(q, l, c);
+
+	if (through || (l == &q->getters && ipc_store_is_plain(q)))
+		return through;
+	lock_among_the_living(q);
+	through = attempt(q, l, c);
+	settle_and_unlock(q);
+	return through;
+}
+
 /*
  * The call has to wait: it spins first, and spins again as long as something changes. It is no waiter meanwhile; if there are
- * waiters, they come first. The caller holds the lock, which is free during a spin. Returns what attempt() does. Tasks do not spin: others
- * want to run.
+ * waiters, they come first. Returns what attempt() does. Tasks do not spin: others want to run.
  */
 static bool spin_for(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
+	const struct ipc_queue_end *other = l == &q->getters ? &q->put : &q->get;
 	struct ipc_spin *hope = l == &q->getters ? &q->get_spin : &q->put_spin;
 	bool through = false, moved = true;
 	int64_t took, most;
-	size_t done, count;
+	size_t done;
 
-	while (!through && moved && !l->first && (most = longest_spin(deadline)) > 0 && ipc_spin_pays(hope)) {
+	while (!through && moved && !c->behind && (most = longest_spin(deadline)) > 0 &&
+	       ipc_spin_pays(hope)) {
 		done = c->done;
-		count = ipc_store_count(q);
-		settle_and_unlock(q);
-		took = spin(q, count, most);
-		ipc_queue_lock(q);
-		through = attempt(q, l, c);
+		took = spin(q, other, c->seen, most);
+		through = try_once(q, l, c);
 		moved = through || c->done > done;
 		ipc_spin_took(hope, took, moved);
 	}
@@ -204,7 +229,7 @@ static void give_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, 
 		return;
 	}
 	ipc_queue_unlock(q);
-	while (ipc_wait_entry_wait(&c->entry, &q->lock, AIOIPC_FOREVER) == -1)
+	while (ipc_wait_entry_wait(&c->entry, &q->put.lock, AIOIPC_FOREVER) == -1)
 		;
 	if (error == ECANCELED)
 		c->error = error;
@@ -212,7 +237,7 @@ static void give_up(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, 
 
 static void wait_to_be_served(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
-	while (ipc_wait_entry_wait(&c->entry, &q->lock, deadline) == -1) {
+	while (ipc_wait_entry_wait(&c->entry, &q->put.lock, deadline) == -1) {
 		if (errno == EINTR && l == &q->putters)
 			continue;
 		give_up(q, l, c, errno);
@@ -233,9 +258,7 @@ static void caller_died(struct ipc_wait_entry *p)
 	}
 	ipc_queue_lock(q);
 	settle_and_unlock(q);
-	ipc_queue_lock(q);
-	q->parked--;
-	ipc_queue_unlock_or_destroy(q);
+	ipc_queue_drop(q);
 }
 
 static bool is_barred(const struct aioqueue *q, const struct ipc_waitlist *l)
@@ -264,42 +287,33 @@ static bool join_waiters(struct aioqueue *q, struct ipc_waitlist *l, struct call
 	return false;
 }
 
-/* A call that waits keeps the queue's memory: others may free the queue meanwhile. */
-static void end_wait(struct aioqueue *q, const struct call *c)
+static void wait_in_turn(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
-	ipc_queue_lock(q);
-	if (c->lends && c->got)
-		q->lent -= c->done;
-	q->parked--;
-	ipc_queue_unlock_or_destroy(q);
-}
+	bool waits;
 
-/* The call was not done at once. The caller holds the lock; this unlocks. */
-static void wait_for_others(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
-{
-	q->parked++;
-	if ((aiotask_self() || !spin_for(q, l, c, deadline)) && join_waiters(q, l, c, deadline)) {
-		settle_and_unlock(q);
-		wait_to_be_served(q, l, c, deadline);
-		end_wait(q, c);
+	lock_among_the_living(q);
+	waits = !attempt(q, l, c) && join_waiters(q, l, c, deadline);
+	settle_and_unlock(q);
+	if (!waits)
 		return;
-	}
-	q->parked--;
-	settle_and(q, ipc_queue_unlock_or_destroy);
+	wait_to_be_served(q, l, c, deadline);
+	if (c->lends && c->got)
+		ipc_queue_gone(q, c->done);
 }
 
-/* Each call that puts or gets does this: it tries, spins, and waits. */
+/* Each call that puts or gets does this: it tries, spins, and waits. A call that waits keeps the queue's memory: others may free the queue. */
 static void carry_out(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
 {
-	lock_among_the_living(q);
-	if (attempt(q, l, c)) {
-		settle_and_unlock(q);
-	} else if (deadline == AIOIPC_NOW) {
-		join_waiters(q, l, c, deadline);
-		settle_and_unlock(q);
-	} else {
-		wait_for_others(q, l, c, deadline);
+	if (serve_plain(q, l, c))
+		return;
+	if (deadline == AIOIPC_NOW) {
+		wait_in_turn(q, l, c, deadline);
+		return;
 	}
+	ipc_queue_hold(q);
+	if (aiotask_self() || !(try_once(q, l, c) || spin_for(q, l, c, deadline)))
+		wait_in_turn(q, l, c, deadline);
+	ipc_queue_drop(q);
 }
 
 static ssize_t run(struct aioqueue *q, struct ipc_waitlist *l, struct call *c, int64_t deadline)
@@ -333,7 +347,10 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 	q->epoch = ipc_epoch();
 	q->most = most;
 	q->most_bytes = most_bytes;
-	pthread_mutex_init(&q->lock, NULL);
+	q->plain = true;
+	q->holds = 1;
+	pthread_mutex_init(&q->put.lock, NULL);
+	pthread_mutex_init(&q->get.lock, NULL);
 	ipc_spin_init(&q->get_spin);
 	ipc_spin_init(&q->put_spin);
 	return q;
@@ -406,7 +423,10 @@ void ipc_queue_gone(struct aioqueue *q, size_t n)
 
 size_t aioqueue_count(const struct aioqueue *q)
 {
-	return ipc_store_count(q);
+	uint64_t got = atomic_load_explicit(&q->get.told, memory_order_acquire);
+	uint64_t put = atomic_load_explicit(&q->put.told, memory_order_relaxed);
+
+	return put > got ? (size_t)(put - got) : 0;
 }
 
 /* Wakes all, with @error. Without one, getters return 0: the end. */
@@ -499,8 +519,9 @@ static void free_inherited(struct aioqueue *q)
 void ipc_queue_unref_and_unlock(struct aioqueue *q)
 {
 	struct ipc_waitlist woken = {NULL, NULL};
+	bool last = --q->refs == 0;
 
-	if (--q->refs == 0) {
+	if (last) {
 		atomic_store_explicit(&q->closed, true, memory_order_relaxed);
 		q->discarded = true;
 		ipc_store_drop_all(q);
@@ -508,8 +529,10 @@ void ipc_queue_unref_and_unlock(struct aioqueue *q)
 		dismiss(&q->putters, EPIPE, &woken);
 		ipc_flow_watches_drop(q);
 	}
-	ipc_queue_unlock_or_destroy(q);
+	ipc_queue_unlock(q);
 	ipc_waitlist_wake_threads(&woken);
+	if (last)
+		ipc_queue_drop(q);
 }
 
 void aioqueue_free(struct aioqueue *q)

@@ -5,7 +5,7 @@
  *   sharers.c   counts the producers and consumers, and closes for the last one
  *   queue.c     the calls that put and get, and make callers wait
  *   watchers.c  the list of watches, and their bells
- *   store.c     the messages, the limits and the lock
+ *   store.c     the messages, the limits and the locks
  *
  * The functions below are of store.c and queue.c.
  */
@@ -28,11 +28,27 @@
 struct aiomsg;
 struct ipc_flow_watch;
 
-/* The members that every message changes have a cache line for themselves. */
+/*
+ * Where putters go on, or getters. Each end has its own lock, so that a putter and a getter don't meet. A holder of one lock knows of
+ * the other end what that one has told. Indices count all messages that ever passed; bytes are counted as the limit does.
+ */
+struct ipc_queue_end {
+	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock;
+	uint64_t at, other; /* this end, and the other one as last seen */
+	size_t bytes, other_bytes;
+
+	_Alignas(IPC_CACHE_LINE) _Atomic(uint64_t) told; /* to the other end, without a lock */
+	atomic_size_t told_bytes;
+};
+
+/*
+ * Both locks together are "the lock": it guards all that can change. A call that takes only the lock of its end may move that end,
+ * and only while the queue is plain: it is open, nobody waits, and nobody watches.
+ */
 struct aioqueue {
 	uint32_t epoch;
+	atomic_bool plain;
 	unsigned refs;           /* 0: only its watches and the calls that wait still use it */
-	size_t parked;           /* calls that wait: its memory stays until they have returned */
 	size_t most, most_bytes; /* 0: no limit */
 	atomic_bool closed;      /* may be read without the lock */
 	bool discarded;
@@ -46,11 +62,10 @@ struct aioqueue {
 		bool used;
 	} sharers[2]; /* enum ipc_side */
 
-	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock; /* guards all that can change */
-	atomic_size_t count;                           /* may be read without the lock */
-	size_t bytes;
-	uint32_t head;
+	/* what keeps the memory: the references together, each watch, and each call that waits */
+	_Alignas(IPC_CACHE_LINE) atomic_uint holds;
 	struct ipc_spin get_spin, put_spin;
+	struct ipc_queue_end put, get;
 };
 
 /* 0, or -1/ECHILD: it was made before a fork, in the parent. */
@@ -74,8 +89,9 @@ void ipc_queue_gone(struct aioqueue *q, size_t n);
 /* Gives a reference back. The last one closes the queue and drops all. */
 void ipc_queue_unref_and_unlock(struct aioqueue *q);
 
-/* Frees the queue, if there is no reference, no watch and no call that waits. */
-void ipc_queue_unlock_or_destroy(struct aioqueue *q);
+/* Keeps the memory. Whoever drops the last hold frees it, and does not have the lock. */
+void ipc_queue_hold(struct aioqueue *q);
+void ipc_queue_drop(struct aioqueue *q);
 
 bool ipc_queue_has_items(const struct aioqueue *q);
 bool ipc_queue_has_room(const struct aioqueue *q, size_t charge);

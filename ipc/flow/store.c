@@ -1,4 +1,4 @@
-/* What a queue holds, and its lock. See store.h. */
+/* What a queue holds, and its locks. See store.h. */
 #include "ipc/flow/store.h"
 
 #include <errno.h>
@@ -10,22 +10,66 @@
 #include "ipc/own/own.h"
 
 #define SMALLEST 16 /* places in a ring */
-#define LOCK_SPINS 200
+#define LOCK_TRIES 16
+#define RELAX_MOST 256 /* times between two tries */
 
-/* The lock is held for less time than the kernel needs to put a thread to sleep and wake it. */
-void ipc_queue_lock(struct aioqueue *q)
+/*
+ * A lock is held for less time than the kernel needs to put a thread to sleep and wake it. Each try takes the cache line from the
+ * holder, so there is more and more time between them.
+ */
+static void lock(pthread_mutex_t *m)
 {
-	for (int i = 0; i < LOCK_SPINS; i++) {
-		if (pthread_mutex_trylock(&q->lock) == 0)
+	for (int i = 0, relax = 1; i < LOCK_TRIES; i++) {
+		if (pthread_mutex_trylock(m) == 0)
 			return;
-		ipc_os_relax();
+		for (int k = 0; k < relax; k++)
+			ipc_os_relax();
+		relax = relax < RELAX_MOST ? 2 * relax : RELAX_MOST;
 	}
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(m);
 }
 
+void ipc_queue_lock(struct aioqueue *q)
+{
+	lock(&q->put.lock);
+	lock(&q->get.lock);
+}
+
+static void tell(struct ipc_queue_end *end)
+{
+	atomic_store_explicit(&end->told_bytes, end->bytes, memory_order_relaxed);
+	atomic_store_explicit(&end->told, end->at, memory_order_release);
+}
+
+/* Both ends may have moved, in any direction. */
 void ipc_queue_unlock(struct aioqueue *q)
 {
-	pthread_mutex_unlock(&q->lock);
+	bool plain = !ipc_queue_is_closed(q) && !q->getters.first && !q->putters.first && !q->watches;
+
+	if (ipc_store_is_plain(q) != plain)
+		atomic_store_explicit(&q->plain, plain, memory_order_relaxed);
+	tell(&q->put);
+	tell(&q->get);
+	q->put.other = q->get.at;
+	q->put.other_bytes = q->get.bytes;
+	q->get.other = q->put.at;
+	pthread_mutex_unlock(&q->get.lock);
+	pthread_mutex_unlock(&q->put.lock);
+}
+
+void ipc_queue_hold(struct aioqueue *q)
+{
+	atomic_fetch_add_explicit(&q->holds, 1, memory_order_relaxed);
+}
+
+void ipc_queue_drop(struct aioqueue *q)
+{
+	if (atomic_fetch_sub_explicit(&q->holds, 1, memory_order_acq_rel) != 1)
+		return;
+	pthread_mutex_destroy(&q->put.lock);
+	pthread_mutex_destroy(&q->get.lock);
+	free(q->ring);
+	free(q);
 }
 
 int ipc_queue_check(const struct aioqueue *q)
@@ -49,7 +93,7 @@ bool ipc_queue_has_room(const struct aioqueue *q, size_t charge)
 bool ipc_queue_is_half_empty(const struct aioqueue *q)
 {
 	return ipc_store_count(q) == 0 || ((!q->most || ipc_store_count(q) <= q->most / 2) &&
-					   (!q->most_bytes || q->bytes <= q->most_bytes / 2));
+					   (!q->most_bytes || ipc_store_bytes(q) <= q->most_bytes / 2));
 }
 
 int ipc_store_grow(struct aioqueue *q)
@@ -59,21 +103,18 @@ int ipc_store_grow(struct aioqueue *q)
 
 	if (!ring)
 		return -1;
-	for (size_t i = 0; i < ipc_store_count(q); i++)
-		ring[i] = q->ring[(q->head + i) & (q->places - 1)];
+	for (uint64_t at = q->get.at; at != q->put.at; at++)
+		ring[at & (places - 1)] = *ipc_store_place(q, at);
 	free(q->ring);
 	q->ring = ring;
 	q->places = places;
-	q->head = 0;
 	return 0;
 }
 
 void ipc_store_push_first(struct aioqueue *q, struct aiomsg *m)
 {
-	q->head = (q->head - 1) & (q->places - 1);
-	q->ring[q->head] = aiomsg_ref(m);
-	q->bytes += ipc_store_charge(m);
-	ipc_store_set_count(q, ipc_store_count(q) + 1);
+	*ipc_store_place(q, --q->get.at) = aiomsg_ref(m);
+	q->get.bytes -= ipc_store_charge(m);
 }
 
 void ipc_store_drop_all(struct aioqueue *q)
@@ -82,14 +123,61 @@ void ipc_store_drop_all(struct aioqueue *q)
 		aiomsg_free(ipc_store_pop(q));
 }
 
-void ipc_queue_unlock_or_destroy(struct aioqueue *q)
+/* The caller holds the putters' lock only. Looks at what the getters told when what is known of them does not suffice. */
+static bool has_plain_room(const struct aioqueue *q, const struct ipc_queue_end *put, size_t charge)
 {
-	bool over = q->refs == 0 && q->parked == 0 && !q->watches;
+	size_t count = (size_t)(put->at - put->other);
 
-	ipc_queue_unlock(q);
-	if (!over)
-		return;
-	pthread_mutex_destroy(&q->lock);
-	free(q->ring);
-	free(q);
+	return count + q->lent < q->places &&
+	       ipc_store_takes(q, count, put->bytes - put->other_bytes, charge);
+}
+
+static bool makes_room(struct aioqueue *q, struct ipc_queue_end *put, size_t charge)
+{
+	if (has_plain_room(q, put, charge))
+		return true;
+	put->other = atomic_load_explicit(&q->get.told, memory_order_acquire);
+	put->other_bytes = atomic_load_explicit(&q->get.told_bytes, memory_order_relaxed);
+	return has_plain_room(q, put, charge);
+}
+
+size_t ipc_store_put_plain(struct aioqueue *q, struct aiomsg *const *m, size_t n, bool ref, uint64_t *seen)
+{
+	struct ipc_queue_end *put = &q->put;
+	size_t done = 0;
+
+	lock(&put->lock);
+	for (; ipc_store_is_plain(q) && done < n && makes_room(q, put, ipc_store_charge(m[done])); done++) {
+		*ipc_store_place(q, put->at++) = ref ? aiomsg_ref(m[done]) : m[done];
+		put->bytes += ipc_store_charge(m[done]);
+	}
+	if (done)
+		tell(put);
+	*seen = put->other;
+	pthread_mutex_unlock(&put->lock);
+	return done;
+}
+
+static bool has_plain_items(struct aioqueue *q, struct ipc_queue_end *get)
+{
+	if (get->at == get->other)
+		get->other = atomic_load_explicit(&q->put.told, memory_order_acquire);
+	return get->at != get->other;
+}
+
+size_t ipc_store_get_plain(struct aioqueue *q, struct aiomsg **m, size_t n, uint64_t *seen)
+{
+	struct ipc_queue_end *get = &q->get;
+	size_t done = 0;
+
+	lock(&get->lock);
+	for (; ipc_store_is_plain(q) && done < n && has_plain_items(q, get); done++) {
+		m[done] = *ipc_store_place(q, get->at++);
+		get->bytes += ipc_store_charge(m[done]);
+	}
+	if (done)
+		tell(get);
+	*seen = get->other;
+	pthread_mutex_unlock(&get->lock);
+	return done;
 }

@@ -41,12 +41,12 @@ static void call_back(struct ipc_flow_watch *w, bool items, bool room)
 static void after_call(struct ipc_flow_watch *w, bool room)
 {
 	struct aioqueue *q = w->queue;
-	bool ours = q->epoch == ipc_epoch();
+	bool ours = q->epoch == ipc_epoch(), over = w->over;
 
 	if (ours)
 		ipc_queue_lock(q);
 	w->calling = false;
-	if (w->over) {
+	if (over) {
 		ipc_watcher_leave(w);
 		ipc_watcher_free(w);
 	} else if (ours) {
@@ -56,6 +56,8 @@ static void after_call(struct ipc_flow_watch *w, bool room)
 	if (ours) {
 		ipc_flow_watches_tell(q);
 		ipc_queue_unref_and_unlock(q);
+		if (over)
+			ipc_queue_drop(q);
 	} else {
 		aioqueue_free(q);
 	}
@@ -85,7 +87,8 @@ static void go_with_the_queue(struct ipc_flow_watch *w)
 
 	ipc_watcher_leave(w);
 	ipc_watcher_free(w);
-	ipc_queue_unlock_or_destroy(q);
+	ipc_queue_unlock(q);
+	ipc_queue_drop(q);
 }
 
 static void on_ring(short what, void *arg)
@@ -157,20 +160,25 @@ static void set(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on
 	ipc_watch_soon(w->watch);
 }
 
+/* The caller holds the lock, except in a child, and the queue. */
 static void take_back(struct ipc_flow_watch *w)
 {
+	struct aioqueue *q = w->queue;
+
 	w->on_items = w->on_room = NULL;
 	w->over = true;
 	if (w->calling)
 		return;
 	ipc_watcher_leave(w);
 	ipc_watcher_free(w);
+	ipc_queue_drop(q);
 }
 
 static void begin(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on_room, void *arg)
 {
 	struct aioqueue *q = w->queue;
 
+	ipc_queue_hold(q);
 	ipc_queue_lock(q);
 	w->next = q->watches;
 	q->watches = w;

@@ -132,5 +132,6 @@ void ipc_flow_watches_drop(struct aioqueue *q)
 		}
 		ipc_watcher_leave(w);
 		ipc_watcher_free(w);
+		ipc_queue_drop(q);
 	}
 }
