@@ -16,7 +16,7 @@
 
 static int make_watches(struct aioconn *c)
 {
-	int r = c->own.r.fd, w = c->own.w.fd;
+	int r = c->carrier.own.r.fd, w = c->carrier.own.w.fd;
 
 	c->turn = ipc_watch_new(c->base, -1, ipc_conn_on_turn, c);
 	if (!c->turn)
@@ -53,12 +53,13 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 
 	if (!c)
 		return NULL;
-	if (ipc_own_transfer(&c->own, &end->own) < 0)
+	if (ipc_own_transfer(&c->carrier.own, &end->own) < 0)
 		goto fail;
-	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->own) < 0)
+	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->carrier.own) < 0)
 		goto fail_transferred;
-	c->reads = c->own.r.fd >= 0;
-	c->writes = c->own.w.fd >= 0;
+	ipc_carry_by_fd(&c->carrier);
+	c->reads = c->carrier.own.r.fd >= 0;
+	c->writes = c->carrier.own.w.fd >= 0;
 	ipc_conn_interest(c);
 	ipc_end_dispose(end);
 	return c;
@@ -67,7 +68,7 @@ fail_transferred:
 	ipc_watch_free(c->write_watch);
 	ipc_watch_free(c->read_watch);
 	ipc_watch_free(c->turn);
-	ipc_own_transfer(&end->own, &c->own);
+	ipc_own_transfer(&end->own, &c->carrier.own);
 fail:
 	free(c);
 	return NULL;
@@ -76,7 +77,7 @@ fail:
 int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb *on_writable,
 			  aioconn_close_cb *on_close, void *arg)
 {
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
 	c->on_msg = on_msg;
 	c->on_writable = on_writable;
@@ -89,7 +90,7 @@ int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb 
 
 static int unused(const struct aioconn *c)
 {
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
 	if (c->used) {
 		errno = EBUSY;
@@ -123,7 +124,7 @@ int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 		errno = EINVAL;
 		return -1;
 	}
-	if (!c->reads || c->own.r.kind != IPC_FD_UNIX) {
+	if (!c->reads || !(c->carrier.can & IPC_CARRY_FDS_IN)) {
 		errno = EOPNOTSUPP;
 		return -1;
 	}
@@ -139,7 +140,7 @@ int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 
 int aioconn_set_send_wait(struct aioconn *c, int64_t ms)
 {
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
 	if (ms < 0 && ms != AIOIPC_FOREVER) {
 		errno = EINVAL;
@@ -151,7 +152,7 @@ int aioconn_set_send_wait(struct aioconn *c, int64_t ms)
 
 int aioconn_set_spin(struct aioconn *c, unsigned us)
 {
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
 	if (us > IPC_SPIN_MOST) {
 		errno = EINVAL;
@@ -177,7 +178,7 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 {
 	struct aioconn_limits l;
 
-	if (ipc_own_check(&c->own) < 0 || ipc_conn_take_limits(&l, limits) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0 || ipc_conn_take_limits(&l, limits) < 0)
 		return -1;
 	if (l.message)
 		c->in.message_limit = l.message;
@@ -212,7 +213,7 @@ int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
 
 int aioconn_peer_cred(const struct aioconn *c, pid_t *pid, uid_t *uid, gid_t *gid)
 {
-	if (ipc_own_check(&c->own) < 0)
+	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
 	return ipc_os_peer_cred(ipc_conn_fd(c), pid, uid, gid);
 }

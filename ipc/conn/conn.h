@@ -40,12 +40,12 @@
 #include <aioipc/conn.h>
 #include <aioipc/msg.h>
 
+#include "ipc/carry/carry.h"
 #include "ipc/conn/blame.h"
 #include "ipc/conn/hook.h"
 #include "ipc/conn/inbox.h"
 #include "ipc/conn/ledger.h"
 #include "ipc/loop/watch.h"
-#include "ipc/own/own.h"
 #include "ipc/task/task.h"
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"
@@ -72,7 +72,8 @@ struct ipc_loose_fds {
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
 
 struct aioconn {
-	struct ipc_own own;
+	struct ipc_carrier carrier;
+	short shown[IPC_CARRY_WAITS]; /* by which events of its descriptors, when it was last asked */
 	struct event_base *base;
 	struct ipc_watch *read_watch;  /* of a socket this one sees to both directions */
 	struct ipc_watch *write_watch; /* of a pipe that is written to */
@@ -152,9 +153,12 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
 }
 
+/* The descriptor that stands for it. */
 static inline int ipc_conn_fd(const struct aioconn *c)
 {
-	return c->own.r.fd >= 0 ? c->own.r.fd : c->own.w.fd;
+	const struct ipc_own *own = &c->carrier.own;
+
+	return own->r.fd >= 0 ? own->r.fd : own->w.fd;
 }
 
 static inline uint64_t ipc_conn_left(const struct aioconn *c)

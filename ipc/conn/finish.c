@@ -27,13 +27,12 @@ bool ipc_conn_undelivered(const struct aioconn *c)
 		return false;
 	if (c->out.count)
 		return true;
-	return c->own.r.kind == IPC_FD_SOCKET && c->reads && c->writes && !c->in.eof && !c->ended;
+	return c->carrier.can & IPC_CARRY_READ_OUT && c->reads && c->writes && !c->in.eof && !c->ended;
 }
 
 bool ipc_conn_all_arrived(const struct aioconn *c)
 {
-	return c->out.count == 0 && c->write_closed && c->own.r.kind == IPC_FD_SOCKET &&
-	       ipc_os_all_arrived(c->own.r.fd);
+	return c->out.count == 0 && c->write_closed && c->carrier.how->all_arrived(&c->carrier);
 }
 
 int ipc_conn_begin_close(struct aioconn *c)
@@ -51,7 +50,7 @@ int ipc_conn_may_end(struct aioconn *c, int64_t deadline)
 {
 	if (ipc_deadline_check(deadline) < 0)
 		return -1;
-	if (ipc_own_check(&c->own) == 0)
+	if (ipc_own_check(&c->carrier.own) == 0)
 		return 0;
 	aioconn_abort(c);
 	return -1;

@@ -27,6 +27,11 @@ bool ipc_conn_is_read(const struct aioconn *c)
 	return !inbox_full(c) && !ipc_in_full(&c->in);
 }
 
+bool ipc_conn_at_hand(const struct aioconn *c)
+{
+	return ipc_carry_at_hand(&c->carrier) && ipc_conn_is_read(c);
+}
+
 /* Descriptors came with a read. They wait for the frame that claims them. */
 static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 {
@@ -52,12 +57,11 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n)
 {
 	struct ipc_fdlist got, *fds = c->fds ? &got : NULL;
-	const struct ipc_fd *r = &c->own.r;
 	ssize_t len;
 
 	got.n = 0;
 	got.cut = 0;
-	len = ipc_os_readv(r->fd, r->kind, iov, n, fds);
+	len = c->carrier.how->read(&c->carrier, iov, n, fds);
 	if (len >= 0 && fds && (got.n || got.cut))
 		queue_fds(c, &got);
 	return len;

@@ -2,22 +2,27 @@
 #include "ipc/conn/interest.h"
 
 #include "ipc/conn/input.h"
+#include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
 #include "ipc/loop/wait.h"
 
 #define WATCH_NS (INT64_C(10) * 1000 * 1000)
 
-/*
- * What shows that the peer left, where nothing is read. A pipe without a reader is an error to whoever watches; a socket
- * stays readable at its end, and only edges tell of the rest.
- */
-static short departure(const struct aioconn *c)
+short ipc_conn_shown(struct aioconn *c, enum ipc_carry_wait what)
 {
-	if (!ipc_conn_only_writes(c) || c->own.w.kind == IPC_FD_FILE)
-		return 0;
-	if (c->own.w.kind == IPC_FD_PIPE)
-		return EV_READ;
-	return c->reads && event_base_get_features(c->base) & EV_FEATURE_ET ? EV_READ | EV_ET : 0;
+	short events = c->carrier.how->shown_by(&c->carrier, what);
+
+	c->shown[what] = events & (EV_READ | EV_WRITE);
+	return events;
+}
+
+/* What shows that the peer left, where nothing is read. Not every base tells edges. */
+static short departure(struct aioconn *c)
+{
+	short events = ipc_conn_only_writes(c) ? ipc_conn_shown(c, IPC_CARRY_GONE) : 0;
+	bool edges = c->reads && event_base_get_features(c->base) & EV_FEATURE_ET;
+
+	return events & EV_ET && !edges ? 0 : events;
 }
 
 /* What the loop can't watch for want of memory, it is asked for again. */
@@ -33,16 +38,14 @@ static bool may_come(const struct aioconn *c)
 	return c->paused && !c->stalled && c->reads && !c->ended && !c->in.eof;
 }
 
-void ipc_conn_interest(struct aioconn *c)
+/* What the watches are to wait for, each way. */
+static void watch(struct aioconn *c)
 {
-	short in = ipc_conn_is_read(c) || may_come(c) ? EV_READ : 0, out;
+	bool reads = ipc_conn_is_read(c) || may_come(c);
+	short in = reads ? ipc_conn_shown(c, IPC_CARRY_IN) : 0;
+	short out = c->blocked && !c->retry ? ipc_conn_shown(c, IPC_CARRY_OUT) : departure(c);
 
-	if (!c->base || c->gone)
-		return;
-	if (c->retry && !c->more)
-		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
-	out = c->blocked && !c->retry ? EV_WRITE : departure(c);
-	if (c->read_watch && c->own.r.fd == c->own.w.fd) {
+	if (c->read_watch && c->carrier.own.r.fd == c->carrier.own.w.fd) {
 		want(c, c->read_watch, in | out);
 		return;
 	}
@@ -50,4 +53,15 @@ void ipc_conn_interest(struct aioconn *c)
 		want(c, c->read_watch, in);
 	if (c->write_watch)
 		want(c, c->write_watch, out);
+}
+
+void ipc_conn_interest(struct aioconn *c)
+{
+	if (!c->base || c->gone)
+		return;
+	if (c->retry && !c->more)
+		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
+	watch(c);
+	if (ipc_conn_at_hand(c))
+		ipc_conn_soon(c);
 }

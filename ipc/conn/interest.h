@@ -7,4 +7,7 @@
 /* The state may have changed: tells the loop what to watch for now. */
 void ipc_conn_interest(struct aioconn *c);
 
+/* Asks the carrier which events show @what, and keeps the answer for when they come. */
+short ipc_conn_shown(struct aioconn *c, enum ipc_carry_wait what);
+
 #endif

@@ -84,8 +84,7 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	ipc_watch_free(c->read_watch);
 	ipc_watch_free(c->write_watch);
 	c->read_watch = c->write_watch = NULL;
-	ipc_own_close_read(&c->own);
-	ipc_own_close_write(&c->own);
+	c->carrier.how->close(&c->carrier);
 }
 
 int ipc_conn_send_error(const struct aioconn *c)
@@ -101,26 +100,26 @@ void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why)
 	ipc_conn_drop_output(c);
 	if (!c->reads)
 		ipc_conn_end(c, why->cause, why->error, why->why);
-	else if (c->by_hand && ipc_os_is_socket(c->own.r.kind) && c->own.r.fd >= 0)
-		ipc_os_shutdown_read(c->own.r.fd);
+	else if (c->by_hand)
+		c->carrier.how->shut_read(&c->carrier);
 	ipc_conn_soon(c);
 }
 
 /* A process that ends in order, though it has not closed this, said all that it had to say: no reset where all has left. */
 static void in_order(struct ipc_own *own)
 {
-	struct aioconn *c = (struct aioconn *)(void *)((char *)own - offsetof(struct aioconn, own));
+	struct aioconn *c = (struct aioconn *)(void *)((char *)own - offsetof(struct aioconn, carrier.own));
 
 	if (c->out.count == 0)
-		ipc_os_set_reset(own->w.fd, false);
+		c->carrier.how->set_reset(&c->carrier, false);
 }
 
 void ipc_conn_set_reset(struct aioconn *c, bool on)
 {
-	if (on == !!c->own.in_order || !c->writes || c->own.w.kind != IPC_FD_SOCKET)
+	if (on == !!c->carrier.own.in_order || !c->writes)
 		return;
-	if (ipc_os_set_reset(c->own.w.fd, on) == 0)
-		c->own.in_order = on ? in_order : NULL;
+	if (c->carrier.how->set_reset(&c->carrier, on) == 0)
+		c->carrier.own.in_order = on ? in_order : NULL;
 }
 
 /* Frees all that waits in either direction. */
@@ -152,7 +151,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 		return;
 	c->gone = true;
 	ipc_conn_wake(c, ~0u);
-	if (!c->told && c->on_close && ipc_own_check(&c->own) == 0)
+	if (!c->told && c->on_close && ipc_own_check(&c->carrier.own) == 0)
 		c->on_close(c, cause, c->arg);
 	c->told = true;
 	ipc_watch_free(c->awake);
@@ -162,7 +161,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	c->awake = c->turn = c->read_watch = c->write_watch = NULL;
 	if (over)
 		ipc_conn_set_reset(c, false);
-	ipc_own_close(&c->own);
+	c->carrier.how->close(&c->carrier);
 	drop_all(c);
 	ipc_conn_put_on(c, NULL);
 	while ((h = c->hooks)) {

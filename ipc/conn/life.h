@@ -41,7 +41,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause);
 /* A public call begins, and holds the connection: 0, or -1 with ECHILD, EBUSY or EPIPE. */
 static inline int ipc_conn_enter(struct aioconn *c)
 {
-	if (ipc_own_check(&c->own) < 0 || (!c->base && ipc_conn_claim(c) < 0))
+	if (ipc_own_check(&c->carrier.own) < 0 || (!c->base && ipc_conn_claim(c) < 0))
 		return -1;
 	if (c->gone) {
 		errno = EPIPE;

@@ -42,21 +42,19 @@ int ipc_conn_say_goodbye(struct aioconn *c)
  */
 static bool breaks_input(const struct aioconn *c, int error)
 {
-	return error != EPIPE && ipc_os_is_socket(c->own.r.kind) && c->own.r.dev == c->own.w.dev &&
-	       c->own.r.ino == c->own.w.ino;
+	return error != EPIPE && c->carrier.can & IPC_CARRY_ONE;
 }
 
 bool ipc_conn_only_writes(const struct aioconn *c)
 {
-	return (!c->reads || (c->by_hand && c->ended)) && !c->peer_gone && c->own.w.fd >= 0;
+	return (!c->reads || (c->by_hand && c->ended)) && !c->peer_gone && c->carrier.own.w.fd >= 0;
 }
 
 void ipc_conn_check_reader(struct aioconn *c)
 {
 	const struct ipc_blame gone = ipc_blame_write(EPIPE);
-	struct pollfd p = {.fd = c->own.w.fd};
 
-	if (ipc_conn_only_writes(c) && ipc_os_poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP)))
+	if (ipc_conn_only_writes(c) && c->carrier.how->left(&c->carrier))
 		ipc_conn_lose_peer(c, &gone);
 }
 
@@ -73,12 +71,12 @@ static unsigned list_fds(const struct aiomsg *m, int *fd)
 static ssize_t write_some(struct aioconn *c, size_t *offered)
 {
 	struct iovec iov[IOV_MOST];
-	const struct aiomsg *carrier;
-	int fd[IPC_FDS_MOST], n = ipc_out_iov(&c->out, iov, IOV_MOST, &carrier), i;
+	const struct aiomsg *with;
+	int fd[IPC_FDS_MOST], n = ipc_out_iov(&c->out, iov, IOV_MOST, &with), i;
 
 	for (*offered = 0, i = 0; i < n; i++)
 		*offered += iov[i].iov_len;
-	return ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, n, fd, list_fds(carrier, fd));
+	return c->carrier.how->write(&c->carrier, iov, n, fd, list_fds(with, fd));
 }
 
 void ipc_conn_tell_wrote(struct aioconn *c)
@@ -150,7 +148,7 @@ static void shut_written(struct aioconn *c)
 	ipc_conn_set_reset(c, false);
 	ipc_watch_free(c->write_watch);
 	c->write_watch = NULL;
-	ipc_own_close_write(&c->own);
+	c->carrier.how->shut_write(&c->carrier);
 }
 
 int ipc_conn_flush(struct aioconn *c)

@@ -117,7 +117,7 @@ int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 	unsigned none;
 	int r;
 
-	if (ipc_own_check(&c->own) == 0 && is_plain(c) &&
+	if (ipc_own_check(&c->carrier.own) == 0 && is_plain(c) &&
 	    (deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) &&
 	    ipc_in_next(&c->in, m, &none) == 1) {
 		c->msgs_in++;
@@ -137,7 +137,7 @@ void aioconn_keep(struct aioconn *c)
 
 void aioconn_pause(struct aioconn *c)
 {
-	if (ipc_own_check(&c->own) < 0 || c->gone)
+	if (ipc_own_check(&c->carrier.own) < 0 || c->gone)
 		return;
 	c->paused = true;
 	ipc_conn_interest(c);
@@ -145,7 +145,7 @@ void aioconn_pause(struct aioconn *c)
 
 void aioconn_resume(struct aioconn *c)
 {
-	if (ipc_own_check(&c->own) < 0 || c->gone)
+	if (ipc_own_check(&c->carrier.own) < 0 || c->gone)
 		return;
 	c->paused = c->stalled = false;
 	c->kept = false;

@@ -255,7 +255,7 @@ static int write_direct(struct aioconn *c, unsigned char *at, const struct envel
 {
 	unsigned char *head = at - e->head;
 	struct iovec iov[3] = {{head, e->head}, {(void *)(uintptr_t)data, e->len}, {at + e->len, e->tail}};
-	ssize_t n = ipc_os_writev(c->own.w.fd, c->own.w.kind, iov, 3, NULL, 0);
+	ssize_t n = c->carrier.how->write(&c->carrier, iov, 3, NULL, 0);
 	size_t size = e->head + e->len + e->tail, wrote, done;
 
 	if (n < 0 && ipc_conn_not_written(c) < 0)
@@ -353,40 +353,40 @@ static int free_and_fail(struct aiomsg *m)
 }
 
 /* A message to carry duplicates of @m's descriptors until they are sent; its owner may take them meanwhile. */
-static struct aiomsg *carrier_of(const struct aiomsg *m)
+static struct aiomsg *duplicates_of(const struct aiomsg *m)
 {
-	struct aiomsg *carrier = ipc_msg_alloc(IPC_KIND_BYTES, 0);
+	struct aiomsg *duplicates = ipc_msg_alloc(IPC_KIND_BYTES, 0);
 	unsigned i;
 
-	if (!carrier)
+	if (!duplicates)
 		return NULL;
 	for (i = 0; i < m->fds->n; i++) {
 		int fd = atomic_load(&m->fds->fd[i]);
 
-		if (fd >= 0 && aiomsg_add_fd(carrier, fd) < 0) {
-			free_and_fail(carrier);
+		if (fd >= 0 && aiomsg_add_fd(duplicates, fd) < 0) {
+			free_and_fail(duplicates);
 			return NULL;
 		}
 	}
-	return carrier;
+	return duplicates;
 }
 
 /*
  * Queues header and payload, a large one by reference: a small one would hold the message's own descriptors open.
- * Takes @carrier over.
+ * Takes @duplicates over.
  */
-static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *carrier)
+static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *duplicates)
 {
-	unsigned nfds = carrier ? aiomsg_fds(carrier) : 0;
+	unsigned nfds = duplicates ? aiomsg_fds(duplicates) : 0;
 	size_t inside = m->len < BY_REFERENCE ? m->len : 0;
 	struct envelope e;
 	unsigned char *at = begin(c, m->kind, m->len, inside, nfds, &e);
 
 	if (!at || ipc_out_prepare(&c->out, 2) < 0)
-		return free_and_fail(carrier);
+		return free_and_fail(duplicates);
 	memcpy(at, m->data, inside);
 	if (e.head)
-		ipc_out_commit(&c->out, e.head + inside, carrier);
+		ipc_out_commit(&c->out, e.head + inside, duplicates);
 	if (m->len > inside)
 		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
 	return posted(c, aiomsg_format(m), m->len, nfds);
@@ -394,12 +394,12 @@ static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *c
 
 static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
 {
-	struct aiomsg *carrier;
+	struct aiomsg *duplicates;
 
-	if (c->own.w.kind != IPC_FD_UNIX || c->in.framing != AIOCONN_MESSAGES)
+	if (!(c->carrier.can & IPC_CARRY_FDS_OUT) || c->in.framing != AIOCONN_MESSAGES)
 		return fail(EOPNOTSUPP);
-	carrier = carrier_of(m);
-	return carrier ? queue_msg(c, m, carrier) : -1;
+	duplicates = duplicates_of(m);
+	return duplicates ? queue_msg(c, m, duplicates) : -1;
 }
 
 static int send_copy(struct aioconn *c, const struct aiomsg *m)

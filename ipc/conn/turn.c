@@ -253,6 +253,18 @@ static void settle(struct aioconn *c)
 	stay_awake(c);
 }
 
+/* What was read before waits for the next turn. */
+static bool has_enough(const struct aioconn *c)
+{
+	return c->more && c->turn && deliverable(c);
+}
+
+static void read_more(struct aioconn *c)
+{
+	if (!has_enough(c) && ipc_conn_fill(c) < 0)
+		later(c, RETRY_NS);
+}
+
 void ipc_conn_on_turn(short what, void *arg)
 {
 	struct aioconn *c = arg;
@@ -261,14 +273,10 @@ void ipc_conn_on_turn(short what, void *arg)
 	c->more = false;
 	ipc_conn_hold(c);
 	turn_over(c);
+	if (ipc_conn_at_hand(c))
+		read_more(c);
 	settle(c);
 	ipc_conn_release(c);
-}
-
-/* What was read before waits for the next turn. */
-static bool has_enough(const struct aioconn *c)
-{
-	return c->more && c->turn && deliverable(c);
 }
 
 void ipc_conn_on_ready(short what, void *arg)
@@ -276,14 +284,14 @@ void ipc_conn_on_ready(short what, void *arg)
 	struct aioconn *c = arg;
 
 	ipc_conn_hold(c);
-	if (what & EV_WRITE)
+	if (what & c->shown[IPC_CARRY_OUT])
 		ipc_conn_flush(c);
-	if (what & EV_READ)
+	if (what & c->shown[IPC_CARRY_GONE])
 		ipc_conn_check_reader(c);
-	if (what & EV_READ)
+	if (what & c->shown[IPC_CARRY_IN]) {
 		c->stalled = c->paused;
-	if ((what & EV_READ) && !has_enough(c) && ipc_conn_fill(c) < 0)
-		later(c, RETRY_NS);
+		read_more(c);
+	}
 	settle(c);
 	ipc_conn_release(c);
 }

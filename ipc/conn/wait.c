@@ -19,18 +19,28 @@ int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
 	return ipc_wait_allowed(c->base, deadline);
 }
 
-/* What poll should look at: how many. Room that a blocked writer waits for counts as output. */
-static nfds_t poll_set(const struct aioconn *c, struct pollfd p[2])
+/* What poll should look for, so that the carrier can go on. */
+static short shown(struct aioconn *c, enum ipc_carry_wait what)
 {
-	short in = ipc_conn_is_read(c) ? POLLIN : 0, out = c->out.count && !c->retry ? POLLOUT : 0;
+	short events = ipc_conn_shown(c, what);
+
+	return (short)((events & EV_READ ? POLLIN : 0) | (events & EV_WRITE ? POLLOUT : 0));
+}
+
+/* Fills in what poll should look at: how many. A writer that waits for room is to find that its peer left, too. */
+static nfds_t poll_set(struct aioconn *c, struct pollfd p[2])
+{
+	short in = ipc_conn_is_read(c) ? shown(c, IPC_CARRY_IN) : 0;
+	short out = c->out.count && !c->retry ? shown(c, IPC_CARRY_OUT) : 0;
+	int r = c->carrier.own.r.fd, w = c->carrier.own.w.fd;
 	nfds_t n = 0;
 
-	if (c->own.r.fd >= 0 && c->own.r.fd == c->own.w.fd)
+	if (r >= 0 && r == w)
 		in = out = (short)(in | out);
-	if (in && c->own.r.fd >= 0)
-		p[n++] = (struct pollfd){.fd = c->own.r.fd, .events = in};
-	if (c->own.w.fd >= 0 && c->own.w.fd != c->own.r.fd && (out || !c->reads))
-		p[n++] = (struct pollfd){.fd = c->own.w.fd, .events = out};
+	if (in && r >= 0)
+		p[n++] = (struct pollfd){.fd = r, .events = in};
+	if (w >= 0 && w != r && (out || !c->reads))
+		p[n++] = (struct pollfd){.fd = w, .events = out};
 	return n;
 }
 
@@ -57,6 +67,8 @@ static int wait_polled(struct aioconn *c, int64_t deadline)
 	struct pollfd p[2];
 	nfds_t n = poll_set(c, p);
 
+	if (ipc_conn_at_hand(c))
+		return 0;
 	if (ipc_wait(p, n, until) == 0 || (errno == ETIMEDOUT && retry_first))
 		return 0;
 	return -1;

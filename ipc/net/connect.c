@@ -61,7 +61,7 @@ struct aioconn *aioconn_connect(const char *address, struct event_base *base, in
 
 int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size)
 {
-	if (ipc_own_check(&c->own) == -1)
+	if (ipc_own_check(&c->carrier.own) == -1)
 		return -1;
 	return ipc_address_of_peer(aioconn_fd(c), buf, size);
 }
