@@ -1,140 +1,25 @@
-/*
- * The states of a link, and what leads from one to the next: attempts to connect, pauses that grow, listening, the end. What happens
- * while it is connected is in talk.c, which comes back here when that is over.
- */
+/* Attempts, pauses that grow, giving up, the end. See course.h. */
+#include "ipc/link/course.h"
+
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
-#include <aioipc/end.h>
-#include <aioipc/listener.h>
-#include <aioipc/queue.h>
+#include "ipc/loop/watch.h"
+#include "ipc/os/os.h"
+#include "ipc/own/own.h"
 
-#include "ipc/flow/queue.h"
-#include "ipc/link/link.h"
-
-bool ipc_link_is_last(const struct aiolink *l)
+static int64_t first_pause(const struct ipc_course *c)
 {
-	return atomic_load_explicit(&l->first, memory_order_relaxed) == 0;
+	return atomic_load_explicit(&c->first, memory_order_relaxed);
 }
 
-static int64_t first_pause(const struct aiolink *l)
+static int64_t longest_pause(const struct ipc_course *c)
 {
-	return atomic_load_explicit(&l->first, memory_order_relaxed);
+	return atomic_load_explicit(&c->most, memory_order_relaxed);
 }
 
-static int64_t longest_pause(const struct aiolink *l)
+static bool can_go_on(const struct ipc_course *c)
 {
-	return atomic_load_explicit(&l->most, memory_order_relaxed);
-}
-
-static bool can_go_on(const struct aiolink *l)
-{
-	return !ipc_link_is_last(l) && (l->listener || l->o.role == AIOLINK_CONNECT);
-}
-
-/* When it has tried in vain for long enough; INT64_MAX: never. */
-static int64_t patience_ends(const struct aiolink *l)
-{
-	return l->o.give_up_after ? l->tries_since + l->o.give_up_after : INT64_MAX;
-}
-
-static bool has_had_enough(const struct aiolink *l)
-{
-	return ipc_os_now() >= patience_ends(l);
-}
-
-void ipc_link_leave_inbox(struct aiolink *l)
-{
-	if (!l->left_inbox)
-		ipc_sharers_leave(l->inbox, IPC_PRODUCERS, true);
-	l->left_inbox = true;
-}
-
-void ipc_link_leave_outbox(struct aiolink *l)
-{
-	if (!l->outbox || l->left_outbox)
-		return;
-	l->left_outbox = true;
-	l->outgoing.stopped = !ipc_sharers_leave(l->outbox, IPC_CONSUMERS, true);
-}
-
-bool ipc_link_nothing_left(const struct aiolink *l)
-{
-	if (!l->outbox)
-		return true;
-	return l->outgoing.count == 0 && (l->outgoing.stopped || aioqueue_count(l->outbox) == 0);
-}
-
-void ipc_link_note(struct aiolink *l, int error, const char *why)
-{
-	pthread_mutex_lock(&l->lock);
-	l->error = error;
-	snprintf(l->why, sizeof l->why, "%s", why && *why ? why : error ? strerror(error) : "");
-	pthread_mutex_unlock(&l->lock);
-}
-
-void ipc_link_tell(struct aiolink *l, enum aiolink_state state)
-{
-	bool again = l->told == state;
-
-	l->told = state;
-	ipc_link_enter(l, state);
-	if (l->cb && !again)
-		l->cb(l, state, l->arg);
-}
-
-static void stop_watching_dial(struct aiolink *l)
-{
-	for (int i = 0; i < IPC_DIAL_MOST; i++) {
-		ipc_watch_free(l->dial_watch[i]);
-		l->dial_watch[i] = NULL;
-	}
-}
-
-static void stop_dialling(struct aiolink *l)
-{
-	stop_watching_dial(l);
-	ipc_dial_free(l->dial);
-	l->dial = NULL;
-}
-
-/* Nothing that it holds needs the loop any more. */
-void ipc_link_unequip(struct aiolink *l)
-{
-	stop_dialling(l);
-	aiolistener_free(l->listener);
-	aioconn_abort(l->ready);
-	ipc_flow_watch_free(l->in_watch);
-	ipc_flow_watch_free(l->out_watch);
-	ipc_watch_free(l->turn);
-	ipc_watch_free(l->timer);
-	l->turn = l->timer = NULL;
-	l->in_watch = l->out_watch = NULL;
-	l->listener = NULL;
-	l->ready = NULL;
-}
-
-/* The end of the inbox comes behind all that arrived. */
-static void end(struct aiolink *l)
-{
-	l->phase = IPC_LINK_OVER;
-	ipc_link_unequip(l);
-	ipc_link_leave_inbox(l);
-	ipc_link_leave_outbox(l);
-	if (l->own)
-		event_base_loopbreak(l->base);
-	ipc_link_tell(l, AIOLINK_ENDED);
-}
-
-/* No connection follows. */
-static void end_when_landed(struct aiolink *l)
-{
-	l->phase = IPC_LINK_LANDS;
-	if (ipc_link_land(l))
-		end(l);
-	else
-		ipc_link_tell(l, AIOLINK_CLOSING);
+	return !ipc_course_is_last(c) && c->owner->can_retry(c);
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -142,26 +27,92 @@ static int64_t least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static void attempt(struct aiolink *l)
+/* The time to give up; INT64_MAX: never. */
+static int64_t patience_ends(const struct ipc_course *c)
 {
-	int64_t now = ipc_os_now(), limit = l->o.connect_limit ? now + l->o.connect_limit : INT64_MAX;
-
-	if (l->listener) {
-		l->phase = IPC_LINK_LISTENS;
-		l->looked = false;
-		aiolistener_resume(l->listener);
-		if (l->o.give_up_after)
-			ipc_link_after(l, now < patience_ends(l) ? patience_ends(l) - now : 0);
-	} else {
-		l->phase = IPC_LINK_DIALS;
-		limit = least(limit, patience_ends(l));
-		l->until = limit == INT64_MAX ? 0 : limit;
-		ipc_watch_soon(l->turn);
-	}
-	ipc_link_tell(l, AIOLINK_CONNECTING);
+	return c->give_up_after ? c->tries_since + c->give_up_after : INT64_MAX;
 }
 
-/* Up to a fifth is taken off, so that those who lost their peer together do not come back together. */
+static bool has_had_enough(const struct ipc_course *c)
+{
+	return ipc_os_now() >= patience_ends(c);
+}
+
+void ipc_course_tell(struct ipc_course *c, enum aiolink_state state)
+{
+	bool again = c->told == state;
+
+	c->told = state;
+	ipc_status_enter(c->status, state, c->owner->is_up(c), ipc_course_is_last(c));
+	if (!again)
+		c->owner->tell(c, state);
+}
+
+void ipc_course_soon(struct ipc_course *c)
+{
+	ipc_watch_soon(c->turn);
+}
+
+void ipc_course_after(struct ipc_course *c, int64_t ns)
+{
+	if (ipc_watch_after(c->timer, ns) == 0)
+		return;
+	c->late = true;
+	ipc_watch_soon(c->turn);
+}
+
+void ipc_course_will(struct ipc_course *c, enum ipc_course_ending ending)
+{
+	if (c->ending < ending)
+		c->ending = ending;
+}
+
+void ipc_course_end(struct ipc_course *c)
+{
+	c->life = IPC_COURSE_OVER;
+	c->owner->end(c);
+	ipc_course_tell(c, AIOLINK_ENDED);
+}
+
+void ipc_course_finish(struct ipc_course *c)
+{
+	c->life = IPC_COURSE_DRAINS;
+	if (c->owner->deliver(c))
+		ipc_course_end(c);
+	else
+		ipc_course_tell(c, AIOLINK_CLOSING);
+}
+
+static void begin_active(struct ipc_course *c)
+{
+	int64_t limit = c->attempt_limit ? ipc_os_now() + c->attempt_limit : INT64_MAX;
+
+	limit = least(limit, patience_ends(c));
+	c->until = limit == INT64_MAX ? 0 : limit;
+	ipc_course_soon(c);
+}
+
+static void begin_passive(struct ipc_course *c)
+{
+	int64_t left = patience_ends(c) - ipc_os_now();
+
+	c->looked = false;
+	if (c->give_up_after)
+		ipc_course_after(c, left > 0 ? left : 0);
+}
+
+static void attempt(struct ipc_course *c)
+{
+	c->life = IPC_COURSE_TRIES;
+	c->owner->attempt(c);
+	if (c->passive)
+		begin_passive(c);
+	else
+		begin_active(c);
+	ipc_course_tell(c, AIOLINK_CONNECTING);
+}
+
+/* Takes off up to a fifth. Otherwise all who lost the same peer would come back at the same moment. */
 static int64_t shortened(int64_t ns)
 {
 	uint64_t x = (uint64_t)ipc_os_now();
@@ -171,383 +122,169 @@ static int64_t shortened(int64_t ns)
 	return ns - ns / 5 / 1024 * (int64_t)(x >> 54);
 }
 
-static void pause_for_a_while(struct aiolink *l)
+static void pause_for_a_while(struct ipc_course *c)
 {
-	int64_t now = ipc_os_now(), most = longest_pause(l);
+	int64_t now = ipc_os_now(), most = longest_pause(c);
 
-	l->phase = IPC_LINK_PAUSES;
-	l->until = least(now + shortened(l->delay), patience_ends(l));
-	l->delay = l->delay < most / 2 ? 2 * l->delay : most;
-	ipc_link_after(l, l->until > now ? l->until - now : 0);
-	ipc_link_tell(l, AIOLINK_WAITING);
+	c->life = IPC_COURSE_PAUSES;
+	c->until = least(now + shortened(c->delay), patience_ends(c));
+	c->delay = c->delay < most / 2 ? 2 * c->delay : most;
+	ipc_course_after(c, c->until > now ? c->until - now : 0);
+	ipc_course_tell(c, AIOLINK_WAITING);
 }
 
-static void go_on(struct aiolink *l)
+static void go_on(struct ipc_course *c)
 {
-	if (!can_go_on(l) || (l->closing && ipc_link_nothing_left(l)) || has_had_enough(l))
-		end_when_landed(l);
-	else if (l->listener)
-		attempt(l);
+	bool sent = c->ending >= IPC_COURSE_CLOSES && c->owner->all_sent(c);
+
+	if (!can_go_on(c) || sent || has_had_enough(c))
+		ipc_course_finish(c);
+	else if (c->passive)
+		attempt(c);
 	else
-		pause_for_a_while(l);
+		pause_for_a_while(c);
 }
 
-void ipc_link_talk_over(struct aiolink *l, int error, const char *why)
+void ipc_course_succeeded(struct ipc_course *c)
 {
-	l->tries_since = ipc_os_now();
-	ipc_link_note(l, error, why);
-	go_on(l);
+	c->life = IPC_COURSE_UP;
 }
 
-/* What is still looked up is there for the next attempt. */
-static void attempt_failed(struct aiolink *l, int error, const char *why)
+void ipc_course_failed(struct ipc_course *c)
 {
-	ipc_link_note(l, error, why);
-	stop_watching_dial(l);
-	if (l->dial && !ipc_dial_looks_up(l->dial))
-		stop_dialling(l);
-	go_on(l);
+	go_on(c);
 }
 
-static void on_dial_ready(short what, void *arg)
+void ipc_course_over(struct ipc_course *c)
 {
-	(void)what;
-	ipc_link_step(arg);
+	c->tries_since = ipc_os_now();
+	go_on(c);
 }
 
-void ipc_link_after(struct aiolink *l, int64_t ns)
+void ipc_course_was_good(struct ipc_course *c)
 {
-	if (ipc_watch_after(l->timer, ns) == 0)
-		return;
-	l->late = true;
-	ipc_watch_soon(l->turn);
+	c->delay = first_pause(c);
 }
 
-static int watch_dial(struct aiolink *l, struct ipc_watch **w, const struct pollfd *p)
+/* No peer came in time. One may wait in the kernel: one more turn shows it. */
+static void tire_of_waiting(struct ipc_course *c)
 {
-	*w = ipc_watch_new(l->base, p->fd, on_dial_ready, l);
-	return *w ? ipc_watch_want(*w, p->events & POLLOUT ? EV_WRITE : EV_READ) : -1;
-}
+	int64_t left = patience_ends(c) - ipc_os_now();
 
-/* -1 when that can't be waited for. */
-static int wait_for_dial(struct aiolink *l, const struct ipc_dial_wait *w)
-{
-	int64_t left = l->until ? l->until - ipc_os_now() : w->ns;
-
-	if (w->ns >= 0 && w->ns < left)
-		left = w->ns;
-	if (left >= 0 && ipc_watch_after(l->timer, left) == -1)
-		return -1;
-	for (unsigned i = 0; i < w->n; i++)
-		if (watch_dial(l, &l->dial_watch[i], &w->fd[i]) == -1)
-			return -1;
-	return 0;
-}
-
-static void dial(struct aiolink *l)
-{
-	struct ipc_dial_wait w;
-	struct aioconn *c = NULL;
-	int r;
-
-	stop_watching_dial(l);
-	if (!l->dial && !(l->dial = ipc_dial_new(l->o.address))) {
-		attempt_failed(l, errno, NULL);
+	if (left > 0 || !c->looked) {
+		c->looked = left <= 0;
+		ipc_course_after(c, left > 0 ? left : 0);
 		return;
 	}
-	ipc_dial_until(l->dial, l->until);
-	ipc_dial_from(l->dial, l->o.local);
-	ipc_dial_keep_alive(l->dial, &l->o.keepalive);
-	r = ipc_dial_step(l->dial, &w);
-	if (r == 0 && l->until && ipc_os_now() >= l->until) {
-		attempt_failed(l, ETIMEDOUT, "no connection within the limit");
-		return;
-	}
-	if (r == 0 && wait_for_dial(l, &w) == 0)
-		return;
-	if (r == 1)
-		c = ipc_dial_open(l->dial, l->base);
-	if (!c) {
-		attempt_failed(l, errno, r == -1 ? ipc_dial_why(l->dial) : NULL);
-		return;
-	}
-	stop_dialling(l);
-	if (ipc_link_talk(l, c) == -1)
-		attempt_failed(l, errno, NULL);
+	ipc_status_note(c->status, ETIMEDOUT, "nobody came within the limit");
+	ipc_course_finish(c);
 }
 
-static void talk_over_end(struct aiolink *l)
+static void go_on_trying(struct ipc_course *c)
 {
-	struct aioconn *c = l->ready;
-
-	l->ready = NULL;
-	ipc_link_hold(l);
-	if (ipc_link_talk(l, c) == -1)
-		attempt_failed(l, errno, NULL);
-	else if (l->closing)
-		ipc_link_pump(l);
-	ipc_link_release(l);
+	if (!c->passive)
+		c->owner->go_on(c);
+	else if (c->give_up_after)
+		tire_of_waiting(c);
 }
 
-static void stop_listening(struct aiolink *l)
+static void end_of_pause(struct ipc_course *c)
 {
-	aiolistener_free(l->listener);
-	l->listener = NULL;
-	pthread_mutex_lock(&l->lock);
-	l->deaf = true;
-	pthread_mutex_unlock(&l->lock);
-}
-
-/* Whoever comes when there is never to be another one is the last that could. */
-static void on_peer(struct aiolistener *listener, struct aioconn *c, void *arg)
-{
-	struct aiolink *l = arg;
-
-	aiolistener_pause(listener);
-	if (ipc_link_is_last(l))
-		stop_listening(l);
-	if (ipc_link_talk(l, c) == -1)
-		attempt_failed(l, errno, NULL);
-}
-
-/* Nobody came. Who waits in the kernel comes first: one more turn shows it. */
-static void tire_of_listening(struct aiolink *l)
-{
-	int64_t left = patience_ends(l) - ipc_os_now();
-
-	if (left > 0 || !l->looked) {
-		l->looked = left <= 0;
-		ipc_link_after(l, left > 0 ? left : 0);
-		return;
-	}
-	ipc_link_note(l, ETIMEDOUT, "nobody came within the limit");
-	end_when_landed(l);
-}
-
-static void end_of_pause(struct aiolink *l)
-{
-	int64_t left = l->until - ipc_os_now();
+	int64_t left = c->until - ipc_os_now();
 
 	if (left > 0)
-		ipc_link_after(l, left);
-	else if (has_had_enough(l))
-		end_when_landed(l);
+		ipc_course_after(c, left);
+	else if (has_had_enough(c))
+		ipc_course_finish(c);
 	else
-		attempt(l);
+		attempt(c);
 }
 
-void ipc_link_pace(struct aiolink *l)
+void ipc_course_pace(struct ipc_course *c)
 {
 	int64_t now = ipc_os_now();
 
-	l->delay = first_pause(l);
-	if (l->phase == IPC_LINK_PAUSES && ipc_link_is_last(l)) {
-		end_when_landed(l);
-	} else if (l->phase == IPC_LINK_PAUSES && l->until > now + l->delay) {
-		l->until = now + shortened(l->delay);
-		ipc_link_after(l, l->until - now);
-	} else if (l->phase == IPC_LINK_TALKS && l->listener && ipc_link_is_last(l)) {
-		stop_listening(l);
+	c->delay = first_pause(c);
+	if (c->life != IPC_COURSE_PAUSES)
+		return;
+	if (ipc_course_is_last(c)) {
+		ipc_course_finish(c);
+	} else if (c->until > now + c->delay) {
+		c->until = now + shortened(c->delay);
+		ipc_course_after(c, c->until - now);
 	}
 }
 
-void ipc_link_step(struct aiolink *l)
+void ipc_course_step(struct ipc_course *c)
 {
-	switch (l->phase) {
-	case IPC_LINK_BEGINS:
-		attempt(l);
+	switch (c->life) {
+	case IPC_COURSE_BEGINS:
+		attempt(c);
 		break;
-	case IPC_LINK_DIALS:
-		if (l->ready)
-			talk_over_end(l);
-		else
-			dial(l);
+	case IPC_COURSE_TRIES:
+		go_on_trying(c);
 		break;
-	case IPC_LINK_PAUSES:
-		end_of_pause(l);
+	case IPC_COURSE_PAUSES:
+		end_of_pause(c);
 		break;
-	case IPC_LINK_LISTENS:
-		if (l->o.give_up_after)
-			tire_of_listening(l);
-		break;
-	case IPC_LINK_LANDS:
-		if (ipc_link_land(l))
-			end(l);
+	case IPC_COURSE_DRAINS:
+		if (c->owner->deliver(c))
+			ipc_course_end(c);
 		break;
 	default:
 		break;
 	}
 }
 
-/* The peer at the other end of an end is there before it is talked to: that is still to come. */
-void ipc_link_close_soon(struct aiolink *l)
-{
-	l->closing = true;
-	if (l->phase == IPC_LINK_TALKS) {
-		ipc_link_pump(l);
-	} else if (l->phase == IPC_LINK_LANDS) {
-		ipc_link_step(l);
-	} else if (l->phase != IPC_LINK_OVER && !l->ready && ipc_link_nothing_left(l)) {
-		ipc_link_note(l, 0, "");
-		stop_dialling(l);
-		end_when_landed(l);
-	}
-}
-
-void ipc_link_cut(struct aiolink *l, int error, const char *why)
-{
-	if (l->phase == IPC_LINK_OVER)
-		return;
-	l->cut = true;
-	aioconn_abort(l->conn);
-	if (l->inbox) {
-		ipc_incoming_put(&l->incoming);
-		ipc_incoming_drop(&l->incoming);
-	}
-	ipc_link_note(l, error, why);
-	end(l);
-}
-
 /* Its watches. They stay until it ends. */
 
 static void on_timer(short what, void *arg)
 {
-	struct aiolink *l = arg;
+	struct ipc_course *c = arg;
 
 	(void)what;
-	l->late = false;
-	if (l->phase == IPC_LINK_TALKS) {
-		ipc_link_talk_timer(l);
+	c->late = false;
+	if (c->life == IPC_COURSE_UP) {
+		c->owner->timer(c);
 		return;
 	}
-	ipc_link_land(l);
-	ipc_link_step(l);
+	c->owner->deliver(c);
+	ipc_course_step(c);
 }
 
 static void on_turn(short what, void *arg)
 {
-	struct aiolink *l = arg;
+	struct ipc_course *c = arg;
 
-	atomic_store_explicit(&l->thread, ipc_thread_serial(), memory_order_relaxed);
-	if (l->phase == IPC_LINK_TALKS)
-		ipc_link_land(l);
-	if (l->phase != IPC_LINK_TALKS || l->late)
-		on_timer(what, l);
+	atomic_store_explicit(&c->status->thread, ipc_thread_serial(), memory_order_relaxed);
+	if (c->life == IPC_COURSE_UP)
+		c->owner->turn(c);
+	if (c->life != IPC_COURSE_UP || c->late)
+		on_timer(what, c);
 }
 
-static void on_outbox_items(struct aioqueue *q, void *arg)
+int ipc_course_equip(struct ipc_course *c)
 {
-	(void)q;
-	ipc_link_pump(arg);
+	c->turn = ipc_watch_new(c->status->base, -1, on_turn, c);
+	c->timer = ipc_watch_new(c->status->base, -1, on_timer, c);
+	return c->turn && c->timer ? 0 : -1;
 }
 
-static void on_outbox_room(struct aioqueue *q, void *arg)
+void ipc_course_unequip(struct ipc_course *c)
 {
-	struct aiolink *l = arg;
-
-	if (ipc_queue_is_closed(q) && !l->closing)
-		ipc_link_close_soon(l);
+	ipc_watch_free(c->turn);
+	ipc_watch_free(c->timer);
+	c->turn = c->timer = NULL;
 }
 
-static void on_inbox_room(struct aioqueue *q, void *arg)
+void ipc_course_begin(struct ipc_course *c)
 {
-	struct aiolink *l = arg;
-
-	if (l->phase == IPC_LINK_LANDS) {
-		ipc_link_step(l);
-		return;
-	}
-	ipc_link_land(l);
-	if (ipc_queue_is_closed(q) && !l->outbox && !l->closing)
-		ipc_link_close_soon(l);
-}
-
-static int listen_at(struct aiolink *l)
-{
-	struct aiolistener_options o = {.size = sizeof o,
-					.peers = 1,
-					.mode = l->o.mode,
-					.uids = l->o.uids,
-					.n_uids = l->o.n_uids,
-					.keepalive = l->o.keepalive.idle,
-					.user_timeout = l->o.keepalive.timeout};
-
-	if (!l->o.address || l->o.role != AIOLINK_LISTEN)
-		return 0;
-	l->listener = aiolistener_new(l->o.address, l->base, &o, on_peer, l);
-	if (!l->listener)
-		return -1;
-	aiolistener_pause(l->listener);
-	return 0;
-}
-
-/* What remains of the listener when it is freed. */
-static void remember_address(struct aiolink *l)
-{
-	if (!l->listener)
-		return;
-	snprintf(l->listens_at, sizeof l->listens_at, "%s", aiolistener_address(l->listener));
-	l->port = aiolistener_port(l->listener);
-	atomic_store_explicit(&l->where, l->listens_at, memory_order_release);
-}
-
-static int open_end(struct aiolink *l)
-{
-	struct aioend *end = l->end;
-
-	if (!end)
-		return 0;
-	if (ipc_link_check_end(l, end) == -1)
-		return -1;
-	l->ready = aioend_open(end, l->base);
-	if (!l->ready)
-		return -1;
-	l->end = NULL;
-	ipc_link_set_up(l, l->ready); /* or later: the end is open, and can't be had back */
-	return 0;
-}
-
-int ipc_link_equip(struct aiolink *l, struct event_base *base)
-{
-	int error;
-
-	if (ipc_watch_base_ok(base) == -1)
-		return -1;
-	l->base = base;
-	l->turn = ipc_watch_new(base, -1, on_turn, l);
-	l->timer = ipc_watch_new(base, -1, on_timer, l);
-	if (!l->turn || !l->timer)
-		goto fail;
-	if (l->outbox &&
-	    !(l->out_watch = ipc_flow_watch_new(l->outbox, base, on_outbox_items, on_outbox_room, l)))
-		goto fail;
-	if (l->inbox && !(l->in_watch = ipc_flow_watch_new(l->inbox, base, NULL, on_inbox_room, l)))
-		goto fail;
-	if (l->in_watch)
-		ipc_flow_watch_be_patient(l->in_watch);
-	if (l->out_watch)
-		ipc_flow_watch_want(l->out_watch, false, true);
-	if (listen_at(l) == -1 || open_end(l) == -1)
-		goto fail;
-	remember_address(l);
-	return 0;
-
-fail:
-	error = errno;
-	ipc_link_unequip(l);
-	l->base = NULL;
-	errno = error;
-	return -1;
-}
-
-void ipc_link_begin(struct aiolink *l)
-{
-	l->phase = IPC_LINK_BEGINS;
-	l->delay = first_pause(l);
-	l->tries_since = ipc_os_now();
-	pthread_mutex_lock(&l->lock);
-	l->started = true;
-	l->state = AIOLINK_CONNECTING;
-	pthread_mutex_unlock(&l->lock);
-	ipc_watch_soon(l->turn);
+	c->life = IPC_COURSE_BEGINS;
+	c->delay = first_pause(c);
+	c->tries_since = ipc_os_now();
+	pthread_mutex_lock(&c->status->lock);
+	c->status->started = true;
+	c->status->state = AIOLINK_CONNECTING;
+	pthread_mutex_unlock(&c->status->lock);
+	ipc_course_soon(c);
 }

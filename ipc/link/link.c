@@ -1,4 +1,4 @@
-/* The life of a link: made, started, closed, aborted, freed; and what it tells of itself. */
+/* The public calls of a link: it is made, started, asked, waited for, closed, aborted. */
 #include "ipc/link/link.h"
 
 #include <errno.h>
@@ -14,18 +14,10 @@
 #include "ipc/flow/queue.h"
 #include "ipc/os/sized.h"
 
-#define QUEUE_MESSAGES 1024
-#define QUEUE_BYTES ((size_t)1 << 20)
-
 static int fail(int error)
 {
 	errno = error;
 	return -1;
-}
-
-int ipc_link_check(const struct aiolink *l)
-{
-	return l->epoch == ipc_epoch() ? 0 : fail(ECHILD);
 }
 
 static void free_parts(struct aiolink *l)
@@ -37,39 +29,26 @@ static void free_parts(struct aiolink *l)
 	free(l);
 }
 
-void ipc_link_hold(struct aiolink *l)
+/* The last reference is gone. */
+static void free_link(struct ipc_status *s)
 {
-	atomic_fetch_add_explicit(&l->holds, 1, memory_order_relaxed);
-}
+	struct aiolink *l = (struct aiolink *)(void *)((char *)s - offsetof(struct aiolink, status));
 
-void ipc_link_release(struct aiolink *l)
-{
-	if (atomic_fetch_sub_explicit(&l->holds, 1, memory_order_acq_rel) > 1)
-		return;
 	ipc_link_free_thread(l);
-	if (ipc_link_check(l) == 0)
-		pthread_mutex_destroy(&l->lock);
 	free_parts(l);
 }
 
 /* Making it. */
 
-/* A given queue, or a new one; NULL where the direction has none. */
-static int take_queue(struct aioqueue **to, struct aioqueue *given, bool needed)
+static void set_course(struct aiolink *l)
 {
-	if (!needed)
-		return 0;
-	if (given && ipc_queue_check(given) == -1)
-		return -1;
-	*to = given ? aioqueue_ref(given) : aioqueue_new(QUEUE_MESSAGES, QUEUE_BYTES);
-	return *to ? 0 : -1;
-}
-
-static int take_queues(struct aiolink *l, const struct aiolink_options *o)
-{
-	if (take_queue(&l->inbox, o->inbox, o->direction != AIOLINK_SEND) == -1)
-		return -1;
-	return take_queue(&l->outbox, o->outbox, o->direction != AIOLINK_RECV);
+	ipc_status_init(&l->status, free_link);
+	l->course.owner = &ipc_link_course;
+	l->course.status = &l->status;
+	atomic_init(&l->course.first, l->o.first);
+	atomic_init(&l->course.most, l->o.most);
+	l->course.attempt_limit = l->o.connect_limit;
+	l->course.give_up_after = l->o.give_up_after;
 }
 
 struct aiolink *aiolink_new(const struct aiolink_options *o)
@@ -86,24 +65,17 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 		return NULL;
 	}
 	l->o = taken;
-	l->epoch = ipc_epoch();
-	if (take_queues(l, o) == -1) {
+	if (ipc_link_take_queues(l, o) == -1) {
 		error = errno;
 		free_parts(l);
 		errno = error;
 		return NULL;
 	}
-	l->holds = 1;
-	atomic_init(&l->first, l->o.first);
-	atomic_init(&l->most, l->o.most);
+	set_course(l);
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
-	l->incoming.queue = l->inbox;
-	l->outgoing.queue = l->outbox;
-	ipc_sharers_join(l->inbox, IPC_PRODUCERS);
-	ipc_sharers_join(l->outbox, IPC_CONSUMERS);
-	pthread_mutex_init(&l->lock, NULL);
+	ipc_link_join_queues(l);
 	return l;
 }
 
@@ -111,15 +83,15 @@ static bool is_started(struct aiolink *l)
 {
 	bool started;
 
-	pthread_mutex_lock(&l->lock);
-	started = l->started;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
+	started = l->status.started;
+	pthread_mutex_unlock(&l->status.lock);
 	return started;
 }
 
 int aiolink_on_state(struct aiolink *l, aiolink_state_cb *cb, void *arg)
 {
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	if (is_started(l))
 		return fail(EBUSY);
@@ -133,17 +105,17 @@ static int start_held(struct aiolink *l)
 {
 	int r, error;
 
-	ipc_link_hold(l);
+	ipc_status_hold(&l->status);
 	r = ipc_link_start_thread(l);
 	error = errno;
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 	errno = error;
 	return r;
 }
 
 int aiolink_start(struct aiolink *l, struct event_base *base)
 {
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	if (is_started(l))
 		return fail(EALREADY);
@@ -151,8 +123,8 @@ int aiolink_start(struct aiolink *l, struct event_base *base)
 		return start_held(l);
 	if (ipc_link_equip(l, base) == -1)
 		return -1;
-	atomic_store(&l->thread, ipc_thread_serial());
-	ipc_link_begin(l);
+	atomic_store(&l->status.thread, ipc_thread_serial());
+	ipc_course_begin(&l->course);
 	return 0;
 }
 
@@ -173,13 +145,13 @@ static struct aiolink *locked(const struct aiolink *l)
 {
 	struct aiolink *same = (struct aiolink *)(uintptr_t)l;
 
-	pthread_mutex_lock(&same->lock);
+	pthread_mutex_lock(&same->status.lock);
 	return same;
 }
 
 static void unlock(struct aiolink *l)
 {
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 }
 
 enum aiolink_state aiolink_state(const struct aiolink *l)
@@ -187,10 +159,10 @@ enum aiolink_state aiolink_state(const struct aiolink *l)
 	enum aiolink_state state;
 	struct aiolink *at;
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return AIOLINK_ENDED;
 	at = locked(l);
-	state = at->state;
+	state = at->status.state;
 	unlock(at);
 	return state;
 }
@@ -200,10 +172,10 @@ int aiolink_error(const struct aiolink *l)
 	struct aiolink *at;
 	int error;
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return ECHILD;
 	at = locked(l);
-	error = at->error;
+	error = at->status.error;
 	unlock(at);
 	return error;
 }
@@ -212,10 +184,10 @@ int aiolink_why(const struct aiolink *l, char *buf, size_t size)
 {
 	struct aiolink *at;
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	at = locked(l);
-	snprintf(buf, size, "%s", at->why);
+	snprintf(buf, size, "%s", at->status.why);
 	unlock(at);
 	return 0;
 }
@@ -225,10 +197,10 @@ static int tell_address(const struct aiolink *l, bool local, char *buf, size_t s
 	struct aiolink *at;
 	bool up;
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	at = locked(l);
-	up = at->up;
+	up = at->status.up;
 	if (up && *at->peer)
 		snprintf(buf, size, "%s", local ? at->local : at->peer);
 	else
@@ -272,9 +244,31 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 		.dropped = ipc_counter_get(&l->incoming.dropped),
 	};
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	return ipc_sized_give(stats, &s, sizeof s);
+}
+
+/* Waiting. */
+
+static int check_and_wait(struct aiolink *l, enum ipc_status_event what, int64_t deadline)
+{
+	return ipc_deadline_check(deadline) == -1 ? -1 : ipc_status_wait(&l->status, what, deadline);
+}
+
+int aiolink_wait_connected(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_STATUS_UP, deadline);
+}
+
+int aiolink_wait_disconnected(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_STATUS_DOWN, deadline);
+}
+
+int aiolink_join(struct aiolink *l, int64_t deadline)
+{
+	return check_and_wait(l, IPC_STATUS_END, deadline);
 }
 
 /* Ending it. */
@@ -285,15 +279,15 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
  */
 static void forget(struct aiolink *l)
 {
-	if (l->own && !ipc_link_is_here(l))
-		atomic_store(&l->holds, 1);
+	if (l->own && !ipc_status_is_here(&l->status))
+		atomic_store(&l->status.holds, 1);
 	if (!l->own) {
 		ipc_link_unequip(l);
 		aioconn_abort(l->conn);
 		ipc_outgoing_forget(&l->outgoing);
 		ipc_incoming_drop(&l->incoming);
 	}
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 /* True for the first who gives the link back: it may be called once more by a callback of its own. */
@@ -301,43 +295,33 @@ static bool give_back(struct aiolink *l)
 {
 	bool first;
 
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	first = !l->freed;
 	l->freed = true;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 	return first;
-}
-
-/* In good order, in the thread of its loop. What came and finds no room is not waited for. */
-void ipc_link_close_here(struct aiolink *l)
-{
-	l->hurried = true;
-	ipc_link_leave_outbox(l);
-	ipc_link_land(l);
-	if (!l->closing || l->phase == IPC_LINK_LANDS)
-		ipc_link_close_soon(l);
 }
 
 static bool is_elsewhere(const struct aiolink *l)
 {
-	return l->own && !ipc_link_is_here(l);
+	return l->own && !ipc_status_is_here(&l->status);
 }
 
 int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most)
 {
 	bool over, started;
 
-	if (ipc_link_check(l) == -1 || ipc_link_check_reconnect(&l->o, first, most) == -1)
+	if (ipc_status_check(&l->status) == -1 || ipc_link_check_reconnect(&l->o, first, most) == -1)
 		return -1;
-	pthread_mutex_lock(&l->lock);
-	started = l->started;
-	over = l->state == AIOLINK_ENDED || (first > 0 && l->deaf);
+	pthread_mutex_lock(&l->status.lock);
+	started = l->status.started;
+	over = l->status.state == AIOLINK_ENDED || (first > 0 && l->deaf);
 	if (!over) {
-		atomic_store(&l->first, ipc_link_nanoseconds(first));
-		atomic_store(&l->most, ipc_link_nanoseconds(most));
-		l->none_follows = false;
+		atomic_store(&l->course.first, ipc_link_nanoseconds(first));
+		atomic_store(&l->course.most, ipc_link_nanoseconds(most));
+		l->status.none_follows = false;
 	}
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 	if (over)
 		return fail(EPIPE);
 	if (started && is_elsewhere(l))
@@ -352,12 +336,12 @@ int aiolink_drop(struct aiolink *l)
 	uint64_t talk;
 	bool talks;
 
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return -1;
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	talks = l->talks;
 	l->drop = talk = l->talk;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 	if (!talks)
 		return fail(ENOTCONN);
 	if (is_elsewhere(l))
@@ -400,8 +384,8 @@ static int wait_for_end(struct aiolink *l, int64_t deadline)
 	int r;
 
 	do
-		r = ipc_link_wait(l, IPC_LINK_END, deadline);
-	while (r == -1 && errno == EINTR && !ipc_link_is_here(l));
+		r = ipc_status_wait(&l->status, IPC_STATUS_END, deadline);
+	while (r == -1 && errno == EINTR && !ipc_status_is_here(&l->status));
 	return r == 0 ? 0 : errno;
 }
 
@@ -430,13 +414,6 @@ static int close_started(struct aiolink *l, int64_t deadline)
 	return error || had_ended ? error : aiolink_error(l);
 }
 
-/* Its own queues end with it, or with who shares them; those that it was given and never used are as they were. */
-static void close_unstarted(struct aiolink *l)
-{
-	ipc_sharers_leave(l->inbox, IPC_PRODUCERS, l->made_inbox);
-	ipc_sharers_leave(l->outbox, IPC_CONSUMERS, l->made_outbox);
-}
-
 int aiolink_close(struct aiolink *l, int64_t deadline)
 {
 	int error;
@@ -445,7 +422,7 @@ int aiolink_close(struct aiolink *l, int64_t deadline)
 		return 0;
 	if (ipc_deadline_check(deadline) == -1)
 		return -1;
-	if (ipc_link_check(l) == -1) {
+	if (ipc_status_check(&l->status) == -1) {
 		forget(l);
 		return fail(ECHILD);
 	}
@@ -454,13 +431,13 @@ int aiolink_close(struct aiolink *l, int64_t deadline)
 	if (is_started(l)) {
 		error = close_started(l, deadline);
 	} else {
-		close_unstarted(l);
+		ipc_link_leave_unused_queues(l);
 		error = ipc_link_nothing_left(l) ? 0 : EPIPE;
 	}
 	if (error == ECHILD)
 		forget(l);
 	else
-		ipc_link_release(l);
+		ipc_status_release(&l->status);
 	return error ? fail(error) : 0;
 }
 
@@ -471,19 +448,19 @@ static void abort_ours(struct aiolink *l)
 	if (is_started(l))
 		cut(l);
 	else if (first)
-		close_unstarted(l);
+		ipc_link_leave_unused_queues(l);
 	if (!first)
 		return;
 	if (l->own)
 		ipc_link_leave_thread(l);
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 void aiolink_abort(struct aiolink *l)
 {
 	int error = errno;
 
-	if (l && ipc_link_check(l) == 0)
+	if (l && ipc_status_check(&l->status) == 0)
 		abort_ours(l);
 	else if (l)
 		forget(l);

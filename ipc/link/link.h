@@ -1,16 +1,26 @@
 /*
- * The inside of a link, shared by the files that make it:
+ * The inside of a link. Calls go down:
  *
- *   link.c      its life: made, started, closed, aborted, freed; what it tells of itself
- *   options.c   what it was asked to be
- *   course.c    its states: attempts, pauses between them, and the end
+ *   link.c      the public calls
+ *   thread.c    its own thread, if it has one
+ *   run.c       a link on its loop: what it does when the course or a queue asks
+ *   attempt.c   how it gets a connection: dial, listen, open an end
  *   talk.c      one connection: messages both ways, goodbyes, limits
- *   wait.c      who waits for it
- *   thread.c    its own thread, where it has one
+ *   queues.c    its inbox and outbox, which it may share
+ *   course.c    attempts, pauses, giving up, the end: its life is drawn in course.h
+ *   status.c    what any thread may know, and wait for
  *
- * All of it happens in the thread of its loop, but what lies under the lock: that is for everybody. A state is told to
- * the user last of all that a function does: the callback may free the link. Whoever goes on after something that may tell one
- * holds it, and looks whether it is over.
+ * What course.c has to start above it, it starts by the functions that run.c registers.
+ *
+ * While the course is UP, each direction of the connection has a state:
+ *
+ *   ours:    SENDS --said goodbye--> LEFT --the peer has said it too, or can't hear us--> FINISHES
+ *   theirs:  SPEAKS --said goodbye before us--> LEFT_FIRST
+ *            SPEAKS --said goodbye after us, so it has read all--> LEFT_LAST
+ *            SPEAKS --sent what is no message--> BROKE
+ *
+ * All of it runs in the thread of its loop, except for what is under the lock of its status. ipc_course_tell() calls the user
+ * back, and the user may free the link: so a function calls it last, or holds the link.
  */
 #ifndef IPC_LINK_LINK_H
 #define IPC_LINK_LINK_H
@@ -29,8 +39,10 @@
 #include "ipc/flow/watch.h"
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
-#include "ipc/link/outgoing.h"
+#include "ipc/link/course.h"
 #include "ipc/link/incoming.h"
+#include "ipc/link/outgoing.h"
+#include "ipc/link/status.h"
 #include "ipc/net/local.h"
 #include "ipc/os/socket.h"
 
@@ -57,56 +69,42 @@ struct ipc_link_options {
 	size_t n_uids;
 };
 
-/* What it is busy with. The user is told of it by and by, as a state. */
-enum ipc_link_phase {
-	IPC_LINK_NEW,
-	IPC_LINK_BEGINS, /* its first turn comes */
-	IPC_LINK_DIALS,
-	IPC_LINK_LISTENS,
-	IPC_LINK_PAUSES,
-	IPC_LINK_TALKS,
-	IPC_LINK_LANDS, /* its last connection is over, but not all that came is in the inbox */
-	IPC_LINK_OVER,
+/* Our side of the connection. */
+enum ipc_link_ours {
+	IPC_LINK_SENDS,
+	IPC_LINK_LEFT,     /* we said goodbye: we send nothing more, and still read */
+	IPC_LINK_FINISHES, /* what the connection holds still leaves, then it is gone */
+};
+
+/* The peer's side. */
+enum ipc_link_theirs {
+	IPC_LINK_SPEAKS,
+	IPC_LINK_LEFT_FIRST, /* it said goodbye before it had read ours */
+	IPC_LINK_LEFT_LAST,  /* it said goodbye after ours: it has read all */
+	IPC_LINK_BROKE,      /* it broke the protocol */
 };
 
 struct aiolink {
-	uint32_t epoch;
-	atomic_uint holds;
+	struct ipc_status status;
+	struct ipc_course course;
 	struct ipc_link_options o;
 	struct aioend *end; /* NULL once started */
 	struct aioqueue *inbox, *outbox;
-	bool made_inbox, made_outbox; /* not given */
+	bool made_inbox, made_outbox; /* by this link: the user gave none */
 	aiolink_state_cb *cb;
 	void *arg;
-	_Atomic(int64_t) first, most; /* pauses between attempts; 0: it never tries again */
-	_Atomic(const char *) where;  /* it listens */
+	_Atomic(const char *) where; /* the address at which it listens */
 	int port;
 
-	pthread_mutex_t lock; /* of these */
-	enum aiolink_state state;
-	int error;
-	bool up;             /* there is a connection that is not over */
-	uint64_t ups, downs; /* connections that began and that were over */
-	bool none_follows;   /* the last one is over */
-	bool talks;          /* there is one, up or not any more, */
-	uint64_t talk, drop; /* its number, and that of one that is to be dropped */
+	/* The lock of its status guards these. */
+	bool talks;          /* there is a connection, though its peer may have left */
+	uint64_t talk, drop; /* the number of the connection, and of the one that is to be dropped */
 	bool deaf;           /* it listens no more */
-	char why[128], peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
-	struct ipc_waitlist waiters; /* who waits for any of it to change */
-	bool started, freed;         /* by its user */
+	bool freed;          /* by its user */
+	char peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
 
-	struct event_base *base;
-	_Atomic(uint64_t) thread; /* serial of who runs it; 0: not yet known */
-	enum ipc_link_phase phase;
-	enum aiolink_state told; /* to the user */
-	struct ipc_watch *turn;  /* what is due when this turn is over */
-	struct ipc_watch *timer; /* what is due at a time */
 	struct ipc_flow_watch *in_watch, *out_watch;
-	bool late; /* there was no memory for a timer: what is due is done in the next turn */
-	bool left_inbox, left_outbox; /* it is none of those who share it any more */
-	bool closing;                 /* no more comes out of the outbox than is in it */
-	bool hurried;                 /* in aiolink_close(): what finds no room in the inbox is dropped */
-	bool cut;                     /* being aborted */
+	bool left_inbox, left_outbox; /* it is no sharer of them any more */
 	struct ipc_incoming incoming;
 	struct ipc_outgoing outgoing;
 
@@ -114,77 +112,76 @@ struct aiolink {
 	char listens_at[IPC_ADDRESS_SIZE];
 	struct ipc_dial *dial;
 	struct ipc_watch *dial_watch[IPC_DIAL_MOST];
-	int64_t tries_since; /* without a connection */
-	bool looked;         /* once more, behind the time to give up */
-	int64_t until;       /* when this phase is over; 0: it has no such time */
-	int64_t delay;       /* the next pause */
 
-	struct aioconn *ready; /* the one made of an end, before it talks */
-	struct aioconn *conn;  /* while it talks */
+	struct aioconn *ready; /* made of the end, before it talks */
+	struct aioconn *conn;  /* while the course is up */
 	struct ipc_conn_hook hook;
-	int64_t since;
-	bool they_left;      /* the peer said goodbye */
-	bool we_left;        /* we did, or would if it were not finishing: nothing follows */
-	bool sure;           /* the peer said it behind ours: it has read all */
-	int64_t grace_until; /* the peer has to say goodbye; 0: no such time */
-	bool grace_looked;   /* it was over, and what had come by then is read before the end */
-	bool finishing;      /* what the connection holds still leaves, then it is gone */
-	bool bad;            /* the peer broke the protocol */
-	bool paused;         /* there is no room in the inbox */
-	int talk_error;
+	enum ipc_link_ours ours;
+	enum ipc_link_theirs theirs;
+	int64_t since;       /* when the connection began */
+	int64_t grace_until; /* until then the peer has to say goodbye; 0: no such time */
+	bool grace_looked;   /* the grace is over, and what had come by then is being read */
+	bool paused;         /* it does not read: there is no room in the inbox */
+	int talk_error;      /* why the connection ends */
 	char talk_why[128];
 	uint64_t handed;      /* msgs_out when it began */
-	uint64_t read, wrote; /* bytes when limits were looked at last, and since when */
+	uint64_t read, wrote; /* bytes when the limits were checked last, and since when they are so many */
 	int64_t read_since, wrote_since;
 	struct ipc_counter connections, unsure;
 
-	struct ipc_link_thread *own; /* NULL: it is on a base */
+	struct ipc_link_thread *own; /* NULL: it runs on the user's base */
 };
 
-/* link.c */
-int ipc_link_check(const struct aiolink *l); /* -1/ECHILD */
-void ipc_link_hold(struct aiolink *l);
-void ipc_link_release(struct aiolink *l);
-void ipc_link_close_here(struct aiolink *l);
+/* It sends what is in the outbox, and then ends. */
+static inline bool ipc_link_closes(const struct aiolink *l)
+{
+	return l->course.ending >= IPC_COURSE_CLOSES;
+}
 
 /* options.c: -1/EINVAL, which is logged; ENOMEM */
 int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_options *o);
 void ipc_link_free_options(struct ipc_link_options *o);
-int ipc_link_check_reconnect(const struct ipc_link_options *o, int64_t first, int64_t most); /* the same */
+int ipc_link_check_reconnect(const struct ipc_link_options *o, int64_t first,
+			     int64_t most); /* the same errors */
 int64_t ipc_link_nanoseconds(int64_t ms);
 
-/* course.c */
-int ipc_link_equip(struct aiolink *l, struct event_base *base); /* what it needs to run; on failure nothing */
-void ipc_link_unequip(struct aiolink *l);
-void ipc_link_begin(struct aiolink *l);             /* the first step is due */
-void ipc_link_after(struct aiolink *l, int64_t ns); /* a step, or a turn of the talk */
-void ipc_link_step(struct aiolink *l);              /* goes on as far as it can now */
-bool ipc_link_is_last(const struct aiolink *l);     /* no connection follows */
-void ipc_link_pace(struct aiolink *l);              /* the pauses are others now */
-void ipc_link_close_soon(struct aiolink *l);        /* nothing more will be put into the outbox */
-void ipc_link_talk_over(struct aiolink *l, int error, const char *why); /* the connection is gone */
-void ipc_link_cut(struct aiolink *l, int error, const char *why);       /* ends now, whatever is left */
-void ipc_link_leave_inbox(struct aiolink *l);  /* closes it, unless others feed it; */
-void ipc_link_leave_outbox(struct aiolink *l); /* take from it, and go on with it */
-bool ipc_link_nothing_left(const struct aiolink *l);
-void ipc_link_tell(struct aiolink *l, enum aiolink_state state); /* comes last */
-void ipc_link_note(struct aiolink *l, int error, const char *why);
+/* queues.c */
+int ipc_link_take_queues(struct aiolink *l, const struct aiolink_options *o);
+void ipc_link_join_queues(struct aiolink *l);         /* as a sharer */
+void ipc_link_leave_inbox(struct aiolink *l);         /* the last producer closes it */
+void ipc_link_leave_outbox(struct aiolink *l);        /* the last consumer closes it */
+void ipc_link_leave_unused_queues(struct aiolink *l); /* instead of both, if it was never started */
+bool ipc_link_nothing_left(const struct aiolink *l);  /* to send */
 
 /* talk.c */
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end); /* -1: EBADF, EOPNOTSUPP */
-int ipc_link_set_up(const struct aiolink *l, struct aioconn *c);           /* a new one */
-int ipc_link_talk(struct aiolink *l, struct aioconn *c); /* takes @c over; on failure it is aborted */
+int ipc_link_set_up(const struct aiolink *l, struct aioconn *c);           /* a new connection */
+int ipc_link_talk(struct aiolink *l, struct aioconn *c); /* takes @c over; on failure it aborts @c */
 void ipc_link_talk_timer(struct aiolink *l);
-void ipc_link_pump(struct aiolink *l);                /* out of the outbox, as far as it goes */
-void ipc_link_drop(struct aiolink *l, uint64_t talk); /* aborts that one, if it is still there */
-void ipc_link_enough(struct aiolink *l);              /* the peer is not waited for any more */
-bool ipc_link_land(struct aiolink *l); /* what came goes into the inbox; true: nothing is left */
+void ipc_link_pump(struct aiolink *l);                /* sends from the outbox as much as it can */
+void ipc_link_drop(struct aiolink *l, uint64_t talk); /* aborts that connection, if it is still there */
+void ipc_link_end_grace(struct aiolink *l);           /* it no longer waits for the peer's goodbye */
+bool ipc_link_deliver(struct aiolink *l);        /* puts what arrived into the inbox; true: nothing is left */
+bool ipc_link_has_peer(const struct aiolink *l); /* there is a connection, and its peer has not left */
 
-/* wait.c */
-enum ipc_link_event { IPC_LINK_UP, IPC_LINK_DOWN, IPC_LINK_END };
-int ipc_link_wait(struct aiolink *l, enum ipc_link_event what, int64_t deadline);
-void ipc_link_enter(struct aiolink *l, enum aiolink_state state);
-bool ipc_link_is_here(const struct aiolink *l); /* this is the thread of its loop */
+/* attempt.c */
+int ipc_link_listen(struct aiolink *l);   /* if it was asked to */
+int ipc_link_open_end(struct aiolink *l); /* if it was given one */
+void ipc_link_attempt(struct aiolink *l);
+void ipc_link_go_on(struct aiolink *l);
+void ipc_link_stop_dialling(struct aiolink *l);
+void ipc_link_stop_listening(struct aiolink *l);
+
+/* run.c */
+extern const struct ipc_course_owner ipc_link_course;
+int ipc_link_equip(struct aiolink *l,
+		   struct event_base *base); /* takes what it needs to run; on failure nothing */
+void ipc_link_unequip(struct aiolink *l);
+void ipc_link_pace(struct aiolink *l);       /* the pauses have changed */
+void ipc_link_close_soon(struct aiolink *l); /* nothing more will be put into the outbox */
+void ipc_link_close_here(struct aiolink *l); /* its user closes it */
+void ipc_link_enough(struct aiolink *l);     /* it waits for the peer no longer */
+void ipc_link_cut(struct aiolink *l, int error, const char *why); /* it ends now */
 
 /* thread.c */
 int ipc_link_start_thread(struct aiolink *l);
@@ -196,7 +193,7 @@ enum ipc_link_ask {
 	IPC_LINK_DROP = 16,
 };
 void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what);
-void ipc_link_leave_thread(struct aiolink *l); /* joins it; from its own callback, lets it go on alone */
-void ipc_link_free_thread(struct aiolink *l);  /* its memory, when it is over */
+void ipc_link_leave_thread(struct aiolink *l); /* joins it; called in its own callback, detaches it */
+void ipc_link_free_thread(struct aiolink *l);  /* frees its memory, when it is over */
 
 #endif

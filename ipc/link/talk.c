@@ -49,6 +49,16 @@ int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 	return 0;
 }
 
+static bool they_have_left(const struct aiolink *l)
+{
+	return l->theirs == IPC_LINK_LEFT_FIRST || l->theirs == IPC_LINK_LEFT_LAST;
+}
+
+bool ipc_link_has_peer(const struct aiolink *l)
+{
+	return l->conn && !they_have_left(l);
+}
+
 static void remember_why(struct aiolink *l, int error, const char *why)
 {
 	l->talk_error = error;
@@ -68,8 +78,8 @@ static void remember_loss(struct aiolink *l, const struct aioconn *c, const char
 
 static void show_closing(struct aiolink *l)
 {
-	if (l->phase == IPC_LINK_TALKS)
-		ipc_link_tell(l, AIOLINK_CLOSING);
+	if (l->course.life == IPC_COURSE_UP)
+		ipc_course_tell(&l->course, AIOLINK_CLOSING);
 }
 
 /* When limits are to be looked at; 0: never. */
@@ -91,7 +101,7 @@ static void look_later(struct aiolink *l)
 	int64_t ns = next_look(l);
 
 	if (ns)
-		ipc_link_after(l, ns);
+		ipc_course_after(&l->course, ns);
 }
 
 static void want_items(struct aiolink *l, bool items)
@@ -103,9 +113,9 @@ static void want_items(struct aiolink *l, bool items)
 /* What the connection holds still leaves, and our goodbye; then it is gone. */
 static void finish(struct aiolink *l)
 {
-	if (l->finishing)
+	if (l->ours == IPC_LINK_FINISHES)
 		return;
-	l->finishing = l->we_left = true;
+	l->ours = IPC_LINK_FINISHES;
 	want_items(l, false);
 	aioconn_finish(l->conn, AIOIPC_FOREVER);
 }
@@ -120,12 +130,8 @@ static void begin_grace(struct aiolink *l)
 	look_later(l);
 }
 
-void ipc_link_enough(struct aiolink *l)
+void ipc_link_end_grace(struct aiolink *l)
 {
-	if (l->phase != IPC_LINK_TALKS || !l->grace_until) {
-		ipc_link_cut(l, ECONNABORTED, "aborted");
-		return;
-	}
 	ipc_conn_flush(l->conn);
 	ipc_conn_finalize(l->conn, AIOCONN_LOCAL);
 }
@@ -135,17 +141,17 @@ static void leave(struct aiolink *l)
 {
 	struct aioconn *c = l->conn;
 
-	if (l->we_left)
+	if (l->ours != IPC_LINK_SENDS)
 		return;
 	want_items(l, false);
-	if (l->they_left || !c->reads || !c->writes) {
+	if (they_have_left(l) || !c->reads || !c->writes) {
 		finish(l);
 		return;
 	}
-	l->we_left = true;
+	l->ours = IPC_LINK_LEFT;
 	if (aioconn_write_eof(c) == -1 && errno == ENOMEM) {
-		l->we_left = false;
-		ipc_link_after(l, RETRY_NS);
+		l->ours = IPC_LINK_SENDS;
+		ipc_course_after(&l->course, RETRY_NS);
 		return;
 	}
 	begin_grace(l);
@@ -157,36 +163,36 @@ static void send_some(struct aiolink *l)
 
 	want_items(l, r == 1);
 	if (r == 0)
-		ipc_link_after(l, 0);
+		ipc_course_after(&l->course, 0);
 	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
 		return;
 	if (errno != ESHUTDOWN) {
-		ipc_link_after(l, RETRY_NS);
+		ipc_course_after(&l->course, RETRY_NS);
 		return;
 	}
-	l->closing = true;
+	ipc_course_will(&l->course, IPC_COURSE_CLOSES);
 	leave(l);
 }
 
 void ipc_link_pump(struct aiolink *l)
 {
-	if (l->phase != IPC_LINK_TALKS || l->we_left)
+	if (l->course.life != IPC_COURSE_UP || l->ours != IPC_LINK_SENDS)
 		return;
-	ipc_link_hold(l);
+	ipc_status_hold(&l->status);
 	if (l->outbox)
 		send_some(l);
-	else if (l->closing)
+	else if (ipc_link_closes(l))
 		leave(l);
-	if (l->closing)
+	if (ipc_link_closes(l))
 		show_closing(l);
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 /* Coming in. */
 
 static void mind_room(struct aiolink *l, bool room)
 {
-	if (room && l->they_left && l->o.half_open)
+	if (room && they_have_left(l) && l->o.half_open)
 		ipc_link_leave_inbox(l);
 	if (l->paused != room)
 		return;
@@ -197,13 +203,13 @@ static void mind_room(struct aiolink *l, bool room)
 		aioconn_pause(l->conn);
 }
 
-bool ipc_link_land(struct aiolink *l)
+bool ipc_link_deliver(struct aiolink *l)
 {
 	bool room = !l->inbox || ipc_incoming_put(&l->incoming) == 0;
 
 	if (!room && errno != ETIMEDOUT)
-		ipc_link_after(l, RETRY_NS);
-	if (!room && l->hurried) {
+		ipc_course_after(&l->course, RETRY_NS);
+	if (!room && l->course.ending >= IPC_COURSE_HURRIES) {
 		ipc_incoming_drop(&l->incoming);
 		room = true;
 	}
@@ -228,9 +234,9 @@ static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 	c->take = true;
 	ipc_incoming_take(&l->incoming, m);
 	if (!more_to_come(c) || ipc_incoming_is_full(&l->incoming))
-		ipc_link_land(l);
+		ipc_link_deliver(l);
 	else if (l->incoming.count == 1)
-		ipc_watch_soon(l->turn);
+		ipc_course_soon(&l->course);
 }
 
 static void on_writable(struct aioconn *c, void *arg)
@@ -244,24 +250,23 @@ static void on_writable(struct aioconn *c, void *arg)
 /* The peer will say no more. May it be told more? */
 static void they_leave(struct aiolink *l)
 {
-	bool never = ipc_link_is_last(l);
+	bool never = ipc_course_is_last(&l->course), we_left = l->ours != IPC_LINK_SENDS;
 
-	ipc_link_hold(l);
-	l->they_left = true;
-	l->sure = l->we_left && l->conn->out.count == 0;
-	if (l->we_left || !l->outbox) {
+	ipc_status_hold(&l->status);
+	l->theirs = we_left && l->conn->out.count == 0 ? IPC_LINK_LEFT_LAST : IPC_LINK_LEFT_FIRST;
+	if (we_left || !l->outbox) {
 		finish(l);
 	} else if (never && l->o.half_open) {
-		ipc_link_land(l);
-	} else if (never || l->closing) {
+		ipc_link_deliver(l);
+	} else if (never || ipc_link_closes(l)) {
 		ipc_link_leave_outbox(l);
-		l->closing = true;
+		ipc_course_will(&l->course, IPC_COURSE_CLOSES);
 		ipc_link_pump(l);
 	} else {
 		finish(l);
 	}
 	show_closing(l);
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
@@ -273,7 +278,7 @@ static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
 	} else if (cause != AIOCONN_LOCAL) {
 		remember_why(l, c->end_error, c->why);
 		if (cause == AIOCONN_BAD)
-			l->bad = true;
+			l->theirs = IPC_LINK_BROKE;
 		aioconn_abort(c);
 	}
 }
@@ -307,7 +312,7 @@ static void on_lost(struct ipc_conn_hook *h)
 /* A connection that worked makes up for those that did not: the next pause is a short one again. */
 static bool worked(const struct aiolink *l, const struct aioconn *c)
 {
-	return (c->bytes_in > 0 && !l->bad) || ipc_os_now() - l->since >= l->delay;
+	return (c->bytes_in > 0 && l->theirs != IPC_LINK_BROKE) || ipc_os_now() - l->since >= l->course.delay;
 }
 
 static void on_gone(struct ipc_conn_hook *h)
@@ -316,23 +321,25 @@ static void on_gone(struct ipc_conn_hook *h)
 	struct aioconn *c = l->conn;
 
 	l->conn = NULL;
-	if (ipc_link_check(l) == -1)
+	if (ipc_status_check(&l->status) == -1)
 		return;
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	l->talks = false;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 	ipc_outgoing_back(&l->outgoing, ipc_conn_left(c));
-	if (!l->sure)
+	if (l->theirs != IPC_LINK_LEFT_LAST)
 		ipc_counter_add(&l->unsure, ipc_counter_get(&l->outgoing.out) - l->handed);
 	if (c->lost_output && !l->talk_error)
 		remember_loss(l, c, "the peer left before it had taken all");
 	if (worked(l, c))
-		l->delay = atomic_load_explicit(&l->first, memory_order_relaxed);
+		ipc_course_was_good(&l->course);
 	l->paused = false;
 	want_items(l, false);
-	ipc_link_land(l);
-	if (!l->cut)
-		ipc_link_talk_over(l, l->talk_error, l->talk_why);
+	ipc_link_deliver(l);
+	if (l->course.ending == IPC_COURSE_CUT)
+		return;
+	ipc_status_note(&l->status, l->talk_error, l->talk_why);
+	ipc_course_over(&l->course);
 }
 
 /* Limits. They are looked at now and then, and only where there are some. */
@@ -389,50 +396,51 @@ static void watch_limits(struct aiolink *l)
 
 static bool grace_is_over(const struct aiolink *l)
 {
-	return l->phase == IPC_LINK_TALKS && l->grace_until && ipc_os_now() >= l->grace_until;
+	return l->course.life == IPC_COURSE_UP && l->grace_until && ipc_os_now() >= l->grace_until;
 }
 
 /* The goodbye may be there by now, and messages before it. */
-static void end_grace(struct aiolink *l)
+static void grace_ends(struct aiolink *l)
 {
 	if (l->grace_looked) {
-		ipc_link_enough(l);
+		ipc_link_end_grace(l);
 		return;
 	}
 	l->grace_looked = true;
 	look_once_more(l->conn);
-	ipc_link_after(l, 0);
+	ipc_course_after(&l->course, 0);
 }
 
 /* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
 void ipc_link_talk_timer(struct aiolink *l)
 {
-	ipc_link_hold(l);
+	ipc_status_hold(&l->status);
 	if (grace_is_over(l))
-		end_grace(l);
+		grace_ends(l);
 	else if (!l->talk_error)
 		watch_limits(l);
-	ipc_link_land(l);
+	ipc_link_deliver(l);
 	ipc_link_pump(l);
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 /* By its user, who means this one and none that may have come instead. */
 void ipc_link_drop(struct aiolink *l, uint64_t talk)
 {
-	if (l->phase != IPC_LINK_TALKS || l->talk != talk)
+	if (l->course.life != IPC_COURSE_UP || l->talk != talk)
 		return;
-	ipc_link_hold(l);
+	ipc_status_hold(&l->status);
 	remember_why(l, ECONNABORTED, "dropped");
 	aioconn_abort(l->conn);
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 /* The beginning. */
 
 static void start_afresh(struct aiolink *l)
 {
-	l->they_left = l->we_left = l->sure = l->finishing = l->bad = false;
+	l->ours = IPC_LINK_SENDS;
+	l->theirs = IPC_LINK_SPEAKS;
 	l->paused = false;
 	l->grace_until = 0;
 	l->since = l->read_since = l->wrote_since = ipc_os_now();
@@ -448,12 +456,12 @@ static void remember_peer(struct aiolink *l, const struct aioconn *c)
 	if (aioconn_peer_address(c, peer, sizeof peer) == -1 ||
 	    ipc_address_of_socket(aioconn_fd(c), local, sizeof local) == -1)
 		*peer = '\0';
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	l->talks = true;
 	l->talk++;
 	memcpy(l->peer, peer, sizeof l->peer);
 	memcpy(l->local, local, sizeof l->local);
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 }
 
 int ipc_link_talk(struct aiolink *l, struct aioconn *c)
@@ -472,13 +480,13 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 		.gone = on_gone, .lost = on_lost, .wrote = on_wrote, .refused = on_refused};
 	ipc_conn_hook(c, &l->hook);
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
-	l->phase = IPC_LINK_TALKS;
+	ipc_course_succeeded(&l->course);
 	want_items(l, true);
 	look_later(l);
-	ipc_link_land(l);
+	ipc_link_deliver(l);
 	ipc_counter_add(&l->connections, 1);
-	ipc_link_note(l, 0, "");
+	ipc_status_note(&l->status, 0, "");
 	remember_peer(l, c);
-	ipc_link_tell(l, AIOLINK_CONNECTED);
+	ipc_course_tell(&l->course, AIOLINK_CONNECTED);
 	return 0;
 }

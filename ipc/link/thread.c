@@ -32,12 +32,12 @@ static void on_bell(short what, void *arg)
 
 	(void)what;
 	ipc_os_bell_quiet(l->own->bell.r.fd);
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	asked = l->own->asked;
 	l->own->asked &= ~(unsigned)(IPC_LINK_PACE | IPC_LINK_DROP);
 	drop = l->drop;
-	pthread_mutex_unlock(&l->lock);
-	ipc_link_hold(l);
+	pthread_mutex_unlock(&l->status.lock);
+	ipc_status_hold(&l->status);
 	if (asked & IPC_LINK_PACE)
 		ipc_link_pace(l);
 	if (asked & IPC_LINK_DROP)
@@ -48,7 +48,7 @@ static void on_bell(short what, void *arg)
 		ipc_link_enough(l);
 	if (asked & IPC_LINK_CUT)
 		ipc_link_cut(l, ECONNABORTED, "aborted");
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 }
 
 static bool gate_opens(struct ipc_link_thread *t)
@@ -67,13 +67,13 @@ static bool leave_loop(struct aiolink *l)
 	struct ipc_link_thread *t = l->own;
 	bool alone;
 
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	t->over = true;
 	alone = t->alone;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 	ipc_watch_free(t->watch);
 	ipc_own_close(&t->bell);
-	event_base_free(l->base);
+	event_base_free(l->status.base);
 	return alone;
 }
 
@@ -83,14 +83,14 @@ static void *run(void *arg)
 
 	if (!gate_opens(l->own))
 		return NULL;
-	atomic_store(&l->thread, ipc_thread_serial());
-	while (l->phase != IPC_LINK_OVER && ipc_link_check(l) == 0)
-		event_base_loop(l->base, EVLOOP_ONCE);
-	if (ipc_link_check(l) == -1) /* its callback forked, and came back in the child */
+	atomic_store(&l->status.thread, ipc_thread_serial());
+	while (l->course.life != IPC_COURSE_OVER && ipc_status_check(&l->status) == 0)
+		event_base_loop(l->status.base, EVLOOP_ONCE);
+	if (ipc_status_check(&l->status) == -1) /* its callback forked, and came back in the child */
 		return NULL;
 	if (leave_loop(l))
 		pthread_detach(pthread_self());
-	ipc_link_release(l);
+	ipc_status_release(&l->status);
 	return NULL;
 }
 
@@ -164,8 +164,8 @@ static int equip_and_run(struct aiolink *l, struct event_base *base)
 	}
 	if (ipc_link_equip(l, base) == 0) {
 		t->may_run = true;
-		ipc_link_hold(l);
-		ipc_link_begin(l);
+		ipc_status_hold(&l->status);
+		ipc_course_begin(&l->course);
 	}
 	error = errno;
 	pthread_mutex_unlock(&t->gate);
@@ -184,6 +184,7 @@ int ipc_link_start_thread(struct aiolink *l)
 	if (!base)
 		return -1;
 	l->own = new_thread(l, base);
+	l->status.own_loop = l->own;
 	if (l->own && equip_and_run(l, base) == 0)
 		return 0;
 	error = errno;
@@ -191,6 +192,7 @@ int ipc_link_start_thread(struct aiolink *l)
 		ipc_watch_free(l->own->watch);
 		ipc_own_close(&l->own->bell);
 		ipc_link_free_thread(l);
+		l->status.own_loop = false;
 	}
 	event_base_free(base);
 	errno = error;
@@ -201,29 +203,29 @@ void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what)
 {
 	struct ipc_link_thread *t = l->own;
 
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	t->asked |= what;
 	if (!t->over)
 		ipc_os_bell_ring(t->bell.w.fd);
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 }
 
 void ipc_link_leave_thread(struct aiolink *l)
 {
-	if (!ipc_link_is_here(l)) {
+	if (!ipc_status_is_here(&l->status)) {
 		pthread_join(l->own->thread, NULL);
 		return;
 	}
-	pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->status.lock);
 	l->own->alone = true;
-	pthread_mutex_unlock(&l->lock);
+	pthread_mutex_unlock(&l->status.lock);
 }
 
 void ipc_link_free_thread(struct aiolink *l)
 {
 	if (!l->own)
 		return;
-	if (ipc_link_check(l) == 0)
+	if (ipc_status_check(&l->status) == 0)
 		pthread_mutex_destroy(&l->own->gate);
 	free(l->own);
 	l->own = NULL;
