@@ -1,14 +1,15 @@
 /*
- * aioqueue: a bounded first-in, first-out queue of messages between threads, tasks and callbacks in any mix. Any
- * thread may make any call at any time, but for aioqueue_watch().
+ * aioqueue: a bounded first-in, first-out queue of messages between threads, tasks and callbacks, in any mix. Any thread may
+ * make any call at any time, except aioqueue_watch().
  *
- * Who has to wait stands in line, each direction its own: first come, first served, each woken once, for what
- * it can use. A thread that waits sleeps; where that paid off lately, it first looks again and again, for 50 microseconds at most.
- * Inside a task only the task sleeps. In a callback that would stop the whole loop: use AIOIPC_NOW there, and
+ * Callers that wait are served in the order in which they came, putters and getters apart. Each is woken once, when there is
+ * something for it. A thread that waits sleeps. Where waits were short lately, it polls first, for 50 microseconds at most.
+ * Inside a task only the task sleeps. In a callback a wait would stop the whole loop: use AIOIPC_NOW there, and
  * aioqueue_watch().
  *
- * Calls that wait: EINVAL (not a deadline), ETIMEDOUT and, in a task, ECANCELED (nothing lost), EMFILE, ENFILE (no
- * descriptor to wake the task by). ECHILD as in <aioipc/base.h>: a queue does not cross a fork, freeing it there is safe.
+ * Errno of calls that wait: EINVAL (not a deadline), ETIMEDOUT, and in a task also ECANCELED (nothing is lost), EMFILE and
+ * ENFILE (no descriptor to wake the task with). ECHILD as in <aioipc/base.h>: a queue does not cross a fork. A child may free
+ * a queue of its parent.
  */
 #ifndef AIOIPC_QUEUE_H
 #define AIOIPC_QUEUE_H
@@ -28,59 +29,66 @@ struct aioqueue;
 struct event_base;
 
 /*
- * A queue of at most @most messages and @most_bytes bytes, for which every message counts its length and 64 more.
- * 0 leaves one of the two unlimited. An empty queue takes one message of any size. Errno: EINVAL (both are 0). Since 0.1.
+ * Makes a queue of at most @most messages and @most_bytes bytes. Each message counts with its length plus 64 bytes. 0 means
+ * that this limit is off; one of the two must be set. An empty queue takes one message of any size.
+ * Errno: EINVAL (both are 0). Since 0.1.
  */
 AIOIPC_API struct aioqueue *aioqueue_new(size_t most, size_t most_bytes);
 
 /*
- * Puts @m behind all others, waiting for room until @deadline. The queue takes a reference of its own; @m stays the
- * caller's. Goes on after signals. Errno: ETIMEDOUT (it is full), EPIPE (it was closed). Since 0.1.
+ * Puts @m at the end, and waits for room until @deadline. The queue takes a reference of its own, and @m stays the caller's.
+ * A signal does not end the wait. Errno: ETIMEDOUT (the queue is full), EPIPE (the queue was closed). Since 0.1.
  */
 AIOIPC_API int aioqueue_put(struct aioqueue *q, struct aiomsg *m, int64_t deadline);
 
 /*
- * Puts @n messages, in order, waiting for room as often as it takes. Returns how many were put: fewer only when the deadline
- * passed, the queue was closed or the task cancelled on the way. -1, and errno as aioqueue_put(), when none was. Since 0.1.
+ * Puts @n messages, in order, and waits for room as often as needed. Returns how many it has put. That is less than @n only
+ * when the deadline passed, the queue was closed, or the task was cancelled on the way. When it has put none, it returns -1
+ * with errno as aioqueue_put(). Since 0.1.
  */
 AIOIPC_API ssize_t aioqueue_put_all(struct aioqueue *q, struct aiomsg *const *m, size_t n, int64_t deadline);
 
 /*
- * Takes the first message; the caller frees it. Returns 1; 0 when the queue was closed and everything was taken;
- * -1. Errno: ETIMEDOUT (it is empty), EINTR (a signal handler ran). A loop ends with 0 or -1, and looks which. Since 0.1.
+ * Takes the first message; the caller frees it. Returns 1; 0 when the queue was closed and is empty; -1. After a loop over
+ * aioqueue_get(), look whether it ended with 0 or with -1. Errno: ETIMEDOUT (the queue is empty), EINTR (a signal handler
+ * ran). Since 0.1.
  */
 AIOIPC_API int aioqueue_get(struct aioqueue *q, struct aiomsg **m, int64_t deadline);
 
 /*
- * Takes what is there, at most @n messages, waiting only for the first. The caller frees each. Returns how many; 0 and -1
- * as aioqueue_get(). Since 0.1.
+ * Takes the messages that are there, at most @n. It waits only for the first. The caller frees each. Returns how many; 0 and
+ * -1 as aioqueue_get(). Since 0.1.
  */
 AIOIPC_API ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_t deadline);
 
-/* How many messages are in it now. Since 0.1. */
+/* How many messages are in the queue now. Since 0.1. */
 AIOIPC_API size_t aioqueue_count(const struct aioqueue *q);
 
 /*
- * close: no more is put (EPIPE, also for those that wait); what is in it can still be got, then get returns 0. All who
- * wait wake. discard: the same, and drops what is in it. Again, or on NULL: nothing happens. Since 0.1.
+ * aioqueue_close: no more messages can be put (EPIPE, for waiting callers too). What is in the queue can still be taken;
+ * after that aioqueue_get() returns 0. All waiting callers wake. aioqueue_discard: the same, and it drops what is in the
+ * queue. A second call, or NULL, does nothing. Since 0.1.
  */
 AIOIPC_API void aioqueue_close(struct aioqueue *q);
 AIOIPC_API void aioqueue_discard(struct aioqueue *q);
 
 /*
- * Watches @q from @base's loop; a base that watches it already gets these callbacks instead, and both NULL takes the watch
- * back. In the thread that runs @base, or before it runs; the watch must be taken back before the base is freed. on_items: called once a turn of the loop
- * while there is something to get, and once when the end has come. on_room: called once at first, and once
- * after a put in this thread was refused for AIOIPC_NOW, as soon as there is room for that message or the queue is closed. Callbacks may
- * do anything. The watch holds no reference: it ends with the queue. Errno: EMFILE, ENFILE. Since 0.1.
+ * Watches @q from the loop of @base. on_items is called once in each turn of the loop while there is a message to get, and
+ * once when the end has come. on_room is called once at first. After that it is called once for each put in this thread that
+ * AIOIPC_NOW refused: as soon as there is room for that message, or the queue is closed. Callbacks may do anything.
+ *
+ * Call it in the thread that runs @base, or before the base runs. A second watch of the same base replaces the callbacks.
+ * NULL for both removes the watch: do so before the base is freed. The watch holds no reference, and ends with the queue.
+ * Errno: EMFILE, ENFILE. Since 0.1.
  */
 typedef void aioqueue_cb(struct aioqueue *q, void *arg);
 AIOIPC_API int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
 			      aioqueue_cb *on_room, void *arg);
 
 /*
- * Counted: one free for new and for each ref. The last one closes it and drops what is in it. A call that waits holds the
- * queue meanwhile, and returns as after aioqueue_discard(): 0 or EPIPE; its thread has to have a reference of its own to call again. Since 0.1.
+ * Queues are counted: one aioqueue_free() for aioqueue_new() and one for each aioqueue_ref(). The last one closes the queue
+ * and drops what is in it. A call that still waits holds the queue until it returns, as after aioqueue_discard(): with 0 or
+ * EPIPE. Its thread needs a reference of its own to call again. Since 0.1.
  */
 AIOIPC_API struct aioqueue *aioqueue_ref(struct aioqueue *q);
 AIOIPC_API void aioqueue_free(struct aioqueue *q);
