@@ -121,7 +121,7 @@ static inline const char *cuda_find(struct cuda *cuda)
  * found[0], and to found[1] how many are not that. Thread t of n does the words t, t + n, t + 2 n...
  */
 static const char cuda_words[] = ".version 6.3\n"
-				 ".target sm_75\n"
+				 ".target sm_60\n"
 				 ".address_size 64\n"
 				 ".visible .entry words(.param .u64 at, .param .u64 n, .param .u32 seed,\n"
 				 "                      .param .u64 found)\n"
