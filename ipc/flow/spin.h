@@ -5,14 +5,15 @@
 #ifndef IPC_FLOW_SPIN_H
 #define IPC_FLOW_SPIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define IPC_SPIN_NS 50000 /* the longest spin: about the time to wake a thread on an idle processor */
 
-/* The owner's lock guards it. */
+/* Any thread may call the functions below at any time. A lost update does no harm: all of it is a guess. */
 struct ipc_spin {
-	uint8_t hope, skipped;
+	_Atomic(uint8_t) hope, skipped;
 };
 
 void ipc_spin_init(struct ipc_spin *l);
