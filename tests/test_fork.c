@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "ipc/end/end.h"
-#include "ipc/own/fork.h"
+#include "ipc/own/registry.h"
 #include "ipc/os/child.h"
 #include "tests/harness.h"
 #include "tests/no_fork.h"

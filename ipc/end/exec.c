@@ -15,7 +15,7 @@
 
 #include "ipc/end/become.h"
 #include "ipc/end/end.h"
-#include "ipc/own/fork.h"
+#include "ipc/own/registry.h"
 #include "ipc/os/child.h"
 
 extern char **environ;

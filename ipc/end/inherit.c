@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ipc/own/fork.h"
+#include "ipc/own/registry.h"
 
 static struct slot {
 	char name[IPC_NAME_MOST + 1];

@@ -12,7 +12,7 @@
 
 #include "ipc/end/become.h"
 #include "ipc/end/end.h"
-#include "ipc/own/fork.h"
+#include "ipc/own/registry.h"
 #include "ipc/os/child.h"
 #include "ipc/os/stdio.h"
 #include "ipc/task/task.h"

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ipc/own/fork.h"
 #include "ipc/os/thread.h"
 #include "ipc/link/link.h"
 #include "ipc/net/socket.h"
@@ -105,8 +104,8 @@ static int probe_descriptors(void)
 	if (r == 0) {
 		r = ipc_os_pipe(other);
 		if (r == 0)
-			ipc_own_close_pipe(other);
-		ipc_own_close_pipe(one);
+			ipc_fd_close_pipe(other);
+		ipc_fd_close_pipe(one);
 	}
 	ipc_own_let_go();
 	return r;

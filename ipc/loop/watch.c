@@ -10,7 +10,6 @@
 
 #include <aioipc/base.h>
 
-#include "ipc/own/fork.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/here.h"
 
@@ -41,6 +40,8 @@ struct ipc_home {
 /* By address; under the registry's mutex. */
 #define BUCKETS 256
 static struct ipc_home *homes[BUCKETS];
+
+static struct ipc_at_fork at_fork;
 
 static void push(struct ipc_watch **list, struct ipc_watch *w)
 {
@@ -160,6 +161,7 @@ static int move_in(struct ipc_watch *w)
 	for (;;) {
 		if (ipc_own_hold() == -1)
 			break;
+		ipc_at_fork(&at_fork);
 		w->home = find_or_put(w->base, &spare);
 		if (w->home)
 			push(&w->home->live, w);
@@ -368,7 +370,11 @@ static void forked_number(struct ipc_watch *w, int *spare, int *keep)
 		w->file.fd = -1;
 }
 
-void ipc_watch_forked(bool own_numbers)
+/*
+ * All watches are dead. Before the floor below closes what they watched: then the numbers would be free. Where no handler ran, a number may mean
+ * another file by now.
+ */
+static void after_fork_in_child(bool by_handler)
 {
 	struct ipc_watch *w, *next;
 	int spare = -1, keep = -1;
@@ -377,7 +383,7 @@ void ipc_watch_forked(bool own_numbers)
 		for (struct ipc_home *home = *bucket; home; home = home->next) {
 			for (w = home->live; w; w = next) {
 				next = w->next;
-				if (own_numbers)
+				if (by_handler)
 					forked_number(w, &spare, &keep);
 				push(&home->dead, w);
 			}
@@ -387,6 +393,8 @@ void ipc_watch_forked(bool own_numbers)
 	if (spare != -1 && spare != keep)
 		close(spare);
 }
+
+static struct ipc_at_fork at_fork = {.floor = 3, .in_child = after_fork_in_child};
 
 void ipc_watch_let_numbers_go(void)
 {

@@ -50,9 +50,6 @@ void ipc_watch_free(struct ipc_watch *w);
 bool ipc_watch_base_freed(const struct ipc_watch *w);
 void ipc_watch_forget(struct ipc_watch *w);
 
-/* For fork.c alone, in the child: all watches are dead; with @own_numbers, placeholders go onto the numbers that libevent knows. */
-void ipc_watch_forked(bool own_numbers);
-
 /* In a child that will not call event_reinit() itself: takes the placeholders away. Async-signal-safe. */
 void ipc_watch_let_numbers_go(void);
 

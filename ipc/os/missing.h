@@ -12,11 +12,11 @@
  *   /proc/self/task                       any error          the C library is asked, then unshare(CLONE_THREAD): os_linux.c
  *   fchmodat2                     6.6     any error          chmod by /proc/self/fd: os_linux.c; or by name: net/sockfile.c
  *   /dev/null                             any error          a descriptor that can't be read or written: child.c
- *   madvise MADV_WIPEONFORK       4.14    any error          fork handlers tell of a fork: end/fork.c
+ *   madvise MADV_WIPEONFORK       4.14    any error          fork handlers tell of a fork: own/epoch.c
  *   madvise MADV_GUARD_INSTALL    6.13    any                mprotect, and fewer tasks: os_linux.c
  *   madvise MADV_NOHUGEPAGE               any error          nothing
  *   eventfd                               any                a pipe: bell.c
- *   timerfd_create                        any error          no placeholders: end/watch.c
+ *   timerfd_create                        any error          no placeholders: loop/watch.c
  *
  * "any" is any errno that ipc_os_is_missing() knows. These may be true answers, too: what is done instead then fails with the
  * true one, and only its success is taken for proof.
