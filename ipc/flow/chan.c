@@ -1,6 +1,6 @@
 /*
- * The channel: two sides, and what is on offer between them. All of it happens in one thread, and tasks switch only where
- * they wait, so there is nothing to lock: a call looks, changes, wakes the other side, and waits until what it waits for is so.
+ * A channel: two sides, a server and a client, and the items that the server offers. All of it happens in one thread, and tasks switch only
+ * where they wait. So there is no lock: a call checks, changes, wakes the other side, and waits for its condition.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 #include "ipc/loop/wait.h"
 #include "ipc/task/task.h"
 
-/* A side that was lent. It goes back when its user ends. */
+/* A side that was lent. The lender gets it back when its user ends. */
 struct loan {
 	struct ipc_task_end end; /* of the lender; first, as in the next two */
 	struct aiotask *lender;  /* NULL: it has ended */
@@ -22,18 +22,18 @@ struct loan {
 struct side {
 	struct ipc_task_end end; /* of its user */
 	struct aiochan *ch;
-	struct aiotask *user;  /* that used it last; NULL */
-	struct loan *loan;     /* from whom it has the side; NULL */
-	struct aiotask *waits; /* in a call; NULL */
-	unsigned calls;        /* that hold the channel: a call may consist of others */
-	bool cancelled;        /* in its last call */
+	struct aiotask *user;  /* the task that used it last, or NULL */
+	struct loan *loan;     /* by whom the side was lent, or NULL */
+	struct aiotask *waits; /* the task that waits in a call, or NULL */
+	unsigned calls;        /* calls that hold the channel; one call may make others */
+	bool cancelled;        /* its last call was cancelled */
 };
 
 /* The task of a generator, which holds the channel. */
 struct producer {
 	struct ipc_task_end end;
 	struct aiochan *ch;
-	struct aiotask *task; /* NULL: none, or over */
+	struct aiotask *task; /* NULL: there is none, or it has ended */
 	int (*run)(struct aiochan *ch, void *arg);
 	void *arg;
 };
@@ -46,15 +46,15 @@ struct aiochan {
 
 	void *const *items;                   /* on offer */
 	size_t left, taken;                   /* of them */
-	bool (*make)(void *arg, void **item); /* they are made on demand instead; NULL */
+	bool (*make)(void *arg, void **item); /* items are made on demand by this, or NULL */
 	void *make_arg;
 	bool making; /* it is running */
 	bool asking; /* the client waits for an item */
-	bool owed;   /* it has taken items and not come back: somebody hears what it sends then */
+	bool owed;   /* the client took items and has not come back: the server waits for that */
 	void *reply;
 
 	bool closed;
-	const struct side *closer; /* NULL: neither */
+	const struct side *closer; /* NULL: nobody has closed it */
 	int error;
 
 	struct producer producer;
@@ -126,7 +126,7 @@ static void set_user(struct side *s, struct aiotask *t)
 	s->user = t;
 }
 
-/* To the last lender that is still there. */
+/* The side goes back to the last lender that has not ended. */
 static bool gave_back(struct side *s)
 {
 	while (s->loan && !s->user) {
@@ -141,7 +141,7 @@ static bool gave_back(struct side *s)
 	return s->user;
 }
 
-/* A call that it died in does not return. */
+/* The task died in a call, which never returns. */
 static void user_ended(struct ipc_task_end *end, bool died)
 {
 	struct side *s = (struct side *)end;
@@ -170,7 +170,7 @@ static int fail(int error)
 	return -1;
 }
 
-/* This task uses the side from now on. */
+/* The calling task uses the side from now on. */
 static int use(struct side *s, int64_t deadline)
 {
 	struct aiotask *t = aiotask_self();
@@ -203,7 +203,7 @@ static int over(const struct side *s)
 	return ch->error ? fail(ch->error) : 0;
 }
 
-/* 0: it is so, or the channel was closed; -1. */
+/* 0: the condition holds, or the channel was closed; -1. */
 static int wait_until(struct side *s, bool (*is_so)(const struct aiochan *ch), int64_t deadline)
 {
 	struct aiochan *ch = s->ch;
@@ -215,11 +215,11 @@ static int wait_until(struct side *s, bool (*is_so)(const struct aiochan *ch), i
 	s->waits = NULL;
 	s->cancelled = result == -1 && errno == ECANCELED;
 	if (result == -1 && !s->cancelled && (ch->closed || is_so(ch)))
-		return 0; /* it came so before this ran again */
+		return 0; /* the condition came true before this ran again */
 	return result;
 }
 
-/* Of a call that was cancelled, but has something to tell: the next wait tells of the cancel. */
+/* The call was cancelled, but has a result to return: the next wait reports the cancel. */
 static void cancel_later(struct side *s)
 {
 	if (s->cancelled)
@@ -253,7 +253,7 @@ int aiochan_serve(struct aiochan *ch, int64_t deadline)
 	return result;
 }
 
-/* What is on offer goes to the client, which comes back from it: 1; 0 or -1 as the calls. @all: that many items. */
+/* The client takes what is on offer, and comes back: 1. Otherwise 0 or -1, as the public calls. @all: so many items. */
 static int hand_over(struct aiochan *ch, size_t all, int64_t deadline)
 {
 	struct side *s = &ch->server;
@@ -315,7 +315,7 @@ ssize_t aiochan_send_all(struct aiochan *ch, void *const *items, size_t n, int64
 	return result;
 }
 
-/* The same of items that are made on demand. How many there are, nobody knows before. */
+/* The same with items that are made on demand. Their number is not known before. */
 static int give_each(struct aiochan *ch, bool (*make)(void *arg, void **item), void *arg, int64_t deadline)
 {
 	int result = wait_until(&ch->server, is_asking, deadline);
@@ -355,7 +355,7 @@ static bool is_served(const struct aiochan *ch)
 	return ch->left > 0 || ch->make;
 }
 
-/* Comes back from what it has, if anything, and asks for more: 1 when there is some; 0 or -1 as the calls. */
+/* The client comes back with what it took, if anything, and asks for more. 1: there is more; 0 or -1 as the public calls. */
 static int ask(struct aiochan *ch, void *item, int64_t deadline)
 {
 	int result;
@@ -373,7 +373,7 @@ static int ask(struct aiochan *ch, void *item, int64_t deadline)
 	return ch->closed ? over(&ch->client) : 1;
 }
 
-/* In the client's task: no switch for an item. */
+/* Runs in the client's task: an item needs no switch. */
 static bool make_one(struct aiochan *ch, void **item)
 {
 	bool made;
@@ -402,7 +402,7 @@ static size_t take(struct aiochan *ch, void **items, size_t n)
 	return some;
 }
 
-/* As many as are on offer at once. Of items that are made on demand it turns out only then that there is none. */
+/* Takes as many as are on offer. For items that are made on demand, only this finds out that there is none. */
 static ssize_t next(struct aiochan *ch, void *item, void **items, size_t n, int64_t deadline)
 {
 	int result = 1;
@@ -449,7 +449,7 @@ ssize_t aiochan_next_all(struct aiochan *ch, void **items, size_t n, int64_t dea
 	return got > 0 ? (ssize_t)got : n > 0 ? result : 0;
 }
 
-/* Beginning and end. */
+/* Making, closing and freeing it. */
 
 static void producer_ended(struct ipc_task_end *end, bool died)
 {
@@ -483,7 +483,7 @@ static void lender_ended(struct ipc_task_end *end, bool died)
 	l->lender = NULL;
 }
 
-/* The side of this task; NULL. */
+/* The side that this task uses, or NULL. */
 static struct side *side_of(struct aiochan *ch, const struct aiotask *t)
 {
 	if (t && t == ch->server.user)
@@ -525,7 +525,7 @@ void aiochan_close(struct aiochan *ch, int error)
 		close_by(ch, side_of(ch, aiotask_self()), error);
 }
 
-/* Does it hold the channel, and never run again? */
+/* The task may hold the channel, and never run again: find out. */
 static void notice(struct aiotask *t)
 {
 	if (t)
@@ -551,7 +551,7 @@ static void run_producer(void *arg)
 
 	if (aiochan_serve(ch, AIOIPC_FOREVER) == 0)
 		aiochan_close(ch, ch->producer.run(ch, ch->producer.arg));
-	if (ch->epoch != ipc_epoch()) /* there its end is not told */
+	if (ch->epoch != ipc_epoch()) /* in a forked child nobody is told of its end */
 		let_go(ch);
 }
 

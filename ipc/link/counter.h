@@ -1,4 +1,4 @@
-/* A number that one thread counts up and any other may look at. */
+/* A counter that one thread adds to, and any thread may read. */
 #ifndef IPC_LINK_COUNTER_H
 #define IPC_LINK_COUNTER_H
 

@@ -100,7 +100,7 @@ int aiolink_on_state(struct aiolink *l, aiolink_state_cb *cb, void *arg)
 	return 0;
 }
 
-/* Its thread may free it before this returns. */
+/* Its thread may end and free the link before this returns: it holds the link. */
 static int start_held(struct aiolink *l)
 {
 	int r, error;
@@ -128,7 +128,7 @@ int aiolink_start(struct aiolink *l, struct event_base *base)
 	return 0;
 }
 
-/* Telling of itself. */
+/* What it tells. */
 
 struct aioqueue *aiolink_inbox(const struct aiolink *l)
 {
@@ -140,7 +140,7 @@ struct aioqueue *aiolink_outbox(const struct aiolink *l)
 	return l->outbox;
 }
 
-/* What is under the lock is not const, whatever the link is to its user. */
+/* The link is const for its user, but not its lock. */
 static struct aiolink *locked(const struct aiolink *l)
 {
 	struct aiolink *same = (struct aiolink *)(uintptr_t)l;
@@ -274,8 +274,8 @@ int aiolink_join(struct aiolink *l, int64_t deadline)
 /* Ending it. */
 
 /*
- * In a forked child, where nobody else holds it but callbacks that this thread is in. What a thread of its own was busy
- * with may be half done: that stays as it is.
+ * In a forked child. Nobody else holds the link, except callbacks that this thread is in. If the link had a thread of its own, that thread may
+ * have left it half changed: then only its memory is freed.
  */
 static void forget(struct aiolink *l)
 {
@@ -290,7 +290,7 @@ static void forget(struct aiolink *l)
 	ipc_status_release(&l->status);
 }
 
-/* True for the first who gives the link back: it may be called once more by a callback of its own. */
+/* True for the first call that frees the link. A callback may call once more while the first call waits. */
 static bool give_back(struct aiolink *l)
 {
 	bool first;
@@ -369,7 +369,7 @@ static void cut(struct aiolink *l)
 		ipc_link_cut(l, ECONNABORTED, "aborted");
 }
 
-/* The deadline ends the grace of one that had nothing to lose. */
+/* A link that only receives has nothing to lose: at the deadline it no longer waits for the goodbye. */
 static void have_enough(struct aiolink *l)
 {
 	if (is_elsewhere(l))
@@ -378,7 +378,7 @@ static void have_enough(struct aiolink *l)
 		ipc_link_enough(l);
 }
 
-/* 0, or why it gave up. Signals do not count: this sends. */
+/* 0, or why it gave up. A signal does not end this wait: messages are still being sent. */
 static int wait_for_end(struct aiolink *l, int64_t deadline)
 {
 	int r;
@@ -389,7 +389,7 @@ static int wait_for_end(struct aiolink *l, int64_t deadline)
 	return r == 0 ? 0 : errno;
 }
 
-/* 0, or what to tell of it. */
+/* 0, or the errno of aiolink_close(). */
 static int close_started(struct aiolink *l, int64_t deadline)
 {
 	bool had_ended = aiolink_state(l) == AIOLINK_ENDED;

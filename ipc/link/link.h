@@ -48,7 +48,7 @@
 
 struct aiolistener;
 
-/* What it was asked to be, checked and copied. */
+/* Its options, checked and copied. */
 struct ipc_link_options {
 	enum aiolink_role role;
 	char *address;

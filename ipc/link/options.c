@@ -1,4 +1,4 @@
-/* What a link is asked to be: checked, and copied. */
+/* The options of a link: checked, and copied. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "ipc/os/sized.h"
 
 #define GRACE_MS 500
-#define MS_MOST (INT64_C(1000) * 86400 * 1000) /* longer is for ever */
+#define MS_MOST (INT64_C(1000) * 86400 * 1000) /* a longer time means for ever */
 
 /* 0, or that far away. */
 static int64_t nanoseconds(int64_t ms)
@@ -38,7 +38,7 @@ static bool is_negative(const struct aiolink_options *o)
 	       o->grace < AIOIPC_FOREVER || o->keepalive < AIOIPC_FOREVER || o->user_timeout < AIOIPC_FOREVER;
 }
 
-/* NULL, or what is wrong. */
+/* NULL, or a text that says what is wrong. */
 static const char *check_numbers(const struct aiolink_options *o)
 {
 	if (o->role > AIOLINK_LISTEN || o->direction > AIOLINK_SEND || o->framing > AIOCONN_BYTES)

@@ -1,6 +1,6 @@
 /*
- * One connection of a link: what is in the outbox goes to the peer, what the peer says into the inbox, until one of them
- * says goodbye or is lost. The connection is driven by hand; that it is gone, in whatever way, is told by its hook, and only there.
+ * One connection of a link. Messages of the outbox go to the peer, and messages of the peer go into the inbox, until one side
+ * says goodbye or is lost. The link drives the connection itself (by_hand). The end of the connection is reported by its hook, and only there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,10 +15,11 @@
 #include "ipc/end/end.h"
 #include "ipc/link/link.h"
 
-/* So little that it stays in the processor's cache: the queue holds more. */
+/* Small enough for the processor's cache. The queue holds the rest. */
 #define OUTBOX ((size_t)128 * 1024)
 
-#define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory or descriptors are short */
+#define RETRY_NS                                                                                             \
+	(INT64_C(10) * 1000 * 1000) /* the time to the next try when there was no memory or descriptor */
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
 {
@@ -65,7 +66,7 @@ static void remember_why(struct aiolink *l, int error, const char *why)
 	snprintf(l->talk_why, sizeof l->talk_why, "%s", why);
 }
 
-/* Not all was sent. @otherwise says why where the kernel says no more than that. */
+/* Not all was sent. @otherwise is the reason, if the kernel gave none. */
 static void remember_loss(struct aiolink *l, const struct aioconn *c, const char *otherwise)
 {
 	const struct ipc_blame *b = &c->out_fault;
@@ -82,7 +83,7 @@ static void show_closing(struct aiolink *l)
 		ipc_course_tell(&l->course, AIOLINK_CLOSING);
 }
 
-/* When limits are to be looked at; 0: never. */
+/* The time until the limits are checked next; 0: never. */
 static int64_t next_look(const struct aiolink *l)
 {
 	int64_t least = l->o.idle_limit, left = l->grace_until - ipc_os_now();
@@ -110,7 +111,7 @@ static void want_items(struct aiolink *l, bool items)
 		ipc_flow_watch_want(l->out_watch, items, true);
 }
 
-/* What the connection holds still leaves, and our goodbye; then it is gone. */
+/* The connection still sends what it holds, and our goodbye. Then it is gone. */
 static void finish(struct aiolink *l)
 {
 	if (l->ours == IPC_LINK_FINISHES)
@@ -120,7 +121,7 @@ static void finish(struct aiolink *l)
 	aioconn_finish(l->conn, AIOIPC_FOREVER);
 }
 
-/* Where nothing was sent that the peer is to confirm, it is not waited for much longer. */
+/* A link that only receives has nothing for the peer to confirm: it waits only for a limited time. */
 static void begin_grace(struct aiolink *l)
 {
 	if (l->outbox)
@@ -136,7 +137,7 @@ void ipc_link_end_grace(struct aiolink *l)
 	ipc_conn_finalize(l->conn, AIOCONN_LOCAL);
 }
 
-/* Nothing more is to be sent. Who can't be told, or has said so too, is not waited for. */
+/* We send nothing more. We do not wait for a peer that has said goodbye too, or can't hear ours. */
 static void leave(struct aiolink *l)
 {
 	struct aioconn *c = l->conn;
@@ -188,7 +189,7 @@ void ipc_link_pump(struct aiolink *l)
 	ipc_status_release(&l->status);
 }
 
-/* Coming in. */
+/* Messages that arrive. */
 
 static void mind_room(struct aiolink *l, bool room)
 {
@@ -218,13 +219,13 @@ bool ipc_link_deliver(struct aiolink *l)
 	return room;
 }
 
-/* Is more to come in this turn? Half a message looks like it, so that is found out when the turn is over. */
+/* Will more messages come in this turn? A half message looks like it: the end of the turn then puts what there is. */
 static bool more_to_come(const struct aioconn *c)
 {
 	return c->inbox.count > 0 || ipc_in_raw(&c->in) > 0;
 }
 
-/* The last of a turn, or a lone one, goes at once, with all that came before it. */
+/* The last message of a turn goes into the inbox at once, with all before it. */
 static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 {
 	struct aiolink *l = arg;
@@ -245,9 +246,9 @@ static void on_writable(struct aioconn *c, void *arg)
 	ipc_link_pump(arg);
 }
 
-/* The end. */
+/* The end of the connection. */
 
-/* The peer will say no more. May it be told more? */
+/* The peer has said goodbye. Do we still send? */
 static void they_leave(struct aiolink *l)
 {
 	bool never = ipc_course_is_last(&l->course), we_left = l->ours != IPC_LINK_SENDS;
@@ -300,7 +301,7 @@ static void on_refused(struct ipc_conn_hook *h, uint64_t end)
 	ipc_outgoing_refused(&link_of(h)->outgoing, end);
 }
 
-/* After its goodbye, the peer is not there at all any more. */
+/* The peer said goodbye before, and now it is gone altogether. */
 static void on_lost(struct ipc_conn_hook *h)
 {
 	struct aiolink *l = link_of(h);
@@ -309,7 +310,7 @@ static void on_lost(struct ipc_conn_hook *h)
 	aioconn_abort(l->conn);
 }
 
-/* A connection that worked makes up for those that did not: the next pause is a short one again. */
+/* Was it a good connection? Then the next pause is short again. */
 static bool worked(const struct aiolink *l, const struct aioconn *c)
 {
 	return (c->bytes_in > 0 && l->theirs != IPC_LINK_BROKE) || ipc_os_now() - l->since >= l->course.delay;
@@ -342,7 +343,7 @@ static void on_gone(struct ipc_conn_hook *h)
 	ipc_course_over(&l->course);
 }
 
-/* Limits. They are looked at now and then, and only where there are some. */
+/* Limits. They are checked now and then, if there are any. */
 
 static void lose(struct aiolink *l, const char *why)
 {
@@ -360,7 +361,7 @@ static bool is_past(int64_t since, int64_t limit)
 	return limit && ipc_os_now() - since >= limit;
 }
 
-/* A count that has not moved, where it should, for so long? */
+/* True if a count that should grow has not grown for @limit. */
 static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool should_move, int64_t limit)
 {
 	if (*last != now || !should_move) {
@@ -370,7 +371,7 @@ static bool stands_still(uint64_t *last, int64_t *since, uint64_t now, bool shou
 	return is_past(*since, limit);
 }
 
-/* The loop may have come here before it came to the peer: what the kernel has by now, or takes, counts. */
+/* The loop may have run this timer before it read from the peer. What the kernel has by now, or takes, still counts. */
 static void look_once_more(struct aioconn *c)
 {
 	c->retry = 0;
@@ -399,7 +400,7 @@ static bool grace_is_over(const struct aiolink *l)
 	return l->course.life == IPC_COURSE_UP && l->grace_until && ipc_os_now() >= l->grace_until;
 }
 
-/* The goodbye may be there by now, and messages before it. */
+/* Messages and the goodbye may have arrived by now: they are read first. */
 static void grace_ends(struct aiolink *l)
 {
 	if (l->grace_looked) {
@@ -411,7 +412,7 @@ static void grace_ends(struct aiolink *l)
 	ipc_course_after(&l->course, 0);
 }
 
-/* The timer is for limits, for the next share, and for another try when memory was short: the latter two are due sooner, and so come last. */
+/* The timer serves the limits, the next share of a turn, and another try after ENOMEM. The latter two are due sooner: they set the timer last. */
 void ipc_link_talk_timer(struct aiolink *l)
 {
 	ipc_status_hold(&l->status);
@@ -424,7 +425,7 @@ void ipc_link_talk_timer(struct aiolink *l)
 	ipc_status_release(&l->status);
 }
 
-/* By its user, who means this one and none that may have come instead. */
+/* The user means this connection, and not a later one. */
 void ipc_link_drop(struct aiolink *l, uint64_t talk)
 {
 	if (l->course.life != IPC_COURSE_UP || l->talk != talk)
@@ -435,7 +436,7 @@ void ipc_link_drop(struct aiolink *l, uint64_t talk)
 	ipc_status_release(&l->status);
 }
 
-/* The beginning. */
+/* The beginning of a connection. */
 
 static void start_afresh(struct aiolink *l)
 {

@@ -1,6 +1,6 @@
 /*
- * The thread that a link has of its own: a base, its loop, and a bell by which others ask it to end the link. When the link has
- * ended, the thread does too.
+ * A link's own thread. It has a base and runs its loop. Other threads ring its bell to ask for something. The thread ends
+ * when the link has ended.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,12 +13,12 @@
 
 struct ipc_link_thread {
 	pthread_t thread;
-	pthread_mutex_t gate; /* closed until it is known that it may run */
+	pthread_mutex_t gate; /* the starter holds it until it knows whether the thread may run */
 	bool may_run;
 	struct ipc_own bell;
 	struct ipc_watch *watch; /* on the bell */
 
-	unsigned asked; /* enum ipc_link_ask; under the link's lock, as these: */
+	unsigned asked; /* enum ipc_link_ask. The link's lock guards this and the next two. */
 	bool over;      /* nobody answers the bell any more */
 	bool alone;     /* nobody joins it */
 };
@@ -60,7 +60,7 @@ static bool gate_opens(struct ipc_link_thread *t)
 	return may_run;
 }
 
-/* Who rings does so under the lock, and not any more once it is over. */
+/* Others ring under the lock, and only while it is not over. So the bell can be closed after this. */
 static bool leave_loop(struct aiolink *l)
 {
 	struct ipc_link_thread *t = l->own;
@@ -85,7 +85,7 @@ static void *run(void *arg)
 	atomic_store(&l->status.thread, ipc_thread_serial());
 	while (l->course.life != IPC_COURSE_OVER && ipc_status_check(&l->status) == 0)
 		event_base_loop(l->status.base, EVLOOP_ONCE);
-	if (ipc_status_check(&l->status) == -1) /* its callback forked, and came back in the child */
+	if (ipc_status_check(&l->status) == -1) /* a callback forked, and this is the child */
 		return NULL;
 	if (leave_loop(l))
 		pthread_detach(pthread_self());
@@ -93,7 +93,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* libevent ends the process when it has no descriptors for a base: a pair of sockets, and one to poll. */
+/* libevent ends the process if it gets no descriptors for a base. It needs a pair of sockets, and one to poll: try before. */
 static int probe_descriptors(void)
 {
 	int one[2], other[2], r;
@@ -150,7 +150,7 @@ fail:
 	return NULL;
 }
 
-/* The thread is there before anything is done that can't be taken back, but waits. */
+/* The thread is made first, and waits at the gate: what follows can't be undone, so nothing may fail after it. */
 static int equip_and_run(struct aiolink *l, struct event_base *base)
 {
 	struct ipc_link_thread *t = l->own;
