@@ -29,7 +29,7 @@ struct side {
 	bool cancelled;        /* its last call was cancelled */
 };
 
-/* The task of a generator, which holds the channel. */
+/* The task of a generator. It holds the channel. */
 struct producer {
 	struct ipc_task_end end;
 	struct aiochan *ch;

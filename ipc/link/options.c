@@ -12,7 +12,7 @@
 #define GRACE_MS 500
 #define MS_MOST (INT64_C(1000) * 86400 * 1000) /* a longer time means for ever */
 
-/* 0, or that far away. */
+/* Times that are too long for an int64_t are cut. */
 static int64_t nanoseconds(int64_t ms)
 {
 	return (ms < MS_MOST ? ms : MS_MOST) * 1000000;

@@ -14,7 +14,7 @@
 #define DIGITS "0123456789"
 #define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._"
 
-/* What follows @prefix in @text; NULL. */
+/* The rest of @text after @prefix, or NULL. */
 static const char *behind(const char *text, const char *prefix)
 {
 	size_t len = strlen(prefix);
@@ -36,7 +36,7 @@ static const char *read_port(struct ipc_address *a, const char *text, enum ipc_a
 	return NULL;
 }
 
-/* In brackets, maybe with an interface behind '%'. */
+/* An IPv6 number in brackets, perhaps with '%' and an interface. */
 static bool is_ipv6(const char *host)
 {
 	char number[INET6_ADDRSTRLEN];
@@ -82,7 +82,7 @@ static const char *read_tcp(struct ipc_address *a, const char *text, enum ipc_ad
 	return why ? why : read_port(a, port + 1, use);
 }
 
-/* A path ends in NUL and takes that along, an abstract name begins with one. */
+/* The length of a path includes its NUL. An abstract name begins with a NUL. */
 static const char *read_unix(struct ipc_address *a, const char *text, bool abstract)
 {
 	size_t len = strlen(text);
@@ -138,7 +138,7 @@ static void write_inet(char *buf, size_t size, const struct sockaddr *sa, sockle
 		return;
 	}
 	if (strncmp(host, "::ffff:", 7) == 0 && strchr(host, '.'))
-		shown += 7; /* IPv4 that came to a socket of both families */
+		shown += 7; /* an IPv4 peer of a socket of both families */
 	six = strchr(shown, ':');
 	snprintf(buf, size, "tcp://%s%s%s:%s", six ? "[" : "", shown, six ? "]" : "", port);
 }
@@ -186,6 +186,6 @@ int ipc_address_of_peer(int fd, char *buf, size_t size)
 {
 	if (write_name(getpeername, fd, buf, size) == -1)
 		return -1;
-	ipc_text_tame(buf); /* a peer chooses its name */
+	ipc_text_tame(buf); /* the peer has chosen its name */
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name". Read from users, written of sockets. No name is
- * looked up here and nothing is opened: that is dial.h and the listener.
+ * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name". A user's text is read, and a socket's address is written. This file
+ * looks up no name and opens nothing: dial.c and listen.c do.
  */
 #ifndef IPC_NET_ADDRESS_H
 #define IPC_NET_ADDRESS_H
@@ -10,7 +10,7 @@
 #include <sys/un.h>
 
 #define IPC_HOST_MOST 255
-#define IPC_ADDRESS_SIZE 300 /* takes any address as text, and its NUL */
+#define IPC_ADDRESS_SIZE 300 /* enough for any address as text, with its NUL */
 
 enum ipc_address_kind { IPC_ADDRESS_TCP, IPC_ADDRESS_PATH, IPC_ADDRESS_ABSTRACT };
 enum ipc_address_use { IPC_TO_CONNECT, IPC_TO_LISTEN };
@@ -18,22 +18,22 @@ enum ipc_address_use { IPC_TO_CONNECT, IPC_TO_LISTEN };
 struct ipc_address {
 	enum ipc_address_kind kind;
 	char host[IPC_HOST_MOST +
-		  1]; /* tcp: a name or number, without brackets; "*": all of this machine's */
+		  1]; /* TCP: a name or number, without brackets; "*": all addresses of this machine */
 	char port[6];
-	struct sockaddr_un un; /* the others */
+	struct sockaddr_un un; /* not TCP */
 	socklen_t un_len;
 };
 
 /*
- * Only what suits @use: "*" and port 0 are to listen on. -1/EINVAL, and *@why (may be NULL) says in words what is wrong: a
- * string constant.
+ * Reads @text. "*" and port 0 are only for IPC_TO_LISTEN. -1/EINVAL, and *@why, a string constant, says in words what is wrong. @why may be
+ * NULL.
  */
 int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_use use, const char **why);
 
-/* A socket's address, as it would be read; "unix:" of one without a name. Cut to @size, which is not 0. */
+/* Writes a socket's address as text that can be read again; "unix:", if it has no name. Cut to @size, which is not 0. */
 void ipc_address_write(char *buf, size_t size, const struct sockaddr *sa, socklen_t len);
 
-/* The address of the socket @fd itself, or of its peer, tamed: ipc_text_tame(). -1: as getsockname(2), getpeername(2). */
+/* The address of the socket @fd, or of its peer, made printable by ipc_text_tame(). -1: as getsockname(2), getpeername(2). */
 int ipc_address_of_socket(int fd, char *buf, size_t size);
 int ipc_address_of_peer(int fd, char *buf, size_t size);
 

@@ -1,4 +1,4 @@
-/* Connecting, and waiting for it where all of the library waits; and whose the other end is. */
+/* aioconn_connect(): a dial, and the wait for it. And the address of a connection's peer. */
 #include <errno.h>
 
 #include <aioipc/conn.h>
@@ -9,7 +9,7 @@
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
 
-/* Until it is time for the next step. -1: ETIMEDOUT, EINTR, EDEADLK. */
+/* Waits until the next step is due. -1: ETIMEDOUT, EINTR, EDEADLK. */
 static int wait_for(struct ipc_dial_wait *w, struct event_base *base, int64_t deadline)
 {
 	int64_t left = ipc_deadline_left(deadline);
@@ -23,7 +23,7 @@ static int wait_for(struct ipc_dial_wait *w, struct event_base *base, int64_t de
 	return 0;
 }
 
-/* Behind the deadline there is one more step: it may have come in time. */
+/* After the deadline there is one more step: the connection may have come in time. */
 static int drive(struct ipc_dial *d, struct event_base *base, int64_t deadline)
 {
 	int64_t left = ipc_deadline_left(deadline);

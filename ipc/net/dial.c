@@ -1,4 +1,4 @@
-/* One attempt to connect: see dial.h. */
+/* One attempt to connect. See dial.h. */
 #include "ipc/net/dial.h"
 
 #include <errno.h>
@@ -16,34 +16,42 @@
 #include "ipc/os/socket.h"
 
 #define MS_NS (INT64_C(1000) * 1000)
-#define RETRY_NS (10 * MS_NS)  /* a unix peer's backlog is full: nothing tells when there is room */
-#define DELAY_NS (250 * MS_NS) /* from one address to the next, and at least: */
+#define RETRY_NS                                                                                             \
+	(10 * MS_NS) /* the backlog of a unix peer is full: the kernel does not tell when there is room */
+#define DELAY_NS (250 * MS_NS) /* from one address to the next; not less than: */
 #define DELAY_LEAST_NS (10 * MS_NS)
 
 /* A socket that is being connected. */
 struct call {
 	struct aioend *end;
 	const struct addrinfo *to;
-	bool waits; /* the kernel is at it */
+	bool waits; /* connect() was called, and has not finished */
 };
+
+/*
+ *	NEW ---> LOOKS_UP ---> CONNECTS ---> OVER: connected, or failed for good
+ *	  |     (TCP only)        ^           ^
+ *	  +-----------------------+     from each of these
+ */
+enum life { NEW, LOOKS_UP, CONNECTS, OVER };
 
 struct ipc_dial {
 	struct ipc_address address;
 	struct ipc_os_keepalive keepalive;
 	const struct ipc_local *local; /* NULL: the kernel chooses */
 	struct ipc_lookup *lookup;
-	struct addrinfo path; /* of a unix socket */
+	struct addrinfo path; /* for a unix socket */
 	const struct addrinfo
-		*way[2]; /* what is still to be tried: of the first one's family, and of others; */
-	int family;      /* the former */
-	bool turn;       /* of which the next one is */
+		*way[2]; /* addresses still to be tried: of the first one's family, and of others */
+	int family;      /* of the first address */
+	bool turn;       /* the next address is of way[turn] */
 	struct call call[IPC_DIAL_MOST]; /* the oldest first */
 	unsigned calls;
-	int64_t delay, next_at; /* when the next address is due */
+	int64_t delay, next_at; /* when the next address is to be tried */
 	int64_t until;
-	struct aioend *end; /* connected */
-	bool begun, found, over;
-	int error; /* the most telling one of addresses that failed */
+	struct aioend *end; /* the one that is connected */
+	enum life life;
+	int error; /* of those addresses that failed, the one that tells most */
 	const char *why;
 	uint32_t epoch;
 };
@@ -80,7 +88,7 @@ void ipc_dial_until(struct ipc_dial *d, int64_t until)
 	d->until = until;
 }
 
-/* The first from @ai on that is, or is not, of this family. */
+/* The first address from @ai on that is of @family, or is not (@is). */
 static const struct addrinfo *next_of(const struct addrinfo *ai, int family, bool is)
 {
 	while (ai && (ai->ai_family == family) != is)
@@ -88,7 +96,7 @@ static const struct addrinfo *next_of(const struct addrinfo *ai, int family, boo
 	return ai;
 }
 
-/* Where little time is left, the addresses share the first half of it. */
+/* If there is little time, the addresses share the first half of it. */
 static int64_t delay_between(const struct addrinfo *ai, int64_t until)
 {
 	int64_t n = 0, share;
@@ -105,19 +113,19 @@ static int64_t delay_between(const struct addrinfo *ai, int64_t until)
 
 static void found(struct ipc_dial *d, const struct addrinfo *ai)
 {
-	d->found = true;
+	d->life = CONNECTS;
 	d->family = ai->ai_family;
 	d->way[0] = ai;
 	d->way[1] = next_of(ai, ai->ai_family, false);
 	d->delay = delay_between(ai, d->until);
 }
 
-/* Finds out what to try. 1, 0, -1 as a step. */
+/* Finds out which addresses to try. Returns 1, 0 or -1, like a step. */
 static int begin(struct ipc_dial *d)
 {
-	d->begun = true;
 	if (d->address.kind == IPC_ADDRESS_TCP) {
 		d->lookup = ipc_lookup_start(d->address.host, d->address.port);
+		d->life = LOOKS_UP;
 		return d->lookup ? 1 : -1;
 	}
 	d->path = (struct addrinfo){.ai_family = AF_UNIX,
@@ -141,7 +149,7 @@ static int look_up(struct ipc_dial *d, struct ipc_dial_wait *w)
 	return r;
 }
 
-/* How much it tells of why there is no way: where somebody said no, more than where nobody did; a way that we lack least. */
+/* How much an error tells. Most: a host said no. Less: no host answered. Least: this machine has no such network. */
 static int weight(int error)
 {
 	switch (error) {
@@ -159,7 +167,7 @@ static int weight(int error)
 	}
 }
 
-/* Of two that tell as much the first counts: they come best first. */
+/* Of two errors that tell as much, the first is kept: the best addresses come first. */
 static void note(struct ipc_dial *d, int error)
 {
 	if (weight(error) > weight(d->error))
@@ -188,7 +196,7 @@ static void hang_up_all(struct ipc_dial *d)
 		hang_up(d, d->calls - 1);
 }
 
-/* A socket for an address, not connected. */
+/* A new socket, not connected. */
 static struct aioend *open_socket(const struct ipc_dial *d, int family)
 {
 	struct aioend *end = ipc_end_new();
@@ -210,7 +218,7 @@ static struct aioend *open_socket(const struct ipc_dial *d, int family)
 	return NULL;
 }
 
-/* 1 connected, 0 wait, -1 not to be had. */
+/* 1: connected; 0: wait; -1: failed. */
 static int go_on(struct call *c)
 {
 	int fd = c->end->own.r.fd, r;
@@ -226,7 +234,7 @@ static int go_on(struct call *c)
 	return ipc_os_connected(fd);
 }
 
-/* Those that are being tried. True when one is connected. */
+/* Goes on with each socket that is connecting. True when one is connected. */
 static bool look_at_calls(struct ipc_dial *d)
 {
 	for (unsigned i = 0; i < d->calls;) {
@@ -254,13 +262,13 @@ static bool is_next_due(const struct ipc_dial *d)
 	return (d->way[0] || d->way[1]) && (!d->calls || ipc_os_now() >= d->next_at);
 }
 
-/* Of which family the next address is: each has its turn. */
+/* The index of the next address in way[]: families take turns. */
 static bool next_way(const struct ipc_dial *d)
 {
 	return d->way[d->turn] ? d->turn : !d->turn;
 }
 
-/* Takes it from those that are still to be tried. */
+/* The address is taken from those still to be tried. */
 static void pass_by(struct ipc_dial *d, bool way)
 {
 	const struct addrinfo *ai = d->way[way];
@@ -269,7 +277,7 @@ static void pass_by(struct ipc_dial *d, bool way)
 	d->turn = !way;
 }
 
-/* Too many are tried already: the oldest, which had its time, makes room. */
+/* If too many are being tried, the oldest makes room: it had its time. */
 static void make_room(struct ipc_dial *d)
 {
 	if (d->calls < IPC_DIAL_MOST)
@@ -278,7 +286,7 @@ static void make_room(struct ipc_dial *d)
 	hang_up(d, 0);
 }
 
-/* The next address is tried. -1: this process can't, and no other call may free what it lacks. */
+/* Tries the next address. -1: this process lacks something, and no other socket of this dial will give it back. */
 static int call_next(struct ipc_dial *d)
 {
 	bool way = next_way(d);
@@ -298,7 +306,7 @@ static int call_next(struct ipc_dial *d)
 	return 0;
 }
 
-/* When to look again, though nothing tells. */
+/* When to step again, even if no descriptor is ready. */
 static int64_t due_in(const struct ipc_dial *d)
 {
 	int64_t ns = -1;
@@ -338,7 +346,7 @@ static int connect_to_any(struct ipc_dial *d, struct ipc_dial_wait *w)
 	return 1;
 }
 
-/* It stays so. */
+/* The failure is final. */
 static void fail(struct ipc_dial *d)
 {
 	d->error = errno;
@@ -352,15 +360,16 @@ static int go_as_far_as_can_be(struct ipc_dial *d, struct ipc_dial_wait *w)
 {
 	int r = 1;
 
-	if (!d->begun)
+	if (d->life == NEW)
 		r = begin(d);
-	if (r == 1 && !d->found)
+	if (r == 1 && d->life == LOOKS_UP)
 		r = look_up(d, w);
 	if (r == 1)
 		r = connect_to_any(d, w);
 	if (r == -1)
 		fail(d);
-	d->over = r != 0;
+	if (r != 0)
+		d->life = OVER;
 	return r;
 }
 
@@ -372,7 +381,7 @@ int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w)
 		errno = ECHILD;
 		return -1;
 	}
-	if (!d->over)
+	if (d->life != OVER)
 		return go_as_far_as_can_be(d, w);
 	errno = d->error;
 	return d->end ? 1 : -1;
@@ -380,7 +389,7 @@ int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w)
 
 bool ipc_dial_looks_up(const struct ipc_dial *d)
 {
-	return d->lookup && !d->found && !d->over;
+	return d->life == LOOKS_UP;
 }
 
 struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base)

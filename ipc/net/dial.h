@@ -1,9 +1,8 @@
 /*
- * One attempt to connect, as steps that never block: the name is looked up (lookup.h), then its addresses are tried as RFC
- * 8305 says: families take turns, the next address is tried when the one before has failed or has not answered for a
- * quarter of a second, and the first that connects is it. Who calls waits between the steps: aioconn_connect() in the one place that waits, a link on its base.
- * It does not try again after a failure, and knows no deadline: give it up with ipc_dial_free(), from
- * any state and at once.
+ * One attempt to connect, in steps that never block. The name is looked up (lookup.h). Then its addresses are tried as RFC 8305
+ * says: families take turns; the next address is tried when the one before has failed, or has not answered for a quarter of a second; the
+ * first that connects wins. The caller waits between the steps: aioconn_connect() blocks, a link waits in its loop. A dial does not try
+ * again after a failure. ipc_dial_free() gives it up at any time.
  */
 #ifndef IPC_NET_DIAL_H
 #define IPC_NET_DIAL_H
@@ -21,43 +20,44 @@ struct ipc_local;
 
 #define IPC_DIAL_MOST 6 /* addresses that are tried at a time */
 
-/* What to wait for before the next step: any of it. */
+/* What to wait for before the next step: one of it is enough. */
 struct ipc_dial_wait {
-	struct pollfd fd
-		[IPC_DIAL_MOST]; /* POLLIN or POLLOUT. Others after each step: free watches on them before stepping */
+	struct pollfd
+		fd[IPC_DIAL_MOST]; /* POLLIN or POLLOUT. A step may close them: free watches on them before */
 	unsigned n;
-	int64_t ns; /* so long at most; -1 for ever */
+	int64_t ns; /* the longest wait; -1: for ever */
 };
 
-/* @address is copied. Opens nothing yet. -1: EINVAL, which is logged in words. */
+/* Copies @address. Opens nothing yet. NULL: EINVAL, which is logged in words; ENOMEM. */
 struct ipc_dial *ipc_dial_new(const char *address);
 
-/* Before the first step: for TCP, else as ipc_os_keep_alive() says by itself. */
+/* Before the first step: the keepalive of TCP sockets. Without it, the default of ipc_os_keep_alive(). */
 void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k);
 
-/* Before the first step: its sockets come from there, which stays its caller's and as long as @d. */
+/* Before the first step: binds its sockets to @local. The caller keeps @local as long as @d. */
 void ipc_dial_from(struct ipc_dial *d, const struct ipc_local *local);
 
-/* Before a step: who calls gives up at that time, by ipc_os_now(), and all addresses get their chance before. 0: never. */
+/* Before a step: the caller will give up at @until, of ipc_os_now(); 0: never. All addresses are tried before that. */
 void ipc_dial_until(struct ipc_dial *d, int64_t until);
 
 /*
- * Goes on as far as it can without waiting; to step too early does no harm. 1: connected, ipc_dial_open() is next. 0: wait for *@w,
- * then step again. -1, for good, the most telling of what became of the addresses: as socket(2) and connect(2); ENOENT (no such host, or no such path), EHOSTUNREACH (its
- * name can't be looked up now), EMFILE, ENFILE, EAGAIN (no thread to be had), ENOMEM, ECHILD.
+ * Goes on as far as it can without waiting. A step that comes too early does no harm. 1: connected, ipc_dial_open() is next. 0: wait for
+ * *@w, then step again. -1: failed for good. Of the errors of all addresses, errno is the one that tells most: as socket(2) and connect(2);
+ * ENOENT (no such host, or no such path), EHOSTUNREACH (the name can't be looked up now), EMFILE, ENFILE, EAGAIN (no thread), ENOMEM,
+ * ECHILD.
  */
 int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w);
 
-/* Its name is being looked up, which nothing stops: to be kept for the next attempt rather than to be asked again. */
+/* Its name is being looked up. Nothing can stop a lookup: keep @d for the next attempt, so that the name is not asked for twice. */
 bool ipc_dial_looks_up(const struct ipc_dial *d);
 
-/* Once connected: the connection, which is the caller's. @d is still to be freed. Errno: as aioend_open(). */
+/* After a step returned 1: the connection, which the caller owns. @d is still to be freed. NULL: as aioend_open(). */
 struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base);
 
-/* In words why the last step failed; "" while none has. Lives as long as @d. */
+/* Why the last step failed, in words; "" if none has. Lives as long as @d. */
 const char *ipc_dial_why(const struct ipc_dial *d);
 
-/* Gives it up. A watch on its descriptor is freed before. NULL is fine. */
+/* Gives it up. The caller frees watches on its descriptors before. @d may be NULL. */
 void ipc_dial_free(struct ipc_dial *d);
 
 #endif

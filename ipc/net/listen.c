@@ -14,7 +14,7 @@
 #include "ipc/net/socket.h"
 #include "ipc/os/socket.h"
 
-/* Numbers are there at once. */
+/* A number needs no lookup, and no wait. */
 static int look_up(struct ipc_lookup *l, struct event_base *base, const struct addrinfo **found,
 		   const char **why)
 {
@@ -57,7 +57,7 @@ static const struct addrinfo *first_of(const struct addrinfo *ai, int family)
 	return ai;
 }
 
-/* One socket: all of this machine's addresses are IPv6's, which takes IPv4 too; of a name's, clients try each. */
+/* One socket is enough. For "*", an IPv6 socket takes IPv4 too. For a name, one of its addresses: clients try all. */
 static int listen_at(struct ipc_listen *s, const struct addrinfo *found, bool any,
 		     const struct ipc_listen_options *o)
 {

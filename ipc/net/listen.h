@@ -1,6 +1,5 @@
 /*
- * A socket that listens at an address, and the file it may have made. What to do with those who come is not its business:
- * listener.c.
+ * A socket that listens at an address, and the socket file that it may have made. It does not accept peers: listener.c does.
  */
 #ifndef IPC_NET_LISTEN_H
 #define IPC_NET_LISTEN_H
@@ -15,24 +14,22 @@ struct event_base;
 struct ipc_listen {
 	struct ipc_own own;
 	struct ipc_sockfile file;
-	char address[IPC_ADDRESS_SIZE]; /* for connecting */
-	int port;                       /* 0 of a unix socket */
+	char address[IPC_ADDRESS_SIZE]; /* a peer connects to this */
+	int port;                       /* 0: a unix socket */
 };
 
-/* How, beside where. */
+/* How it listens. */
 struct ipc_listen_options {
-	mode_t mode; /* of a socket in the file system */
+	mode_t mode; /* of the socket file */
 	int backlog;
 	struct ipc_os_keepalive keepalive;
 };
 
-/*
- * Waits only to look up a name: not in a callback of @base. -1: as aiolistener_new(), with nothing opened.
- */
+/* Waits only if a name has to be looked up: then not in a callback of @base. -1: as aiolistener_new(); nothing is open then. */
 int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct event_base *base,
 		    const struct ipc_listen_options *o);
 
-/* Removes the file, closes. In another process than its own it does neither. */
+/* Removes the file and closes the socket. In a forked child it does neither. */
 void ipc_listen_close(struct ipc_listen *s);
 
 #endif

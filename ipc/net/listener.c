@@ -1,7 +1,6 @@
 /*
- * aiolistener: takes those who connect, within limits, and gives each as a connection to a callback. It keeps no account of
- * them but how many there are and who has not yet spoken: the connections tell it, by a hook. How its
- * socket is made is in listen.c.
+ * aiolistener: accepts peers, within limits, and gives each of them to a callback as a connection. It knows how many peers there are, which of
+ * them have sent no whole message yet, and how much they hold together: a hook of each connection tells it. listen.c makes its socket.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -22,15 +21,15 @@
 
 #define PEERS_DEFAULT 4096
 #define TOTAL_DEFAULT ((size_t)256 << 20)
-#define BACKLOG_DEFAULT 65535 /* the system has its own limit */
+#define BACKLOG_DEFAULT 65535 /* the kernel has a limit of its own */
 #define MODE_DEFAULT 0600
-#define TURN_PEERS 64 /* a share of one turn */
+#define TURN_PEERS 64 /* most peers accepted in one turn */
 #define BACK_OFF_NS (INT64_C(100) * 1000 * 1000)
-#define PATIENCE_NS (INT64_C(1000) * 1000 * 1000) /* with who is silent, when others wait */
-#define LOOK_NS (INT64_C(1000) * 1000)            /* in which what has come is read */
-#define PROGRESS 1024                             /* bytes in that time are no silence */
+#define PATIENCE_NS (INT64_C(1000) * 1000 * 1000) /* a silent peer has this time, if others wait */
+#define LOOK_NS (INT64_C(1000) * 1000)            /* the time to read what a peer has sent */
+#define PROGRESS 1024 /* a peer that sends so many bytes in PATIENCE_NS is not silent */
 
-/* Lists of peers: first come first; empty: both itself. */
+/* A list of peers, the oldest first. Empty: it links to itself. */
 struct link {
 	struct link *next, *prev;
 };
@@ -40,31 +39,41 @@ struct peer {
 	struct ipc_conn_hook hook;
 	struct aioconn *conn;
 	struct aiolistener *listener;
-	int64_t since;  /* it has nothing whole to say since then, */
-	uint64_t heard; /* when so many bytes had come from it */
-	bool looked_at; /* when its time was over: what had come by then was read afterwards */
-	bool spoke;
+	int64_t since;  /* since then it has sent no whole message */
+	uint64_t heard; /* its bytes at that time */
+	bool looked_at; /* its time is over, and what had come by then is being read */
+	bool spoke;     /* it is in the list `talking`, else in `silent` */
+};
+
+/*
+ * The user pauses and resumes it:      OPEN <---> PAUSED, and both ---> GONE: freed
+ * While it rests, it accepts nobody:   AWAKE <---> BACKS_OFF, AWAKE <---> CROWDED
+ */
+enum life { OPEN, PAUSED, GONE };
+enum rest {
+	AWAKE,
+	BACKS_OFF, /* no descriptors or no memory: for some time, or until a connection is gone */
+	CROWDED,   /* as many peers are silent as are allowed: for some time, or until one speaks */
 };
 
 struct aiolistener {
 	struct ipc_listen socket;
-	struct ipc_own reserve; /* a descriptor to give up when there are no others */
+	struct ipc_own reserve; /* a descriptor to close when the process has no other */
 	struct event_base *base;
-	struct ipc_watch *watch; /* its timer ends a back-off */
+	struct ipc_watch *watch; /* its timer ends a rest */
 	aiolistener_cb *cb;
 	void *arg;
 	struct ipc_ledger ledger;
-	struct ipc_watch *shed; /* a timer, while they hold too much */
+	struct ipc_watch *shed; /* a timer that runs while all peers together hold too much */
 	struct aiolistener_stats stats;
 	struct link silent, talking;
 	unsigned peers, silents, most_peers, most_silents;
 	uid_t *uids;
 	size_t n_uids;
 	unsigned holds;
-	bool paused, gone;
-	bool backing_off; /* there are no descriptors, or no memory: for some time */
-	bool crowded;     /* as many are silent as may be: for some time, or until one speaks */
-	bool said;        /* logged since it last went well */
+	enum life life;
+	enum rest rest;
+	bool said; /* a failure was logged, and no peer was accepted since */
 };
 
 static void link_in(struct link *list, struct link *at)
@@ -94,13 +103,19 @@ static void release(struct aiolistener *l)
 	free(l);
 }
 
-/* What the loop should wait for now. */
+/* Tells the loop what to wait for. */
 static void interest(struct aiolistener *l)
 {
-	bool more = !l->paused && !l->backing_off && !l->crowded && l->peers < l->most_peers;
+	bool more = l->life == OPEN && l->rest == AWAKE && l->peers < l->most_peers;
 
 	if (l->watch && ipc_watch_want(l->watch, more ? EV_READ : 0) == -1)
 		ipc_watch_later(l->watch, BACK_OFF_NS);
+}
+
+static void wake_from(struct aiolistener *l, enum rest rest)
+{
+	if (l->rest == rest)
+		l->rest = AWAKE;
 }
 
 static struct peer *peer_of(struct ipc_conn_hook *h)
@@ -108,7 +123,7 @@ static struct peer *peer_of(struct ipc_conn_hook *h)
 	return (struct peer *)(void *)((char *)h - offsetof(struct peer, hook));
 }
 
-/* From now on it has some time to say something whole. */
+/* From now on the peer has some time to send a whole message. */
 static void give_time(struct peer *p)
 {
 	p->since = ipc_os_now();
@@ -133,7 +148,7 @@ static void mark_spoken(struct peer *p)
 		return;
 	p->spoke = true;
 	p->listener->silents--;
-	p->listener->crowded = false;
+	wake_from(p->listener, CROWDED);
 	link_out(&p->link);
 	link_in(&p->listener->talking, &p->link);
 }
@@ -158,11 +173,11 @@ static void on_gone(struct ipc_conn_hook *h)
 	link_out(&p->link);
 	free(p);
 	l->peers--;
-	l->backing_off = false;
+	wake_from(l, BACKS_OFF);
 	interest(l);
 }
 
-/* What came with more than its share of what all hold, and is not whole; 0. */
+/* The bytes of a half message of a peer that holds more than its share; else 0. */
 static size_t half_of(const struct aiolistener *l, struct peer *p)
 {
 	struct aioconn *c = p->conn;
@@ -183,8 +198,8 @@ static void find_largest(const struct aiolistener *l, const struct link *list, s
 }
 
 /*
- * For a second all have held too much together. What is whole waits for us; but of those who have not ended what they began, the
- * largest is closed, and so on until there is room.
+ * All peers together have held too much for a second. Whole messages wait for us, so their peers are not to blame. The peer with the
+ * largest half message is closed, and the next one, until there is room.
  */
 static void on_shed(short what, void *arg)
 {
@@ -215,13 +230,13 @@ static void wake_all(const struct link *list)
 		ipc_conn_soon(((struct peer *)(void *)at)->conn);
 }
 
-/* Who was not read is looked at again. */
+/* The total has changed. If there is room again, peers that were not read are read again. */
 static void on_total(struct ipc_ledger *ledger)
 {
 	struct aiolistener *l =
 		(struct aiolistener *)(void *)((char *)ledger - offsetof(struct aiolistener, ledger));
 
-	if (l->gone)
+	if (l->life == GONE)
 		return;
 	if (ledger->over) {
 		ipc_watch_later(l->shed, PATIENCE_NS);
@@ -231,7 +246,7 @@ static void on_total(struct ipc_ledger *ledger)
 	wake_all(&l->talking);
 }
 
-/* Something that was not read yet; somebody who was not taken yet. */
+/* Bytes that were not read yet; or, on a listening socket, a peer that was not accepted yet. */
 static bool is_readable(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -239,7 +254,7 @@ static bool is_readable(int fd)
 	return ipc_os_poll(&p, 1, 0) == 1;
 }
 
-/* How long it may still be silent: 0 no longer. What came until then is read first, and who sends on has more time. */
+/* How long the peer may still be silent; 0: no longer. What it has sent by then is read first. A peer that goes on sending has more time. */
 static int64_t time_left(struct peer *p)
 {
 	int64_t left = p->since + PATIENCE_NS - ipc_os_now();
@@ -253,18 +268,18 @@ static int64_t time_left(struct peer *p)
 	if (p->conn->bytes_in - p->heard < PROGRESS)
 		return 0;
 	give_time(p);
-	return LOOK_NS; /* for the next one, who is the first now */
+	return LOOK_NS; /* the time of the next peer, which is the first now */
 }
 
-/* Nobody listens to it: that is no silence. */
+/* The peer has sent something, and we do not read it: it is not silent. */
 static bool is_not_read(const struct peer *p)
 {
 	return !ipc_conn_is_read(p->conn) && is_readable(aioconn_fd(p->conn));
 }
 
 /*
- * May one more be silent? Who has been so longest makes room, if it had its time to speak: others are waiting. Until then
- * they wait.
+ * May one more peer be silent? If there are too many, others wait until the one that was silent longest has had its time. Then that one is
+ * closed.
  */
 static bool may_be_silent(struct aiolistener *l)
 {
@@ -279,7 +294,8 @@ static bool may_be_silent(struct aiolistener *l)
 	}
 	left = time_left(first);
 	if (left > 0) {
-		l->crowded = ipc_watch_after(l->watch, left) == 0;
+		if (ipc_watch_after(l->watch, left) == 0)
+			l->rest = CROWDED;
 		return false;
 	}
 	if (!is_readable(l->socket.own.r.fd))
@@ -306,7 +322,7 @@ static bool is_welcome(const struct aiolistener *l, int fd)
 	return false;
 }
 
-/* An end becomes a connection that the listener knows of. */
+/* Makes an end a connection that the listener knows. */
 static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 {
 	struct peer *p = malloc(sizeof *p);
@@ -327,16 +343,16 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 	return p->conn;
 }
 
-/* Who can't be taken for want of descriptors or memory waits, and so does the loop: some time, or until a connection closes. */
+/* There is no descriptor or memory to accept a peer. It waits, and the loop waits too: for some time, or until a connection is gone. */
 static void back_off(struct aiolistener *l, int error)
 {
 	if (!l->said)
 		ipc_log("%s: can't take who connects: %s", l->socket.address, strerror(error));
 	l->said = true;
-	l->backing_off = ipc_watch_after(l->watch, BACK_OFF_NS) == 0;
+	l->rest = ipc_watch_after(l->watch, BACK_OFF_NS) == 0 ? BACKS_OFF : AWAKE;
 }
 
-/* With the reserve for a descriptor, the first in line is told that it waits for nothing. */
+/* Accepts the first peer with the reserved descriptor, and closes it: so it knows that nobody will serve it. */
 static void turn_away(struct aiolistener *l)
 {
 	struct ipc_own own;
@@ -350,7 +366,7 @@ static void turn_away(struct aiolistener *l)
 	ipc_net_socket(&l->reserve, AF_UNIX, SOCK_STREAM);
 }
 
-/* One who waits, as an unopened end. NULL when there is none, or it can't be taken. */
+/* Accepts a peer, as an end. NULL: none waits, or none can be accepted. */
 static struct aioend *take(struct aiolistener *l)
 {
 	struct aioend *end = ipc_end_new();
@@ -368,7 +384,7 @@ static struct aioend *take(struct aiolistener *l)
 	return NULL;
 }
 
-/* True when there may be more. */
+/* True if more peers may wait. */
 static bool serve_one(struct aiolistener *l)
 {
 	struct aioend *end = take(l);
@@ -393,10 +409,10 @@ static bool serve_one(struct aiolistener *l)
 	return true;
 }
 
-/* Not in a child that a callback forked: there it is dead. */
+/* False in a child that a callback forked: there the listener is closed. */
 static bool has_room(struct aiolistener *l)
 {
-	return !l->gone && ipc_own_check(&l->socket.own) == 0 && !l->paused && l->peers < l->most_peers &&
+	return l->life == OPEN && ipc_own_check(&l->socket.own) == 0 && l->peers < l->most_peers &&
 	       may_be_silent(l);
 }
 
@@ -406,7 +422,7 @@ static void on_ready(short what, void *arg)
 	unsigned n;
 
 	if (what & EV_TIMEOUT)
-		l->backing_off = l->crowded = false;
+		l->rest = AWAKE;
 	hold(l);
 	for (n = 0; (what & EV_READ) && n < TURN_PEERS; n++)
 		if (!has_room(l) || !serve_one(l))
@@ -443,7 +459,7 @@ static void set_how(struct ipc_listen_options *how, const struct aiolistener_opt
 	};
 }
 
-/* NULL, or what is wrong. */
+/* NULL, or a text that says what is wrong. */
 static const char *check_options(const struct aiolistener_options *o, enum ipc_address_kind kind)
 {
 	if (o->n_uids && (!o->uids || kind == IPC_ADDRESS_TCP))
@@ -455,7 +471,7 @@ static const char *check_options(const struct aiolistener_options *o, enum ipc_a
 	return o->mode & ~(mode_t)0777 ? "no such mode" : NULL;
 }
 
-/* -1/EINVAL, and the reason to the log. */
+/* -1/EINVAL, which is logged in words. */
 static int check(const char *address, struct event_base *base, const struct aiolistener_options *o,
 		 aiolistener_cb *cb, struct ipc_address *a)
 {
@@ -551,17 +567,17 @@ int aiolistener_stats(const struct aiolistener *l, struct aiolistener_stats *sta
 
 void aiolistener_pause(struct aiolistener *l)
 {
-	l->paused = true;
+	l->life = PAUSED;
 	interest(l);
 }
 
 void aiolistener_resume(struct aiolistener *l)
 {
-	l->paused = false;
+	l->life = OPEN;
 	interest(l);
 }
 
-/* Connections stay; nobody asks after them any more. */
+/* The connections stay, and no longer belong to a listener. */
 static void forget(struct link *list)
 {
 	while (list->next != list) {
@@ -580,7 +596,7 @@ void aiolistener_free(struct aiolistener *l)
 
 	if (!l)
 		return;
-	l->gone = true;
+	l->life = GONE;
 	forget(&l->silent);
 	forget(&l->talking);
 	ipc_watch_free(l->watch);

@@ -1,4 +1,4 @@
-/* Where connections come from: see local.h. */
+/* The local address of connections. See local.h. */
 #include "ipc/net/local.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The addresses of a name: see lookup.h. */
+/* Looks up the addresses of a name. See lookup.h. */
 #include "ipc/net/lookup.h"
 
 #include <errno.h>
@@ -17,32 +17,32 @@
 #define THREADS_MOST 4
 #define HANGS_NS (INT64_C(1000) * 1000 * 1000)
 
-/* What getaddrinfo is asked: of those who want to know, and of the thread that asks. Who comes last frees it. */
+/* One call of getaddrinfo(). Its lookups and the thread that makes the call share it; the last of them frees it. */
 struct question {
-	struct question *next; /* in one of the desk's lists */
+	struct question *next; /* in one of the two lists below */
 	struct ipc_lookup *askers;
 	unsigned refs;
 	bool over;
-	int status, error; /* of getaddrinfo */
+	int status, error; /* the results of getaddrinfo() */
 	struct addrinfo *found;
 	char host[IPC_HOST_MOST + 1], port[6];
 };
 
 struct ipc_lookup {
 	struct ipc_own bell;
-	struct ipc_lookup *next; /* who wants to know the same */
+	struct ipc_lookup *next; /* the next lookup that shares the question */
 	struct question *q;
 };
 
-/* Under the registry's mutex, which a fork leaves whole; and so are all questions, but what never changes in them. */
+/* The mutex of the fork registry guards this, and all questions. It stays usable in a forked child. */
 static struct desk {
 	uint32_t epoch;
-	struct question *line, *asked; /* whose turn comes, in order; and what the threads are at */
+	struct question *line, *asked; /* those that wait, in order; and those that a thread is working on */
 	unsigned threads;
-	int64_t begun; /* when the last one of those began */
+	int64_t begun; /* when a thread began the newest of the latter */
 } desk;
 
-/* Nobody is left. */
+/* Nobody uses it any more. */
 static void destroy(struct question *q)
 {
 	if (q && q->found)
@@ -76,7 +76,7 @@ static void put_last(struct question **list, struct question *q)
 	q->next = NULL;
 }
 
-/* After a fork: the threads stayed behind. What they alone wanted to know is returned, to be freed. */
+/* In a forked child the threads do not exist. Returns the questions that only they used, to be freed. */
 static struct question *forget_threads(void)
 {
 	struct question *q, *next, *lost = NULL;
@@ -104,7 +104,7 @@ static int hold(void)
 	return ipc_own_hold();
 }
 
-/* As it is known without asking anybody, or by the name server. */
+/* Calls getaddrinfo(). With AI_NUMERICHOST in @flags it asks no name server. */
 static void ask(const struct question *q, int flags, struct question *to)
 {
 	const bool any = strcmp(q->host, "*") == 0;
@@ -118,7 +118,7 @@ static void ask(const struct question *q, int flags, struct question *to)
 		to->found = NULL;
 }
 
-/* All that is left to do for those who asked. */
+/* Tells all lookups that share the question. */
 static void tell(struct question *q, const struct question *answer)
 {
 	q->status = answer->status;
@@ -169,7 +169,7 @@ static void *answer_all(void *unused)
 	return NULL;
 }
 
-/* How long those in line wait before another thread is due; 0 now, -1 never. */
+/* How long until another thread is to start; 0: now, -1: never. */
 static int64_t until_help(void)
 {
 	int64_t left;
@@ -180,7 +180,7 @@ static int64_t until_help(void)
 	return left > 0 ? left : 0;
 }
 
-/* There is no thread at all, and none can be had. */
+/* There is no thread, and none can be started. */
 static void tell_line(int error)
 {
 	const struct question none = {.status = EAI_SYSTEM, .error = error};
@@ -192,7 +192,7 @@ static void tell_line(int error)
 	}
 }
 
-/* Another thread, where one is due. How long until the next one is. */
+/* Starts another thread, if it is time. Returns how long until the next one is to start. */
 static int64_t help(void)
 {
 	int64_t ns;
@@ -234,7 +234,7 @@ static void join(struct ipc_lookup *l, struct question *q)
 	q->refs++;
 }
 
-/* Joins those who ask the same, or gets in line. -1 inside a fork. */
+/* Shares a question with the same name, or adds a new one to the list. -1: a fork is going on in this thread. */
 static int get_in_line(struct ipc_lookup *l, struct question *mine)
 {
 	struct question *q;
@@ -264,7 +264,7 @@ static struct question *new_question(const char *host, const char *port)
 	return q;
 }
 
-/* Numbers are known at once: the bell rings before anyone waits. */
+/* A number is known at once: the bell rings before the caller waits. */
 static int begin(struct ipc_lookup *l, struct question *q)
 {
 	struct question answer;

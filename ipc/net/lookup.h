@@ -1,12 +1,12 @@
 /*
- * The addresses of a name, found without blocking: getaddrinfo() in a helper thread. Not libevent's evdns, because that reads
- * /etc/resolv.conf and /etc/hosts by itself, where getaddrinfo() does what /etc/nsswitch.conf says: what the
- * user's other programs see, this one sees. Numbers need no thread.
+ * Looks up the addresses of a name without blocking: a helper thread calls getaddrinfo(). libevent's evdns is not used: it reads
+ * /etc/resolv.conf and /etc/hosts itself. getaddrinfo() obeys /etc/nsswitch.conf, so this program sees what the user's other programs
+ * see. Numbers need no thread.
  *
- * The process has one such thread, while there is something to look up, and a line of names that wait for it. Nothing can stop
- * it while a name server does not answer: when it has been at one name for a second and others wait, a second one
- * helps, and so on, up to four. Who asks for a name that is asked for already shares the answer. A lookup can be given up
- * at once, in any state; a name that nobody wants any more leaves the line.
+ * The process has one helper thread while there is something to look up, and a list of names that wait. Nothing can interrupt
+ * getaddrinfo() while a name server does not answer. If a lookup takes a second and other names wait, a second thread starts,
+ * and so on, up to four. Two lookups of the same name share one answer. A lookup can be given up at any time; a name
+ * that nobody needs any more leaves the list.
  */
 #ifndef IPC_NET_LOOKUP_H
 #define IPC_NET_LOOKUP_H
@@ -16,19 +16,19 @@
 
 struct ipc_lookup;
 
-/* Host "*" stands for all addresses of this machine. -1: EMFILE, ENFILE, ENOMEM. */
+/* @host "*": all addresses of this machine. NULL: EMFILE, ENFILE, ENOMEM. */
 struct ipc_lookup *ipc_lookup_start(const char *host, const char *port);
 
-/* Readable when it is over, until ipc_lookup_take() has said so. */
+/* Readable from when it is over until ipc_lookup_take() has returned 1 or -1. */
 int ipc_lookup_fd(const struct ipc_lookup *l);
 
 /*
- * 1: *@found, which lives as long as @l. 0: not yet; ask again in *@ns nanoseconds at the latest, -1 for ever. -1, and *@why in
+ * 1: *@found, which lives as long as @l. 0: not yet; ask again after *@ns nanoseconds at the latest, -1: no limit. -1, and *@why says it in
  * words: ENOENT (no such host), EHOSTUNREACH (can't be looked up now), EAGAIN (no thread), ENOMEM, EMFILE, ENFILE, ECHILD.
  */
 int ipc_lookup_take(struct ipc_lookup *l, const struct addrinfo **found, const char **why, int64_t *ns);
 
-/* Gives it up. NULL is fine. */
+/* Gives it up. @l may be NULL. */
 void ipc_lookup_free(struct ipc_lookup *l);
 
 #endif

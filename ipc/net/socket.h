@@ -1,16 +1,16 @@
-/* Sockets and bells of this floor, registered so that a fork closes them in the child from the moment they exist. */
+/* Sockets and bells, registered from the moment they exist: a fork closes them in the child. */
 #ifndef IPC_NET_SOCKET_H
 #define IPC_NET_SOCKET_H
 
 #include "ipc/own/own.h"
 
-/* A new one that does not block; @own is initialised and empty, and stays so on failure. -1: as socket(2). */
+/* A new socket, not blocking. @own is initialised and empty, and stays empty on failure. -1: as socket(2). */
 int ipc_net_socket(struct ipc_own *own, int family, int type);
 
-/* The next peer of @listening. -1: as ipc_os_accept(). */
+/* Accepts the next peer of @listening. -1: as ipc_os_accept(). */
 int ipc_net_accept(struct ipc_own *own, int listening);
 
-/* A bell, as in ipc/os/bell.h: to wait for at own->r, to ring at own->w. -1: EMFILE, ENFILE. */
+/* A bell, as in ipc/os/bell.h: wait at own->r, ring at own->w. -1: EMFILE, ENFILE. */
 int ipc_net_bell(struct ipc_own *own);
 
 #endif

@@ -14,12 +14,12 @@
 #include "ipc/os/os.h"
 #include "ipc/os/socket.h"
 
-#define LOCK_SUFFIX ".aioipc-lock" /* others may have their own idea of a ".lock" */
-#define LOCK_TRIES 200             /* a holder is through in less than a millisecond */
+#define LOCK_SUFFIX ".aioipc-lock" /* other programs may use ".lock" for something else */
+#define LOCK_TRIES 200             /* a holder keeps it for less than a millisecond */
 
 /*
- * Where it is: the folder, opened once, so that all is done in the same one
- * whatever becomes of the path meanwhile; and a name in it.
+ * Where the file is: a folder and a name in it. The folder is opened once, so that all is done in the same folder even if the
+ * path changes meanwhile.
  */
 struct place {
 	int folder;
@@ -57,20 +57,19 @@ static int look_at(const struct place *p, const char *name, struct stat *st)
 	return fstatat(p->folder, name, st, AT_SYMLINK_NOFOLLOW);
 }
 
-/* Made by another user, it protects nobody, and could be held for ever. */
+/* A lock file of another user protects nothing, and that user could hold it for ever. */
 static bool is_ours(const struct stat *st)
 {
 	return st->st_uid == geteuid() && st->st_nlink == 1;
 }
 
-/* What another user put there can't be opened as we would. */
+/* Another user's file may fail to open the way we open ours. */
 static bool is_foreign(int error)
 {
 	return error == EACCES || error == EPERM || error == ELOOP || error == EISDIR || error == ENXIO;
 }
 
-/* 1 held, by *@fd; 0 there is no use in it; -1, EWOULDBLOCK: somebody else has
- * it, or has just removed it. */
+/* 1: *@fd holds the lock; 0: a lock is of no use here; -1/EWOULDBLOCK: another process holds it, or has just removed it. */
 static int try_lock(const struct place *p, int *fd)
 {
 	struct stat here, there;
@@ -93,8 +92,7 @@ static int try_lock(const struct place *p, int *fd)
 	return -1;
 }
 
-/* As long as a holder may take. 0, also without it where it is of no use; -1.
- */
+/* Tries for as long as a holder may need. 0, also if a lock is of no use; or -1. */
 static int lock(const struct place *p, int *fd)
 {
 	for (int i = 0; i < LOCK_TRIES; i++) {
@@ -120,9 +118,8 @@ static void unlock(const struct place *p, int fd)
 }
 
 /*
- * Is it a socket that nobody has any more? One of another type is asked: what
- * lives refuses that with EPROTOTYPE, and does not notice, while a connection
- * would be a peer.
+ * Is it a socket that no process has open? A socket of another type tries to connect: a live socket refuses that with EPROTOTYPE and does
+ * not notice. A real connection would look like a peer.
  */
 static bool is_dead(const struct place *p, const struct sockaddr_un *un, socklen_t len)
 {
@@ -154,7 +151,7 @@ static int bind_it(const struct place *p, int fd, const struct sockaddr_un *un, 
 	return -1;
 }
 
-/* Without /proc, and fchmodat2(2): in a folder where others can't put a file in the place of ours, its name will do. */
+/* Without /proc and fchmodat2(2): the file's name is used. That is safe only in a folder where other users can't replace our file. */
 static bool nobody_else_names(const struct place *p)
 {
 	struct stat st;
@@ -167,8 +164,8 @@ static bool nobody_else_names(const struct place *p)
 }
 
 /*
- * The mode was given to the socket before it was bound, which needs no path; but the user's mask took bits away. Those
- * are put back on the file itself, if it can be what was made: somebody may have put another one in its place.
+ * The socket got its mode before it was bound, which needs no path. But the umask has cleared bits. They are set again
+ * on the file, if it is still the one that was made: another process may have replaced it.
  */
 static int put_mode_right(const struct place *p, int file, mode_t mode, const struct stat *st)
 {
@@ -183,7 +180,7 @@ static int put_mode_right(const struct place *p, int file, mode_t mode, const st
 	return errno == ENOENT && nobody_else_names(p) ? fchmodat(p->folder, p->name, mode, 0) : -1;
 }
 
-/* What @p leads to now, without following a link; -1, also where it is no socket. */
+/* Looks at the file that @p names, without following a link. -1, also if it is no socket. */
 static int open_made(const struct place *p, struct stat *st)
 {
 	int file = ipc_os_lift(openat(p->folder, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -197,7 +194,7 @@ static int open_made(const struct place *p, struct stat *st)
 	return -1;
 }
 
-/* Unless another one has its place by now. */
+/* Removes the file, unless it is another one by now. */
 static void take_away(const struct place *p, const struct stat *made)
 {
 	struct stat st;
@@ -223,13 +220,13 @@ static int finish(const struct place *p, int fd, mode_t mode, int backlog, struc
 	return r;
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static int make(struct ipc_sockfile *f, const struct place *p, int fd, const struct sockaddr_un *un,
 		socklen_t len, mode_t mode, int backlog)
 {
 	struct stat st;
 
-	fchmod(fd, mode); /* of no use where it fails, but no harm either */
+	fchmod(fd, mode); /* some systems refuse it, which does no harm */
 	if (bind_it(p, fd, un, len) == -1 || finish(p, fd, mode, backlog, &st) == -1)
 		return -1;
 	*f = (struct ipc_sockfile){.dev = st.st_dev, .ino = st.st_ino};
