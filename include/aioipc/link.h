@@ -1,20 +1,21 @@
 /*
- * aiolink: a connection that is kept up, between two queues. What is put into its outbox is sent to the peer, what the peer
- * sends is found in its inbox; when a connection breaks, the next one goes on with the same queues.
+ * aiolink: a connection that is kept up, between two queues. Messages that you put into the outbox are sent to the peer.
+ * Messages from the peer come into the inbox. When a connection breaks, the next one goes on with the same queues.
  *
- * A link listens or connects at an address (see <aioipc/listener.h>), or speaks over an end of ours. It has one peer at a time:
- * whoever else connects waits in the kernel until that one has left. A message has left the outbox for good when it was
- * handed to the kernel whole; one that was half written when its connection broke is sent again, whole and first, on the next.
+ * A link listens or connects at an address (see <aioipc/listener.h>), or uses an end of this program. It has one peer at a
+ * time; others that connect wait in the kernel until that peer has left. A message has left the outbox for good when all of
+ * it was handed to the kernel. A message that was half written when its connection broke is sent again on the next one,
+ * whole and first.
  *
- * A link that was started on a base belongs to the thread that runs it, as a connection does, but for the calls that wait
- * or just ask: those any thread may make. One in a thread of its own may be used from any thread. Its queues are used as all
- * queues are: by closing its outbox, or the inbox of one that only receives, any thread ends it.
+ * A link on a base belongs to the thread that runs the base, as a connection does. But any thread may make the calls that wait
+ * or only ask. A link in a thread of its own may be used from any thread. Its queues are used like all queues. Any thread can
+ * end a link through them: by closing the outbox, or the inbox of a link that only receives.
  *
- * Calls that wait: EINVAL (not a deadline), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (in a callback of the loop that
- * runs the link, where it would have to wait), ECANCELED (the task that waited was cancelled), EMFILE, ENFILE (no
- * descriptor to wake the task by). In the thread of its base, outside callbacks and tasks, they run the base
- * meanwhile, with all else on it: a link lives by the base's timers and watches. (A connection needs only its descriptor: aioconn_recv() moves
- * nothing else.) EINTR says there that somebody broke the loop; a handler alone does not end such a wait.
+ * Errno of calls that wait: EINVAL (not a deadline), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (in a callback of the
+ * loop that runs the link, and the call would have to wait), ECANCELED (the task that waited was cancelled), EMFILE and ENFILE
+ * (no descriptor to wake the task with). In the thread of the base, outside callbacks and tasks, these calls run the base with
+ * everything on it, because a link needs the timers and watches of the base. There EINTR means that somebody broke the loop,
+ * and a signal handler alone does not end the wait. (A connection needs only its descriptor: aioconn_recv() runs nothing else.)
  */
 #ifndef AIOIPC_LINK_H
 #define AIOIPC_LINK_H
@@ -38,183 +39,207 @@ struct event_base;
 
 enum aiolink_role { AIOLINK_CONNECT, AIOLINK_LISTEN };
 
-/* RECV has no outbox. SEND has no inbox: it reads what the peer says, to notice its end, and drops it. */
+/* RECV has no outbox. SEND has no inbox: it reads what the peer sends, to notice the end, and drops it. */
 enum aiolink_direction { AIOLINK_BOTH, AIOLINK_RECV, AIOLINK_SEND };
 
 enum aiolink_state {
 	AIOLINK_NEW,        /* not started */
-	AIOLINK_CONNECTING, /* looks the name up, connects, or listens for a peer */
-	AIOLINK_WAITING,    /* until it tries again */
+	AIOLINK_CONNECTING, /* looks up the name, connects, or listens for a peer */
+	AIOLINK_WAITING,    /* a pause before the next attempt */
 	AIOLINK_CONNECTED,
-	AIOLINK_CLOSING, /* the connection is being ended in good order: by the peer's goodbye, or the closed outbox */
-	AIOLINK_ENDED, /* for good: aiolink_error() says why */
+	AIOLINK_CLOSING, /* the connection ends in good order: the peer said goodbye, or the outbox was closed */
+	AIOLINK_ENDED, /* for good; aiolink_error() says why */
 };
 
-/* Zeroes are the defaults. One of address and end is needed. */
+/* 0 and NULL are the defaults. Either an address or an end is needed. */
 struct aiolink_options {
 	size_t size;            /* sizeof(struct aiolink_options) */
-	enum aiolink_role role; /* at the address */
+	enum aiolink_role role; /* whether it connects or listens at the address */
 	const char *address;    /* copied */
-	struct aioend *end;     /* the link's as soon as there is a link: nobody else uses or frees it */
+	/* An end of this program instead. It belongs to the link as soon as there is a link: nobody else may use or free it. */
+	struct aioend *end;
 	enum aiolink_direction direction;
-	struct aioqueue *inbox;  /* NULL: made, for 1024 messages and 1 MiB; */
-	struct aioqueue *outbox; /* else it takes a reference */
+	struct aioqueue *inbox;  /* NULL: the link makes it, for 1024 messages and 1 MiB. */
+	struct aioqueue *outbox; /* Otherwise the link takes a reference */
 	enum aioconn_framing framing;
-	const char *delimiter; /* of LINES: see aioconn_set_framing(); copied */
-	unsigned fds;          /* descriptors may come from the peer: see aioconn_allow_fds() */
+	const char *delimiter; /* under LINES: see aioconn_set_framing(); copied */
+	unsigned fds;          /* how many descriptors may come from the peer: see aioconn_allow_fds() */
 
 	/*
-	 * Milliseconds until the second attempt, doubled with each one that fails up to reconnect_most; a random part, up to a
-	 * fifth, is taken off each time. Both 0: it ends with its first connection. A listening link does not pause between peers.
+	 * Milliseconds from a failed attempt or a lost connection to the next attempt. The pause begins with reconnect_first and
+	 * doubles with each attempt that fails, up to reconnect_most. A random part, up to a fifth, is taken off each time. When both
+	 * are 0, the link ends with its first connection. A listening link does not pause between peers.
 	 */
 	int64_t reconnect_first, reconnect_most;
 
 	/*
-	 * Milliseconds, 0 for none: of one attempt to connect; without a byte from the peer while we read, then it is LOST; in which
-	 * the peer takes nothing of what waits for it, then it is LOST. The latter two may take a quarter longer.
+	 * Milliseconds; 0 means no limit. connect_limit: for one attempt to connect. idle_limit: without a byte from the peer while we
+	 * read; then the peer is LOST. send_limit: in which the peer takes nothing of what waits for it; then it is LOST. The
+	 * latter two may take a quarter longer.
 	 */
 	int64_t connect_limit, idle_limit, send_limit;
 
-	/* Microseconds in which its loop polls before it sleeps, at most 1000: see aioconn_set_spin(). */
+	/* Microseconds, at most 1000, that its loop polls before it sleeps: see aioconn_set_spin(). */
 	unsigned spin;
 
-	bool half_open; /* after the peer's goodbye, sends on until the outbox is closed; never reconnects */
-	mode_t mode;    /* of a listening link, as in struct aiolistener_options: */
+	bool half_open; /* sends on after the peer's goodbye, until the outbox is closed; not with reconnecting */
+	mode_t mode;       /* these are for listening links, as in struct aiolistener_options: */
 	const uid_t *uids; /* copied */
 	size_t n_uids;
 
 	/*
-	 * Since 0.2, all below. grace: milliseconds that a RECV link which is to end waits, once it has said its goodbye, for the
-	 * peer's; 0: 500, AIOIPC_FOREVER: as long as the peer stays.
+	 * All members from here on: since 0.2. grace: milliseconds that a RECV link waits for the peer's goodbye when it is to end and has
+	 * said its own. 0 means 500; AIOIPC_FOREVER means as long as the peer stays.
 	 */
 	int64_t grace;
 
-	/* Of each connection, as aioconn_set_limits() has them; copied. NULL, and 0 in it: the defaults, but 128 KiB for outbox. */
+	/*
+	 * The limits of each connection, as for aioconn_set_limits(); copied. NULL, and a 0 in it, mean the defaults; only that of the
+	 * outbox is 128 KiB here.
+	 */
 	const struct aioconn_limits *limits;
 
 	/*
-	 * Milliseconds, 0 for none, in which it tries to connect, or listens, in vain, pauses included: then it ends, with the last
-	 * attempt's error, or ETIMEDOUT.
+	 * Milliseconds in which the link connects or listens in vain, pauses included; 0 means no limit. After that it ends, with the
+	 * error of the last attempt, or with ETIMEDOUT.
 	 */
 	int64_t give_up_after;
 
 	/*
-	 * Where its TCP connections come from: "tcp://number:port", port 0 for any, as is a number of "*"; copied. NULL: the kernel
-	 * chooses.
+	 * The local address of its TCP connections: "tcp://number:port"; copied. Port 0 means any port, and a number of "*" any address.
+	 * NULL: the kernel chooses.
 	 */
 	const char *local;
 
-	/* TCP, in milliseconds, as in struct aiolistener_options: 0: a minute, and five; AIOIPC_FOREVER: never. */
+	/* TCP, in milliseconds, as in struct aiolistener_options. 0: one minute and five minutes; AIOIPC_FOREVER: never. */
 	int64_t keepalive, user_timeout;
 };
 
 /*
- * A link, not started. Errno: EINVAL (told in words to the log: no or two things to connect, an address that is none, a queue
- * for a direction that has none, limits that make no sense, and so on). Since 0.1.
+ * Makes a link that is not started. Errno: EINVAL; the log says in words why: neither or both of address and end, a text that
+ * is no address, a queue for a direction that the link does not have, impossible limits, and so on. Since 0.1.
  */
 AIOIPC_API struct aiolink *aiolink_new(const struct aiolink_options *o);
 
 /*
- * Called in the loop's thread with each state that it comes to, but NEW; ENDED is the last, and comes before
- * aiolink_close() or aiolink_abort() return at the latest. It may do anything, also free the link.
- * To be set before start, else EBUSY. Since 0.1.
+ * Sets a callback. It is called in the thread of the loop with each new state except NEW. ENDED is the last one; it comes at the
+ * latest before aiolink_close() or aiolink_abort() returns. The callback may do anything, and may free the link.
+ * Set it before the start. Errno: EBUSY (the link was started). Since 0.1.
  */
 typedef void aiolink_state_cb(struct aiolink *l, enum aiolink_state state, void *arg);
 AIOIPC_API int aiolink_on_state(struct aiolink *l, aiolink_state_cb *cb, void *arg);
 
 /*
- * Starts it, on @base in the thread that runs that, or with NULL in a thread of its own. Connects later, from the loop; but
- * listens at once, and may wait for the name of that address to be looked up. When it fails the link is as before.
- * Errno: EALREADY (it was started), of a listening one as aiolistener_new(), of an end as aioend_open(), EBADF (it lacks a
- * direction), EOPNOTSUPP (descriptors over what is no unix socket); EAGAIN (no thread), EMFILE, ENFILE. Since 0.1.
+ * Starts the link: on @base, in the thread that runs @base; or in a thread of its own when @base is NULL. A link that connects
+ * does so later, from the loop. A link that listens does so at once, and may wait until the name of its address is looked up.
+ * When the call fails, the link is as before.
+ * Errno: EALREADY (it was started before), EOPNOTSUPP (descriptors, and not a unix socket), EBADF (the end lacks a direction),
+ * EAGAIN (no thread), EMFILE, ENFILE. For a listening link also as aiolistener_new(), for an end as aioend_open(). Since 0.1.
  */
 AIOIPC_API int aiolink_start(struct aiolink *l, struct event_base *base);
 
 /*
- * Its queues; NULL if the direction has none. They live as long as the link, aioqueue_ref() keeps them. Closing the outbox
- * ends the link in good order: what is in it is sent, on this connection or the next, then our goodbye, and when the peer has said
- * its own, the link has ended. Whoever closes the inbox wants no more: what comes is dropped, and a RECV link ends. A link that
- * has ended has closed both: its inbox when everything that came is in it. Links that share a queue, and services that put into it, leave it to each
- * other, from new until they have ended: the last one closes it. Those that share an outbox take turns. Since 0.1.
+ * The queues of the link; NULL where the direction has none. They live as long as the link; aioqueue_ref() keeps them longer.
+ *
+ * Close the outbox to end the link in good order: what is in it is sent, on this connection or the next one, then our goodbye,
+ * and the link ends when the peer has said goodbye too. Close the inbox when you want no more messages: what still comes is
+ * dropped, and a RECV link ends. A link that has ended has closed both queues, the inbox after everything that came is in it.
+ *
+ * Several links, and services that put into the queue, may share a queue. Each counts from the time when it is made until it has
+ * ended, and the last one closes the queue. Links that share an outbox take turns. Since 0.1.
  */
 AIOIPC_API struct aioqueue *aiolink_inbox(const struct aiolink *l);
 AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
 
 /*
- * connected: until there is a connection; EPIPE: there will be none any more. disconnected: until the connection that is
- * open, or else the next one, is over (the peer said goodbye or is lost, or it was closed here), or there will be none.
- * join: until it has ended; frees nothing. Any number may wait, also before start. Since 0.1.
+ * aiolink_wait_connected: waits until there is a connection. Errno: EPIPE (there will be none any more).
+ * aiolink_wait_disconnected: waits until the present connection is over, or else the next one: the peer said goodbye or is lost,
+ * or it was closed here. It also returns when there will be no connection any more.
+ * aiolink_join: waits until the link has ended, and frees nothing.
+ * Any number of callers may wait, also before the start. Since 0.1.
  */
 AIOIPC_API int aiolink_wait_connected(struct aiolink *l, int64_t deadline);
 AIOIPC_API int aiolink_wait_disconnected(struct aiolink *l, int64_t deadline);
 AIOIPC_API int aiolink_join(struct aiolink *l, int64_t deadline);
 
 /*
- * Other pauses between attempts from now on, as in the options. Both 0: the connection that is there is its last, or the attempt that is
- * made; if it waits, it ends. Another thread than that of its loop may call it only where the link has a thread of its own, or
- * before start; so for drop. Errno: EINVAL (as aiolink_new()), EPIPE (it has ended, or does not listen any more). Since 0.2.
+ * Sets the pauses between attempts from now on, in milliseconds, as reconnect_first and reconnect_most do. When both are 0, the
+ * present connection or attempt is the last one, and a link in a pause ends. Another thread than that of the loop may make this
+ * call only when the link has a thread of its own, or before the start. Errno: EINVAL (as aiolink_new()), EPIPE (the link has
+ * ended, or does not listen any more). Since 0.2.
  */
 AIOIPC_API int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most);
 
 /*
- * This peer only: its connection is aborted, the peer sees LOST, and the link goes on as after any other end, which
- * aiolink_error() tells as ECONNABORTED. Does not wait for that. Errno: ENOTCONN (there is none). Since 0.2.
+ * Drops this peer: aborts the present connection, and the peer sees LOST. The link goes on as after any other end of a
+ * connection, and aiolink_error() is ECONNABORTED. The call does not wait for that. Threads: as for aiolink_set_reconnect().
+ * Errno: ENOTCONN (there is no connection). Since 0.2.
  */
 AIOIPC_API int aiolink_drop(struct aiolink *l);
 
-/* What it does now. Since 0.1. */
+/* The state of the link now. Since 0.1. */
 AIOIPC_API enum aiolink_state aiolink_state(const struct aiolink *l);
 
 /*
- * Why it ended, or why the last attempt or connection failed: an errno; 0 when that was in good order. ECONNREFUSED,
- * ENOENT, ETIMEDOUT (a limit passed), ECONNRESET (the peer was lost), EBADMSG, EMSGSIZE, EPROTO (it broke the
- * protocol), ECONNABORTED (aborted here), and whatever connecting may say. Since 0.1.
+ * The errno with which the link ended, or the last attempt or connection failed; 0 when that was in good order. ECONNREFUSED,
+ * ENOENT, ETIMEDOUT (a limit passed), ECONNRESET (the peer was lost), EBADMSG, EMSGSIZE and EPROTO (the peer broke the
+ * protocol), ECONNABORTED (aborted here), and any errno of connecting. Since 0.1.
  */
 AIOIPC_API int aiolink_error(const struct aiolink *l);
 
-/* The same in words; and the peer's address, as aioconn_peer_address() has it: cut to @size, which is more than 0. Errno: ENOTCONN, ENOTSOCK (a pipe). Since 0.1. */
+/*
+ * aiolink_why writes the reason to @buf, in words; aiolink_peer the address of the peer, as aioconn_peer_address() does. Both
+ * cut the text to @size bytes with its NUL; @size is more than 0. Errno: ENOTCONN, ENOTSOCK (a pipe). Since 0.1.
+ */
 AIOIPC_API int aiolink_why(const struct aiolink *l, char *buf, size_t size);
 AIOIPC_API int aiolink_peer(const struct aiolink *l, char *buf, size_t size);
 
-/* The address of its own side of the connection, likewise. Since 0.2. */
+/* Writes the address of this side of the connection, in the same way. Since 0.2. */
 AIOIPC_API int aiolink_local(const struct aiolink *l, char *buf, size_t size);
 
 /*
- * Where it listens, once started, for connecting: with the port that was free, say; else the address as it was given, NULL
- * without one. Lives as long as the link. port: the port it listens at, else 0. Since 0.1.
+ * aiolink_address: for a link that listens, once it is started: the address to connect to, such as with the free port that was
+ * found. Otherwise the address that was given, or NULL. It is valid as long as the link. aiolink_port: the port at which it
+ * listens, otherwise 0. Since 0.1.
  */
 AIOIPC_API const char *aiolink_address(const struct aiolink *l);
 AIOIPC_API int aiolink_port(const struct aiolink *l);
 
 struct aiolink_stats {
 	size_t size;          /* sizeof(struct aiolink_stats) */
-	uint64_t connections; /* that were made */
-	uint64_t msgs_in;     /* put into the inbox */
-	uint64_t msgs_out;    /* handed to the kernel whole */
-	uint64_t resent;      /* had been written in part when a connection broke, and were sent again */
+	uint64_t connections; /* connections that were made */
+	uint64_t msgs_in;     /* messages put into the inbox */
+	uint64_t msgs_out;    /* messages handed to the kernel, all of each */
+	uint64_t resent;      /* messages half written when a connection broke, and sent again */
 
-	/* Of msgs_out: over connections that did not end by our goodbye and then the peer's. No more than these did not arrive. */
+	/*
+	 * Messages of msgs_out on connections that did not end with our goodbye and then the peer's. At most so many did not arrive.
+	 */
 	uint64_t unsure;
 
 	/*
-	 * Could not be sent at all, were dropped and told to the log: typed, or with a delimiter inside, under LINES; over the
-	 * limit; with descriptors where none can go, or that the system does not pass.
+	 * Messages that could not be sent at all. They were dropped, and the log was told: under LINES a typed message or one with a
+	 * delimiter inside; a message over the limit; one with descriptors that can't be sent here, or that the system does not pass.
 	 */
 	uint64_t refused;
-	uint64_t dropped; /* came when the inbox was closed, or full in aiolink_close() */
+	uint64_t
+		dropped; /* messages that came when the inbox was closed, or was full during aiolink_close() */
 };
 
-/* Fills as much of @stats as @stats->size says. Errno: EINVAL. Since 0.1. */
+/* Fills *@stats, up to the size that @stats->size says. Errno: EINVAL. Since 0.1. */
 AIOIPC_API int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats);
 
 /*
- * close: ends the link in good order, as closing the outbox does, until @deadline, then as abort; frees. What
- * still comes meanwhile is put into the inbox while there is room, and else dropped. What did not leave is in the outbox, the first first, for whoever
- * holds it. Errno: ETIMEDOUT (messages are left, or the peer has not said goodbye, so that it may not have read all), EPIPE (the link ended
- * before all had left), ECONNRESET (all had left, but the peer was lost), EDEADLK (see above; it did what can be done at
- * once). A RECV link has nothing to lose: it waits for its grace at most, and is not ETIMEDOUT. abort: at once, the peer sees LOST; waits for a
- * state callback that runs in another thread. Each takes NULL, and frees whatever it returns but EINVAL. In a forked child they free memory
- * and nothing else. Since 0.1.
+ * aiolink_close: ends the link in good order, as closing the outbox does, until @deadline; after that as aiolink_abort(). Then it
+ * frees the link. Messages that still come are put into the inbox while there is room, and dropped otherwise. Messages that did
+ * not leave stay in the outbox, in order, for whoever holds the queue. A RECV link has nothing to lose: it waits for its
+ * grace at most, and does not fail with ETIMEDOUT. aiolink_abort: ends the link at once, and frees it; the peer sees LOST. It waits
+ * for a state callback that runs in another thread.
+ *
+ * Each takes NULL, and frees @l whatever it returns, except EINVAL. In a forked child they only free memory.
+ * Errno: ETIMEDOUT (messages are left, or the peer has not said goodbye and so may not have read all), EPIPE (the link ended
+ * before all messages had left), ECONNRESET (all had left, but the peer was lost), EDEADLK (see above; it did what can be done
+ * at once). Since 0.1.
  */
 AIOIPC_API int aiolink_close(struct aiolink *l, int64_t deadline);
 AIOIPC_API void aiolink_abort(struct aiolink *l);

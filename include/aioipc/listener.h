@@ -1,9 +1,9 @@
 /*
- * aiolistener: a socket that many peers connect to, and a connection for each; and connecting to one.
+ * aiolistener: a socket to which many peers connect, with a connection for each; and the call that connects to such a socket.
  *
- * Addresses are text. "tcp://host:port": a name, an IPv4 address, or an IPv6 address in brackets. "unix:///path": a socket
- * in the file system. "unix:@name": one in Linux's abstract namespace. To listen on, a host of "*" is every address of this
- * machine, and port 0 any that is free.
+ * An address is text. "tcp://host:port": the host is a name, an IPv4 address, or an IPv6 address in brackets.
+ * "unix:///path": a socket in the file system. "unix:@name": a socket in Linux's abstract namespace. For listening, the host
+ * "*" means all addresses of this machine, and port 0 means any free port.
  */
 #ifndef AIOIPC_LISTENER_H
 #define AIOIPC_LISTENER_H
@@ -22,93 +22,98 @@ struct aioconn;
 struct aiolistener;
 
 /*
- * Connects to @address and opens a connection as aioend_open() does, waiting until @deadline. A name's addresses are tried
- * in turn, the next one when the one before has failed or not answered for a quarter of a second; the first that connects is
- * taken. Looking names up does not hold up the loop of a task.
- * Errno: EINVAL (address or deadline), ECONNREFUSED (nobody listens), ENOENT (no such host or path), EHOSTUNREACH (also: the
- * name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), ECANCELED (the task that waited was cancelled), EDEADLK
- * (FOREVER in a callback of @base, and it has to wait), EAGAIN (no thread to look the name up), EACCES, EMFILE, ENFILE, and
- * others of connect(2). Since 0.1.
+ * Connects to @address and opens a connection, as aioend_open() does. It waits until @deadline. When a name has several
+ * addresses, they are tried in turn: the next one starts when the one before has failed, or has not answered for a quarter
+ * of a second. The first one that connects is taken. In a task, the lookup of a name does not stop the loop.
+ * Errno: EINVAL (address or deadline), ECONNREFUSED (nobody listens), ENOENT (no such host or path), EHOSTUNREACH (no way
+ * there; also: the name can't be looked up now), ETIMEDOUT, EINTR (a signal handler ran), ECANCELED (the task that waited was
+ * cancelled), EDEADLK (AIOIPC_FOREVER in a callback of @base, and it must wait), EAGAIN (no thread to look the name up),
+ * EACCES, EMFILE, ENFILE, and others of connect(2). Since 0.1.
  */
 AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline);
 
 /*
- * The address of the peer's socket as text, cut to @size with its NUL, which is more than 0; "unix:" of one without a
- * name. What a peer could play with, control characters among it, is "?". Errno: ENOTSOCK (a pipe), ENOTCONN (it is gone), EBADF (ended). Since 0.1.
+ * Writes the address of the peer's socket to @buf, as text. It is cut to @size bytes with its NUL; @size is more than 0. A
+ * unix socket without a name is "unix:". Characters with which a peer could play tricks, such as control characters, are "?".
+ * Errno: ENOTSOCK (a pipe), ENOTCONN (the peer is gone), EBADF (the connection has ended). Since 0.1.
  */
 AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size);
 
 /*
- * All zeroes, or NULL, are the defaults. Over a limit, peers wait in the kernel until there is room; over that of silent ones no longer
- * than until the first of those has been silent for a second: it is then closed, which its owner sees as LOST.
+ * NULL, or zero for every member but size, means the defaults. A peer over a limit waits in the kernel until there is room.
+ * The limit of silent peers is softer: when the first of the silent peers has been silent for a second, it is closed to make
+ * room, and its owner sees LOST.
  */
 struct aiolistener_options {
-	size_t size;     /* sizeof(struct aiolistener_options) */
-	unsigned peers;  /* connections that are open at a time; 4096 */
-	unsigned silent; /* of them, who have sent nothing whole, or half of something; no limit; see above */
-	unsigned backlog;  /* that wait in the kernel; as many as it allows */
+	size_t size;    /* sizeof(struct aiolistener_options) */
+	unsigned peers; /* connections that are open at the same time; 4096 */
+	unsigned
+		silent; /* of these, peers that have sent no whole message yet, or only half of the next; no limit */
+	unsigned backlog;  /* peers that wait in the kernel; as many as it allows */
 	mode_t mode;       /* of a socket in the file system; 0600 */
-	const uid_t *uids; /* unix sockets: peers of other users are closed; copied */
-	size_t n_uids;     /* 0: of any */
+	const uid_t *uids; /* unix sockets: only these users may connect; copied */
+	size_t n_uids;     /* 0: any user */
 
 	/*
-	 * TCP, in milliseconds; AIOIPC_FOREVER for never. A peer that has been silent for keepalive (a minute) is asked whether it is there,
-	 * and again each sixth of that. When it has acknowledged nothing that was sent or asked for user_timeout (five minutes), or
-	 * has taken nothing of what waits for it, it is LOST. Since 0.2.
+	 * TCP, in milliseconds; AIOIPC_FOREVER means never. A peer that has sent nothing for keepalive (0: a minute) is asked whether it
+	 * is there, and asked again after each sixth of that time. A peer is LOST when, for user_timeout (0: five minutes), it has
+	 * acknowledged nothing that was sent or asked, or has taken nothing of what waits for it. Since 0.2.
 	 */
 	int64_t keepalive, user_timeout;
 
 	/*
-	 * Bytes that its connections may hold in all of what came and was not received yet, a quarter of a GiB. Over it, who holds more than a
-	 * share is not read until others are through; after a second the largest of those that hold half of a message is closed,
-	 * LOST, and so on. One message of any legal size always gets through. Since 0.2.
+	 * Bytes that all connections together may hold: what has come and was not received yet. 0: 256 MiB. Over that, a connection
+	 * that holds more than its share is not read until others are through. After a second, the largest of those that hold half
+	 * of a message is closed as LOST; then the next, and so on. One message of any legal size always gets through. Since 0.2.
 	 */
 	size_t total;
 };
 
 /*
- * A peer has connected: @c, on the listener's base, is the callback's from now on, and to be closed or aborted by it or
- * later. It may also free the listener.
+ * Called for each peer that has connected. @c is open on the listener's base. It belongs to the callback, which must close or
+ * abort it, at once or later. The callback may also free the listener.
  */
 typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg);
 
 /*
- * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system that nobody listens on
- * any more is replaced. Of a name with several addresses one is taken, of IPv4 if there is one.
- * Errno: EINVAL (address, size, no base or callback, uids or mode for what has none, a negative time), EADDRINUSE (somebody listens there, or the
- * file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE; where a name is to be looked
- * up also EHOSTUNREACH (it can't be now), EDEADLK (in a callback of @base), EINTR, ECANCELED, EAGAIN (no thread). Since 0.1.
+ * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system on which nobody
+ * listens any more is replaced. Of a name with several addresses one is taken, an IPv4 address if there is one.
+ * Errno: EINVAL (address or size; no base or callback; uids or mode for an address that has none; a negative time), EADDRINUSE
+ * (somebody listens there, or the file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE.
+ * Where a name must be looked up, also EHOSTUNREACH (that can't be done now), EDEADLK (in a callback of @base), EINTR,
+ * ECANCELED, EAGAIN (no thread). Since 0.1.
  */
 AIOIPC_API struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
 					       const struct aiolistener_options *o, aiolistener_cb *cb,
 					       void *arg);
 
-/* Where it listens, for connecting: with the port that was free, say. Lives as long as @l. Since 0.1. */
+/* The address to connect to, such as with the free port that was found. It is valid as long as @l. Since 0.1. */
 AIOIPC_API const char *aiolistener_address(const struct aiolistener *l);
 
-/* Its port; 0 of a unix socket. Since 0.1. */
+/* The port; 0 for a unix socket. Since 0.1. */
 AIOIPC_API int aiolistener_port(const struct aiolistener *l);
 
 struct aiolistener_stats {
-	size_t size;            /* sizeof(struct aiolistener_stats) */
-	uint64_t accepted;      /* peers that were given to the callback */
-	uint64_t turned_away;   /* closed at once: users who are not allowed, and for want of descriptors */
-	uint64_t closed_silent; /* closed here, because they were silent and others waited; */
-	uint64_t closed_large;  /* because they held half of a message, and all of them too much */
-	unsigned peers, silent; /* now: open, and of them silent */
-	size_t held, peak;      /* bytes that have come and were not received yet: now, and the most ever */
+	size_t size;          /* sizeof(struct aiolistener_stats) */
+	uint64_t accepted;    /* peers that were given to the callback */
+	uint64_t turned_away; /* peers closed at once: their user is not allowed, or no descriptor was left */
+	uint64_t closed_silent; /* closed because they were silent and others waited */
+	uint64_t
+		closed_large; /* closed because they held half of a message, and all peers together too much */
+	unsigned peers, silent; /* now: open connections, and the silent ones of them */
+	size_t held, peak;      /* bytes that have come and were not received yet: now, and at most ever */
 };
 
 /* Fills as much of @stats as @stats->size says. Errno: EINVAL. Since 0.2. */
 AIOIPC_API int aiolistener_stats(const struct aiolistener *l, struct aiolistener_stats *stats);
 
-/* Those who come while it is paused wait in the kernel, as many as the backlog allows. Since 0.1. */
+/* While the listener is paused, new peers wait in the kernel, as many as the backlog allows. Since 0.1. */
 AIOIPC_API void aiolistener_pause(struct aiolistener *l);
 AIOIPC_API void aiolistener_resume(struct aiolistener *l);
 
 /*
- * Stops listening. Removes the socket that it made in the file system, unless another one has its place by now. Connections stay
- * open. In a forked child it frees memory and nothing else. NULL is fine. Since 0.1.
+ * Stops listening, and frees the listener. It removes the socket that it made in the file system, unless another socket is in
+ * that place by now. Connections stay open. In a forked child it only frees memory. @l may be NULL. Since 0.1.
  */
 AIOIPC_API void aiolistener_free(struct aiolistener *l);
 
