@@ -398,7 +398,7 @@ struct account {
 static size_t framed_len(const struct account *a, const struct aioconn *c, size_t len)
 {
 	if (a->framing == AIOCONN_MESSAGES)
-		return len + HEADER_LEN + (c->prefaced ? 0 : PREFACE_LEN);
+		return len + HEADER_LEN + (c->way_out == IPC_OUT_NEW ? PREFACE_LEN : 0);
 	return len + (a->framing == AIOCONN_LINES ? 2 : 0);
 }
 
@@ -488,7 +488,7 @@ static void take_it(struct aioconn *c, struct aiomsg *m, void *arg)
 
 	s->msgs++;
 	taken = m;
-	c->take = true;
+	c->verdict = IPC_MSG_TAKEN;
 }
 
 TEST(a_message_may_be_taken_over)

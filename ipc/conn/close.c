@@ -53,7 +53,7 @@ int aioconn_close(struct aioconn *c, int64_t deadline)
 		return 0;
 	if (ipc_conn_may_end(c, deadline) < 0)
 		return -1;
-	if (c->gone)
+	if (c->life == IPC_LIFE_OVER)
 		return 0;
 	if (ipc_conn_enter(c) < 0)
 		return -1;

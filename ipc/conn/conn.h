@@ -1,32 +1,26 @@
 /*
- * The inside of a connection. The files of this folder, from the public calls down to bytes; each calls only those below it:
+ * The inside of a connection. The files of this folder, from the public calls down to bytes. Each calls only those below it:
  *
- *   conn.c                       opening, settings, what a connection tells about itself
- *   tpl.c send.c recv.c stream.c close.c    the calls that send, receive, read as from a stream, and close
- *   wait.c                       waiting
- *   turn.c                       a turn of the loop: callbacks, and how the end is told
- *   finish.c, interest.c         ending without waiting; what the loop watches for
- *   input.c, output.c            reading and writing
- *   split.c                      messages out of the bytes that came
- *   life.c                       holds, hooks, changes of state
- *   inbox.c ledger.c blame.c trace.c
+ *   conn.c; tpl.c send.c recv.c stream.c close.c    opening and settings; the calls that send, receive, and close
+ *   wait.c; turn.c                                  waiting; what a turn of the loop calls back
+ *   finish.c interest.c; input.c output.c           ending without waiting, what to watch for; reading, writing
+ *   split.c; life.c; inbox.c ledger.c blame.c trace.c    messages out of bytes; holds, hooks, changes of state
  *
- * Only turn.c calls back (but for LOCAL: life.c), and never inside a callback. Whoever may call back holds the connection
- * meanwhile, so that its memory stays when the callback frees it. Afterwards, c->gone says whether it did.
+ * Only turn.c calls back (and life.c, for LOCAL), and never inside a callback. Its caller holds the connection meanwhile: a callback
+ * may free it, and its memory stays. The states; each moves to the right only:
  *
- * An owner on a floor above hooks itself in (hook.h), and may use these:
+ *               end of bytes        all is split        on_close
+ *   way_in    OPEN --------> EOF ----------------> ENDED -------> TOLD
+ *               `-- the goodbye, or a broken stream --^
  *
- *   by_hand         Set when the connection is new. The peer's goodbye is not answered. on_close tells CLEAN as soon as everything before
- *                   it is delivered, and sending goes on: until a send fails with EPIPE, or hook->lost is called, or the owner
- *                   finishes, closes or aborts the connection. When a socket can't be written to any more, what came before is
- *                   still read, and then the input ends.
- *   take            Set in on_msg: the owner keeps the message, and its reference.
- *   bytes_out       How many bytes the kernel took, with preface, headers and delimiters.
- *   bytes_refused   Bytes of messages that sends had accepted, and whose descriptors the kernel then did not pass. The peer never
- *                   sees them. ipc_conn_left() is the sum of both.
- *   left + out.bytes   How many bytes sends accepted in all: after a send returned 0, the place where its message ends in the stream.
- *                   A message has left whole when ipc_conn_left() has reached that place, unless hook->refused was called. When the
- *                   peer is lost, the queue is dropped, and bytes_out stays. A send that failed accepted nothing.
+ *               preface       goodbye is queued       it left
+ *   way_out   NEW ----> OPEN ----------------> GOODBYE ------> SHUT          hook->lost
+ *               `---------`-----------------------`--------------`----> LOST ---------> TOLD
+ *                                   a write failed, or the end is not CLEAN
+ *
+ *   life      OPEN --close--> CLOSING ---> OVER
+ *               |`---finish--> FINISHING ---^
+ *               `----abort------------------^
  */
 #ifndef IPC_CONN_CONN_H
 #define IPC_CONN_CONN_H
@@ -53,120 +47,85 @@
 #define IPC_SPIN_MOST 1000 /* microseconds */
 #define IPC_MESSAGE_MOST ((size_t)1 << 30)
 
-/*
- * So much that waits for the end of the turn leaves now. With the message that reaches it, still below 64 KiB where messages are small:
- * that is one packet on the loopback, and one read for the peer.
- */
-#define IPC_CONN_BATCH ((size_t)60 * 1024)
+enum ipc_way_in { IPC_IN_OPEN, IPC_IN_EOF, IPC_IN_ENDED, IPC_IN_TOLD };
+enum ipc_way_out { IPC_OUT_NEW, IPC_OUT_OPEN, IPC_OUT_GOODBYE, IPC_OUT_SHUT, IPC_OUT_LOST, IPC_OUT_TOLD };
+enum ipc_life { IPC_LIFE_OPEN, IPC_LIFE_CLOSING, IPC_LIFE_FINISHING, IPC_LIFE_OVER };
 
-/*
- * Descriptors that were received, but whose frame is not whole yet. Reading stops while as many as allowed are
- * held; one more read may bring those of the next frame.
- */
-struct ipc_loose_fds {
-	unsigned n;
-	int fd[2 * IPC_FDS_MOST];
-};
-
-/* What a call waits for. Of tasks, one may wait for each. */
-enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
+/* Paused by the user. STALLED: input came all the same, and the loop does not watch for more. */
+enum ipc_pause { IPC_NOT_PAUSED, IPC_PAUSED, IPC_STALLED };
 
 struct aioconn {
 	struct ipc_carrier carrier;
-	short shown[IPC_CARRY_WAITS]; /* by which events of its descriptors, when it was last asked */
+	short shown[IPC_CARRY_WAITS]; /* the events of its descriptors that show each, as it last said */
 	struct event_base *base;
-	struct ipc_watch *read_watch;  /* of a socket this one sees to both directions */
-	struct ipc_watch *write_watch; /* of a pipe that is written to */
-	struct ipc_watch *turn;        /* no descriptor: the end of this turn, or later */
-	struct ipc_watch *awake;       /* the same: keeps the loop from sleeping; NULL unless asked for */
+	struct ipc_watch *read_watch;  /* of input; where both ways have one descriptor, of both */
+	struct ipc_watch *write_watch; /* of output */
+	struct ipc_watch *turn;        /* no descriptor: fires at the end of this turn, or later */
+	struct ipc_watch *awake; /* no descriptor: keeps the loop from sleeping; NULL unless asked for */
+
+	enum ipc_way_in way_in;
+	enum ipc_way_out way_out;
+	enum ipc_life life;
+	enum aioconn_cause cause;
+	int end_error; /* what recv fails with after the end; 0 for CLEAN */
+	const char *why;
+	struct ipc_blame in_fault, out_fault; /* why reading failed, and writing */
 
 	aioconn_msg_cb *on_msg;
 	aioconn_cb *on_writable;
 	aioconn_close_cb *on_close;
 	void *arg;
+	bool calling; /* a callback runs */
+	enum ipc_verdict verdict;
 	struct ipc_conn_hook *hooks;  /* a list */
-	struct ipc_posting *postings; /* a list: tasks take turns */
+	struct ipc_posting *postings; /* a list: each sending task has one */
 
 	struct ipc_in in;
 	struct ipc_inbox inbox;
-	struct ipc_loose_fds *fds; /* NULL unless allowed */
+	struct ipc_loose_fds *fds; /* NULL unless descriptors are allowed */
+	size_t inbox_limit;
+	struct ipc_ledger *ledger; /* NULL: nobody counts what it holds */
+	size_t charged;            /* to the ledger */
+	uint64_t pass;             /* of the loop, in which it had messages last */
+	enum ipc_pause paused;
+	bool kept;      /* the first of the inbox was KEPT: on_msg does not see it before resume */
+	bool receiving; /* a call waits for input */
+	bool polled;    /* a blocking call reads it, whatever other connections hold */
+	bool more;      /* messages are left for the next turn */
+	bool owes;      /* what the hooks were told last */
+
 	struct ipc_out out;
-	size_t inbox_limit, outbox_limit;
-	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */
-	int64_t spin;      /* nanoseconds; */
-	int64_t awake_until;
-	int64_t deadline; /* of finish */
-	int64_t retry;    /* deadline until which writing is of no use, though the kernel says otherwise; 0 */
-
-	enum aioconn_cause cause;
-	int end_error; /* what recv says after the end; 0 for CLEAN */
-	const char *why;
-	struct ipc_blame in_fault, out_fault; /* what a read, and a write, said that failed for good */
-	size_t goodbye_len;                   /* of our goodbye, once said: no loss if it does not arrive */
-	size_t refused;                       /* on_writable is due when so much fits; 0 not wanted */
-	uint64_t pass;                        /* in which it had messages last */
-	bool owes;                            /* the peer has begun to say something, or said nothing yet */
-	struct ipc_ledger *ledger;            /* NULL: nobody counts what it holds: */
-	size_t charged;
-	bool polled;        /* a call that blocks reads it, whatever others hold */
+	size_t outbox_limit;
+	int64_t send_wait;  /* milliseconds, or AIOIPC_FOREVER */
+	int64_t retry;      /* until then writing is of no use, though the kernel shows room; 0 */
+	size_t goodbye_len; /* of our goodbye in the queue. It is no loss if it does not arrive */
+	size_t refused;     /* on_writable is due when so much fits; 0: it is not wanted */
 	unsigned turn_sent; /* messages in this turn */
-	unsigned holds, calls;
-	struct ipc_waiter waiters; /* tasks, */
-	unsigned waits;            /* and what they wait for: enum ipc_conn_for */
-	_Atomic(uint64_t) caller;  /* serial of the thread that is in a call, where there is no base; 0 */
+	bool burst;         /* the last turn that sent anything sent two or more */
+	bool corked;        /* by the user */
+	bool blocked;       /* the kernel took less than was offered: wait until it shows room */
+	bool lost_output;   /* something that a send had accepted never left */
 
-	bool reads, writes; /* its directions */
-	bool used;          /* framing and allow_fds are settled */
-	bool prefaced;      /* our preface is queued */
-	bool said_goodbye;  /* nothing can be sent behind it */
-	bool write_closed;  /* the goodbye left, and the direction is shut */
-	bool peer_gone;     /* writing is of no use any more */
-	bool ended;         /* nothing more will be read: cause */
-	bool told;          /* on_close was called */
-	bool gone;          /* closed or aborted; only holders still see it */
-	bool closing;       /* in close or finish: what comes in is of no interest */
-	bool finishing;
-	bool paused;
-	bool stalled;   /* paused, and input came all the same: it is not watched for */
-	bool by_hand;   /* its owner answers the peer's goodbye: see above */
-	bool told_lost; /* hook->lost was called */
-	bool kept;      /* on_msg gave a message back: it is the inbox' first */
-	bool calling;   /* a callback is running */
-	bool take;      /* it takes the message over, and its reference */
-	bool keep;      /* aioconn_keep was called in it */
-	bool corked;
-	bool burst;       /* two or more messages left in the last turn that sent */
-	bool blocked;     /* the kernel took less than was offered: wait until it is writable */
-	bool more;        /* messages are left for the next turn */
-	bool lost_output; /* something that was taken for sending never left */
-	bool reset;       /* the stream ended by an error, not by EOF */
-	bool receiving;   /* a call waits for input */
+	int64_t spin, awake_until; /* nanoseconds */
+	int64_t deadline;          /* of finish */
+	unsigned holds, calls;
+	struct ipc_waiter waiters; /* tasks */
+	unsigned waits;            /* what they wait for: enum ipc_conn_for */
+	_Atomic(uint64_t) caller;  /* without a base: serial of the thread that is in a call; 0 */
+
+	bool reads, writes; /* its ways: they do not change */
+	bool used;          /* framing and allow_fds can't be changed any more */
+	bool by_hand;       /* its owner answers the peer's goodbye: see hook.h */
 	bool trace;
 
 	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;
 	size_t peak_in, peak_out;
 };
 
-/* Would the output queue take so many bytes? */
-static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
-{
-	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
-}
-
-/* The descriptor that stands for it. */
+/* The descriptor that stands for the connection. */
 static inline int ipc_conn_fd(const struct aioconn *c)
 {
-	const struct ipc_own *own = &c->carrier.own;
-
-	return own->r.fd >= 0 ? own->r.fd : own->w.fd;
+	return c->carrier.own.r.fd >= 0 ? c->carrier.own.r.fd : c->carrier.own.w.fd;
 }
-
-static inline uint64_t ipc_conn_left(const struct aioconn *c)
-{
-	return c->bytes_out + c->bytes_refused;
-}
-
-/* What a caller says, as ours. Its size may be smaller. -1/EINVAL. */
-int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits *from);
 
 #endif

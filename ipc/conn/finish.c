@@ -23,22 +23,23 @@ void aioconn_abort(struct aioconn *c)
 
 bool ipc_conn_undelivered(const struct aioconn *c)
 {
-	if (c->peer_gone)
+	if (c->way_out >= IPC_OUT_LOST)
 		return false;
 	if (c->out.count)
 		return true;
-	return c->carrier.can & IPC_CARRY_READ_OUT && c->reads && c->writes && !c->in.eof && !c->ended;
+	return c->carrier.can & IPC_CARRY_READ_OUT && c->reads && c->writes && c->way_in == IPC_IN_OPEN;
 }
 
 bool ipc_conn_all_arrived(const struct aioconn *c)
 {
-	return c->out.count == 0 && c->write_closed && c->carrier.how->all_arrived(&c->carrier);
+	return c->out.count == 0 && c->way_out == IPC_OUT_SHUT && c->carrier.how->all_arrived(&c->carrier);
 }
 
 int ipc_conn_begin_close(struct aioconn *c)
 {
 	c->corked = false;
-	c->closing = true;
+	if (c->life == IPC_LIFE_OPEN)
+		c->life = IPC_LIFE_CLOSING;
 	ipc_in_drop(&c->in);
 	if (ipc_conn_say_goodbye(c) < 0)
 		return -1;
@@ -97,14 +98,14 @@ int aioconn_finish(struct aioconn *c, int64_t deadline)
 		errno = EINVAL;
 		return -1;
 	}
-	if (c->gone)
+	if (c->life == IPC_LIFE_OVER)
 		return 0;
 	if (ipc_conn_begin_close(c) < 0) {
 		aioconn_abort(c);
 		errno = ENOMEM;
 		return -1;
 	}
-	c->finishing = true;
+	c->life = IPC_LIFE_FINISHING;
 	c->deadline = deadline;
 	ipc_conn_interest(c);
 	ipc_conn_soon(c);

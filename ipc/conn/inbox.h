@@ -5,12 +5,22 @@
 #include <stddef.h>
 
 #include "ipc/msg/msg.h"
+#include "ipc/os/os.h"
 
 struct ipc_inbox {
 	struct aiomsg **ring; /* from the pool */
 	size_t block, room, head, count;
 	size_t bytes; /* charged */
 	unsigned fds;
+};
+
+/*
+ * Descriptors that were received, but whose frame is not whole yet. Reading stops while as many as allowed are held. One more
+ * read may bring those of the next frame.
+ */
+struct ipc_loose_fds {
+	unsigned n;
+	int fd[2 * IPC_FDS_MOST];
 };
 
 int ipc_inbox_grow(struct ipc_inbox *box);

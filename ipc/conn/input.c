@@ -18,9 +18,9 @@ static bool inbox_full(const struct aioconn *c)
 
 bool ipc_conn_is_read(const struct aioconn *c)
 {
-	if (!c->reads || c->ended || c->in.eof)
+	if (!c->reads || c->way_in != IPC_IN_OPEN)
 		return false;
-	if (c->closing)
+	if (c->life != IPC_LIFE_OPEN)
 		return true;
 	if ((c->paused && !c->receiving) || ipc_conn_must_wait(c))
 		return false;
@@ -35,7 +35,7 @@ bool ipc_conn_at_hand(const struct aioconn *c)
 /* Descriptors came with a read. They wait for the frame that claims them. */
 static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 {
-	unsigned i, left = c->closing ? 0 : 2 * c->in.fds_limit - c->fds->n;
+	unsigned i, left = c->life != IPC_LIFE_OPEN ? 0 : 2 * c->in.fds_limit - c->fds->n;
 
 	if (got->n <= left && !got->cut) {
 		memcpy(c->fds->fd + c->fds->n, got->fd, got->n * sizeof got->fd[0]);
@@ -44,7 +44,7 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 	}
 	for (i = 0; i < got->n; i++)
 		close(got->fd[i]);
-	if (c->closing)
+	if (c->life != IPC_LIFE_OPEN)
 		return;
 	if (got->cut) {
 		c->in_fault = ipc_blame_read(got->cut);
@@ -74,7 +74,7 @@ static void arrived(struct aioconn *c, size_t n)
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);
-	if (c->closing)
+	if (c->life != IPC_LIFE_OPEN)
 		ipc_in_drop(&c->in);
 	held = c->inbox.bytes + ipc_in_held(&c->in);
 	if (held > c->peak_in)
@@ -93,7 +93,7 @@ static bool is_shortage(int error)
 static void input_broke(struct aioconn *c)
 {
 	c->in_fault = ipc_blame_read(errno);
-	c->reset = c->in.cut = true;
+	c->in.cut = true;
 }
 
 /* All hold too much already. */
@@ -135,6 +135,8 @@ static int fill(struct aioconn *c)
 	if (n < 0 && is_shortage(errno))
 		return -1;
 	c->in.eof = true;
+	if (c->way_in == IPC_IN_OPEN)
+		c->way_in = IPC_IN_EOF;
 	if (n < 0)
 		input_broke(c);
 	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);

@@ -35,7 +35,7 @@ static void want(struct aioconn *c, struct ipc_watch *w, short what)
 /* Who pauses often resumes before anything comes: its watch costs least where it is. */
 static bool may_come(const struct aioconn *c)
 {
-	return c->paused && !c->stalled && c->reads && !c->ended && !c->in.eof;
+	return c->paused == IPC_PAUSED && c->reads && c->way_in == IPC_IN_OPEN;
 }
 
 /* What the watches are to wait for, each way. */
@@ -57,7 +57,7 @@ static void watch(struct aioconn *c)
 
 void ipc_conn_interest(struct aioconn *c)
 {
-	if (!c->base || c->gone)
+	if (!c->base || c->life == IPC_LIFE_OVER)
 		return;
 	if (c->retry && !c->more)
 		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));

@@ -63,7 +63,8 @@ void ipc_conn_drop_output(struct aioconn *c)
 	ipc_conn_wake(c, ~0u);
 	if (c->out.bytes > c->goodbye_len)
 		c->lost_output = true;
-	c->peer_gone = true;
+	if (c->way_out < IPC_OUT_LOST)
+		c->way_out = IPC_OUT_LOST;
 	c->blocked = false;
 	c->retry = 0;
 	ipc_out_free(&c->out);
@@ -71,9 +72,9 @@ void ipc_conn_drop_output(struct aioconn *c)
 
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
 {
-	if (c->ended)
+	if (c->way_in >= IPC_IN_ENDED)
 		return;
-	c->ended = true;
+	c->way_in = IPC_IN_ENDED;
 	c->cause = cause;
 	c->end_error = error;
 	c->why = why;
@@ -139,7 +140,7 @@ static void drop_all(struct aioconn *c)
 /* A clean end that was told, and all has left: to be closed in whatever way. */
 static bool is_over(const struct aioconn *c)
 {
-	return c->told && c->cause == AIOCONN_CLEAN && c->ended && !c->by_hand && !c->out.count;
+	return c->way_in == IPC_IN_TOLD && c->cause == AIOCONN_CLEAN && !c->by_hand && !c->out.count;
 }
 
 void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
@@ -147,13 +148,12 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	struct ipc_conn_hook *h;
 	bool over = is_over(c);
 
-	if (c->gone)
+	if (c->life == IPC_LIFE_OVER)
 		return;
-	c->gone = true;
+	c->life = IPC_LIFE_OVER;
 	ipc_conn_wake(c, ~0u);
-	if (!c->told && c->on_close && ipc_own_check(&c->carrier.own) == 0)
+	if (c->way_in != IPC_IN_TOLD && c->on_close && ipc_own_check(&c->carrier.own) == 0)
 		c->on_close(c, cause, c->arg);
-	c->told = true;
 	ipc_watch_free(c->awake);
 	ipc_watch_free(c->turn);
 	ipc_watch_free(c->read_watch);

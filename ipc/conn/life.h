@@ -6,6 +6,9 @@
 
 #include "ipc/conn/conn.h"
 
+/* What a call waits for. Of the tasks, one may wait for each. */
+enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
+
 /* A held connection keeps its memory, also when it is over. */
 void ipc_conn_hold(struct aioconn *c);
 void ipc_conn_release(struct aioconn *c);
@@ -43,7 +46,7 @@ static inline int ipc_conn_enter(struct aioconn *c)
 {
 	if (ipc_own_check(&c->carrier.own) < 0 || (!c->base && ipc_conn_claim(c) < 0))
 		return -1;
-	if (c->gone) {
+	if (c->life == IPC_LIFE_OVER) {
 		errno = EPIPE;
 		return -1;
 	}

@@ -16,10 +16,10 @@
 int ipc_conn_say_goodbye(struct aioconn *c)
 {
 	static const struct ipc_frame goodbye = {.kind = IPC_KIND_GOODBYE};
-	size_t preface = c->prefaced ? 0 : IPC_PREFACE_LEN;
+	size_t preface = c->way_out == IPC_OUT_NEW ? IPC_PREFACE_LEN : 0;
 	unsigned char *at;
 
-	if (!c->writes || c->said_goodbye || c->peer_gone)
+	if (!c->writes || c->way_out >= IPC_OUT_GOODBYE)
 		return 0;
 	if (c->in.framing == AIOCONN_MESSAGES) {
 		at = ipc_out_reserve(&c->out, preface + IPC_FRAME_LEN);
@@ -32,7 +32,8 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 		if (c->trace)
 			ipc_trace(ipc_conn_fd(c), ">", "goodbye", 0, 0);
 	}
-	c->used = c->prefaced = c->said_goodbye = true;
+	c->used = true;
+	c->way_out = IPC_OUT_GOODBYE;
 	return 0;
 }
 
@@ -47,7 +48,8 @@ static bool breaks_input(const struct aioconn *c, int error)
 
 bool ipc_conn_only_writes(const struct aioconn *c)
 {
-	return (!c->reads || (c->by_hand && c->ended)) && !c->peer_gone && c->carrier.own.w.fd >= 0;
+	return (!c->reads || (c->by_hand && c->way_in >= IPC_IN_ENDED)) && c->writes &&
+	       c->way_out < IPC_OUT_SHUT;
 }
 
 void ipc_conn_check_reader(struct aioconn *c)
@@ -97,7 +99,7 @@ int ipc_conn_not_written(struct aioconn *c)
 	blame = ipc_blame_write(errno);
 	if (breaks_input(c, errno)) {
 		c->in_fault = blame;
-		c->reset = c->in.cut = true;
+		c->in.cut = true;
 	}
 	ipc_conn_lose_peer(c, &blame);
 	errno = ipc_conn_send_error(c);
@@ -142,9 +144,9 @@ static bool refuses_fds(const struct aioconn *c, int error)
 
 static void shut_written(struct aioconn *c)
 {
-	if (!c->said_goodbye || c->write_closed || c->out.count)
+	if (c->way_out != IPC_OUT_GOODBYE || c->out.count)
 		return;
-	c->write_closed = true;
+	c->way_out = IPC_OUT_SHUT;
 	ipc_conn_set_reset(c, false);
 	ipc_watch_free(c->write_watch);
 	c->write_watch = NULL;
@@ -175,7 +177,7 @@ int ipc_conn_flush(struct aioconn *c)
 		}
 		c->blocked = n < (ssize_t)offered;
 	}
-	if (c->peer_gone) {
+	if (c->way_out >= IPC_OUT_LOST) {
 		errno = ipc_conn_send_error(c);
 		return -1;
 	}

@@ -4,6 +4,24 @@
 
 #include "ipc/conn/conn.h"
 
+/*
+ * So much that waits for the end of the turn leaves now. With the message that reaches it, this is still below 64 KiB where
+ * messages are small: one packet on the loopback, and one read for the peer.
+ */
+#define IPC_CONN_BATCH ((size_t)60 * 1024)
+
+/* Would the queue take so many bytes more? An empty one takes any message. */
+static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
+{
+	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
+}
+
+/* How much of what sends accepted is not in the queue any more: see hook.h. */
+static inline uint64_t ipc_conn_left(const struct aioconn *c)
+{
+	return c->bytes_out + c->bytes_refused;
+}
+
 /* Writes what the kernel takes: 0, or -1 with ipc_conn_send_error(). */
 int ipc_conn_flush(struct aioconn *c);
 

@@ -48,12 +48,12 @@ void ipc_conn_end_receive(struct aioconn *c)
 	int error = errno;
 
 	c->receiving = false;
-	if (!c->base && c->ended)
+	if (!c->base && c->way_in >= IPC_IN_ENDED)
 		ipc_conn_turn(c);
-	if (!c->gone) {
+	if (c->life != IPC_LIFE_OVER) {
 		ipc_conn_charge(c);
 		ipc_conn_interest(c);
-		if (c->in.eof || c->ended)
+		if (c->way_in != IPC_IN_OPEN)
 			ipc_conn_soon(c);
 	}
 	ipc_conn_leave(c);
@@ -85,7 +85,7 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 
 		if (c->on_msg) {
 			ipc_conn_turn(c);
-			if (c->gone) {
+			if (c->life == IPC_LIFE_OVER) {
 				errno = EPIPE;
 				return -1;
 			}
@@ -93,7 +93,7 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 		r = take(c, m);
 		if (r)
 			return r;
-		if (c->ended && c->inbox.count == 0)
+		if (c->way_in >= IPC_IN_ENDED && c->inbox.count == 0)
 			return ended(c);
 		if (ipc_conn_wait_allowed(c, deadline) < 0 || ipc_conn_wait(c, IPC_FOR_INPUT, deadline) < 0)
 			return -1;
@@ -107,7 +107,8 @@ static inline bool is_plain(const struct aioconn *c)
 
 	if (!c->base) /* another thread may be in a call */
 		return false;
-	special = c->gone | c->ended | c->in.eof | c->receiving | c->corked | c->closing | c->trace;
+	special =
+		(c->life != IPC_LIFE_OPEN) | (c->way_in != IPC_IN_OPEN) | c->receiving | c->corked | c->trace;
 	return !special && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
 	       c->in.framing == AIOCONN_MESSAGES;
 }
@@ -132,22 +133,24 @@ int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 
 void aioconn_keep(struct aioconn *c)
 {
-	c->keep = c->calling;
+	if (c->calling)
+		c->verdict = IPC_MSG_KEPT;
 }
 
 void aioconn_pause(struct aioconn *c)
 {
-	if (ipc_own_check(&c->carrier.own) < 0 || c->gone)
+	if (ipc_own_check(&c->carrier.own) < 0 || c->life == IPC_LIFE_OVER)
 		return;
-	c->paused = true;
+	if (!c->paused)
+		c->paused = IPC_PAUSED;
 	ipc_conn_interest(c);
 }
 
 void aioconn_resume(struct aioconn *c)
 {
-	if (ipc_own_check(&c->carrier.own) < 0 || c->gone)
+	if (ipc_own_check(&c->carrier.own) < 0 || c->life == IPC_LIFE_OVER)
 		return;
-	c->paused = c->stalled = false;
+	c->paused = IPC_NOT_PAUSED;
 	c->kept = false;
 	c->more = true;
 	ipc_conn_interest(c);

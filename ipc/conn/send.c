@@ -33,8 +33,8 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 {
 	if (!c->writes)
 		return fail(EBADF);
-	if (c->gone || c->said_goodbye || c->peer_gone)
-		return fail(c->peer_gone ? ipc_conn_send_error(c) : EPIPE);
+	if (c->life == IPC_LIFE_OVER || c->way_out >= IPC_OUT_GOODBYE)
+		return fail(c->way_out >= IPC_OUT_LOST ? ipc_conn_send_error(c) : EPIPE);
 	if (c->in.framing != AIOCONN_MESSAGES && kind != IPC_KIND_BYTES)
 		return fail(EINVAL);
 	if (len >
@@ -48,7 +48,7 @@ static struct envelope envelope_of(const struct aioconn *c, size_t len)
 	struct envelope e = {.len = len};
 
 	if (c->in.framing == AIOCONN_MESSAGES)
-		e.head = IPC_FRAME_LEN + (c->prefaced ? 0 : IPC_PREFACE_LEN);
+		e.head = IPC_FRAME_LEN + (c->way_out == IPC_OUT_NEW ? IPC_PREFACE_LEN : 0);
 	else if (c->in.framing == AIOCONN_LINES)
 		e.tail = c->in.delimiter_len;
 	return e;
@@ -90,7 +90,7 @@ static unsigned char *put_head(struct aioconn *c, unsigned char *at, enum ipc_ki
 
 	if (c->in.framing != AIOCONN_MESSAGES)
 		return at;
-	if (!c->prefaced) {
+	if (c->way_out == IPC_OUT_NEW) {
 		memcpy(at, ipc_preface, IPC_PREFACE_LEN);
 		at += IPC_PREFACE_LEN;
 	}
@@ -168,7 +168,9 @@ static int leave_with_fds(struct aioconn *c)
 /* -1 when it turned out at once that it can't be sent. */
 static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
 {
-	c->used = c->prefaced = true;
+	c->used = true;
+	if (c->way_out == IPC_OUT_NEW)
+		c->way_out = IPC_OUT_OPEN;
 	if (c->out.bytes > c->peak_out)
 		c->peak_out = c->out.bytes;
 	if (c->trace)
@@ -177,7 +179,7 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 		leave(c, false);
 	else if (leave_with_fds(c) < 0)
 		return -1;
-	if (c->gone || c->lost_output)
+	if (c->life == IPC_LIFE_OVER || c->lost_output)
 		return fail(ipc_conn_send_error(c));
 	c->msgs_out++;
 	return 0;
@@ -190,7 +192,7 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 static inline unsigned char *behind_others(struct aioconn *c, enum ipc_kind kind, size_t len)
 {
 	size_t size = IPC_FRAME_LEN + len;
-	bool special = c->peer_gone | c->said_goodbye | c->trace;
+	bool special = (c->way_out != IPC_OUT_OPEN) | c->trace;
 
 	if (!c->turn_sent || special || c->in.framing != AIOCONN_MESSAGES || !c->out.open || len >= DIRECT ||
 	    size > c->out.spare || len > c->in.message_limit ||
@@ -283,7 +285,7 @@ static bool goes_direct(struct aioconn *c, size_t len)
 		return false;
 	if (c->out.count)
 		ipc_conn_flush(c);
-	return c->out.count == 0 && !c->peer_gone;
+	return c->out.count == 0 && c->way_out < IPC_OUT_LOST;
 }
 
 /* Would a reader find the delimiter before the line's end: inside, or made of its last bytes and the delimiter's first? */
@@ -325,7 +327,7 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 			return -1;
 		return posted(c, NULL, len, 0);
 	}
-	if (c->peer_gone)
+	if (c->way_out >= IPC_OUT_LOST)
 		return fail(ipc_conn_send_error(c));
 	if (len)
 		memcpy(at, data, len);
@@ -502,7 +504,7 @@ static int flush(struct aioconn *c, int64_t deadline)
 	while (c->out.count)
 		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
 			return -1;
-	return c->peer_gone ? fail(ipc_conn_send_error(c)) : 0;
+	return c->way_out >= IPC_OUT_LOST ? fail(ipc_conn_send_error(c)) : 0;
 }
 
 int aioconn_flush(struct aioconn *c, int64_t deadline)

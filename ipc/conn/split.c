@@ -16,9 +16,9 @@ static const char *broken_where(const struct aioconn *c)
 
 void ipc_conn_end_of_stream(struct aioconn *c)
 {
-	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->reset)
+	if (c->in.framing == AIOCONN_MESSAGES ? c->in.goodbye : !c->in.cut)
 		ipc_conn_end(c, AIOCONN_CLEAN, 0, "the peer said goodbye");
-	else if (c->reset)
+	else if (c->in.cut)
 		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, broken_where(c));
 	else
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
@@ -68,7 +68,7 @@ static int split(struct aioconn *c, struct aiomsg **m)
 		ipc_trace(ipc_conn_fd(c), "<", aiomsg_format(*m), (*m)->len, nfds);
 	if (r == 0 && unannounced_fds(c))
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
-	if (r == 0 && (c->in.eof || c->in.goodbye))
+	if (r == 0 && (c->way_in == IPC_IN_EOF || c->in.goodbye))
 		ipc_conn_end_of_stream(c);
 	if (r < 0 && c->in.error) {
 		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);

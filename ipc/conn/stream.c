@@ -28,17 +28,17 @@ static ssize_t finish(struct aioconn *c, ssize_t r)
 /* It ended, and not well: errno says how. */
 static bool lost(const struct aioconn *c)
 {
-	bool bad = c->ended && c->cause != AIOCONN_CLEAN;
+	bool bad = c->way_in >= IPC_IN_ENDED && c->cause != AIOCONN_CLEAN;
 
-	if (bad || c->reset)
+	if (bad || c->in.cut)
 		errno = bad ? c->end_error : c->in_fault.error;
-	return bad || c->reset;
+	return bad || c->in.cut;
 }
 
 /* Waits until @n bytes are there, or the end is. How many are, at most @n; 0 at the clean end; -1. */
 static ssize_t gather(struct aioconn *c, size_t n, int64_t deadline)
 {
-	while (ipc_in_raw(&c->in) < n && !c->in.eof && !c->ended)
+	while (ipc_in_raw(&c->in) < n && c->way_in == IPC_IN_OPEN)
 		if (ipc_in_reserve(&c->in, n) < 0 || ipc_conn_wait_allowed(c, deadline) < 0 ||
 		    ipc_conn_wait(c, IPC_FOR_INPUT, deadline) < 0)
 			return -1;
@@ -82,7 +82,7 @@ ssize_t aioconn_read_line(struct aioconn *c, const char **line, int64_t deadline
 
 	if (begin(c, deadline) < 0)
 		return -1;
-	while ((n = ipc_in_line(&c->in)) == 0 && !c->in.eof && !c->ended)
+	while ((n = ipc_in_line(&c->in)) == 0 && c->way_in == IPC_IN_OPEN)
 		if (gather(c, ipc_in_raw(&c->in) + 1, deadline) < 0)
 			return finish(c, -1);
 	if (n == 0 && lost(c))

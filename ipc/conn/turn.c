@@ -38,24 +38,24 @@ static void later(struct aioconn *c, int64_t ns)
 
 static bool deliverable(const struct aioconn *c)
 {
-	return c->on_msg && !c->paused && !c->kept && !c->closing && !c->gone;
+	return c->on_msg && !c->paused && !c->kept && c->life == IPC_LIFE_OPEN;
 }
 
 /* One message to the callback; it is consumed unless that kept it. */
 static void hand(struct aioconn *c, struct aiomsg *m)
 {
-	c->keep = c->take = false;
+	c->verdict = IPC_MSG_READ;
 	c->calling = true;
 	c->on_msg(c, m, c->arg);
 	c->calling = false;
-	if (c->keep && !c->gone) {
+	if (c->verdict == IPC_MSG_KEPT && c->life != IPC_LIFE_OVER) {
 		ipc_inbox_unshift(&c->inbox, m);
 		c->kept = true;
 		ipc_conn_wake(c, IPC_FOR_INPUT);
 		return;
 	}
 	c->msgs_in++;
-	if (!c->take)
+	if (c->verdict != IPC_MSG_TAKEN)
 		aiomsg_free(m);
 }
 
@@ -107,10 +107,10 @@ static void deliver(struct aioconn *c)
 
 static void tell_room(struct aioconn *c)
 {
-	if (c->told && !c->by_hand) /* on_close was the last */
+	if (c->way_in == IPC_IN_TOLD && !c->by_hand) /* on_close was the last */
 		return;
-	if (!c->refused || !c->on_writable || c->closing || c->said_goodbye || c->peer_gone || !c->writes ||
-	    !ipc_conn_has_room(c, c->refused))
+	if (!c->refused || !c->on_writable || c->life != IPC_LIFE_OPEN || c->way_out >= IPC_OUT_GOODBYE ||
+	    !c->writes || !ipc_conn_has_room(c, c->refused))
 		return;
 	c->refused = 0;
 	c->calling = true;
@@ -121,7 +121,7 @@ static void tell_room(struct aioconn *c)
 /* Nobody takes messages now: find out whether the stream ended behind those that wait. */
 static void look_for_end(struct aioconn *c)
 {
-	if (!c->in.eof || c->ended || c->paused || deliverable(c))
+	if (c->way_in != IPC_IN_EOF || c->paused || deliverable(c))
 		return;
 	if (c->in.framing != AIOCONN_MESSAGES && !c->on_msg)
 		ipc_conn_end_of_stream(c);
@@ -132,7 +132,7 @@ static void look_for_end(struct aioconn *c)
 /* With on_msg, the answers go out and our goodbye follows, before the end is told. True when that is done. */
 static bool answered(struct aioconn *c)
 {
-	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->peer_gone || c->by_hand)
+	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->way_out >= IPC_OUT_LOST || c->by_hand)
 		return true;
 	if (ipc_conn_say_goodbye(c) < 0) {
 		later(c, RETRY_NS);
@@ -153,13 +153,13 @@ static bool undelivered_stream(struct aioconn *c)
 
 static void tell_end(struct aioconn *c)
 {
-	if (!c->ended || c->told || c->closing)
+	if (c->way_in != IPC_IN_ENDED || c->life != IPC_LIFE_OPEN)
 		return;
 	if (c->on_msg && (c->inbox.count || undelivered_stream(c)))
 		return;
 	if (!answered(c) || !c->on_close)
 		return;
-	c->told = true;
+	c->way_in = IPC_IN_TOLD;
 	c->calling = true;
 	c->on_close(c, c->cause, c->arg);
 	c->calling = false;
@@ -168,12 +168,12 @@ static void tell_end(struct aioconn *c)
 /* The end that was told is not the whole of it: the peer does not read either. */
 static void tell_lost(struct aioconn *c)
 {
-	if (!c->by_hand || !c->told || c->cause != AIOCONN_CLEAN || !c->peer_gone || c->closing ||
-	    c->told_lost)
+	if (!c->by_hand || c->way_in != IPC_IN_TOLD || c->cause != AIOCONN_CLEAN ||
+	    c->way_out != IPC_OUT_LOST || c->life != IPC_LIFE_OPEN)
 		return;
-	c->told_lost = true;
+	c->way_out = IPC_OUT_TOLD;
 	c->calling = true;
-	for (struct ipc_conn_hook *h = c->hooks, *next; h && !c->gone; h = next) {
+	for (struct ipc_conn_hook *h = c->hooks, *next; h && c->life != IPC_LIFE_OVER; h = next) {
 		next = h->next;
 		if (h->lost)
 			h->lost(h);
@@ -183,15 +183,15 @@ static void tell_lost(struct aioconn *c)
 
 void ipc_conn_turn(struct aioconn *c)
 {
-	if (c->calling || c->gone)
+	if (c->calling || c->life == IPC_LIFE_OVER)
 		return;
 	tell_room(c);
 	deliver(c);
-	if (c->gone)
+	if (c->life == IPC_LIFE_OVER)
 		return;
 	look_for_end(c);
 	tell_end(c);
-	if (!c->gone)
+	if (c->life != IPC_LIFE_OVER)
 		tell_lost(c);
 }
 
@@ -208,7 +208,7 @@ static void turn_over(struct aioconn *c)
 /* For those who asked for it: the loop goes round without sleeping, and everybody on it is served. */
 static void stay_awake(struct aioconn *c)
 {
-	if (!c->spin || c->ended)
+	if (!c->spin || c->way_in >= IPC_IN_ENDED)
 		return;
 	c->awake_until = ipc_os_now() + c->spin;
 	ipc_watch_later(c->awake, 0);
@@ -226,7 +226,7 @@ void ipc_conn_on_awake(short what, void *arg)
 /* The hooks, when it changed: is the peer to say more? */
 static void tell_owes(struct aioconn *c)
 {
-	bool owes = c->hooks && !c->ended && ipc_in_owes(&c->in);
+	bool owes = c->hooks && c->way_in < IPC_IN_ENDED && ipc_in_owes(&c->in);
 
 	if (owes == c->owes || !c->hooks)
 		return;
@@ -239,11 +239,11 @@ static void tell_owes(struct aioconn *c)
 /* Calls back what is due, and says what the loop should wait for next. */
 static void settle(struct aioconn *c)
 {
-	if (c->finishing && !c->gone)
+	if (c->life == IPC_LIFE_FINISHING)
 		ipc_conn_finish_turn(c);
 	else
 		ipc_conn_turn(c);
-	if (c->gone)
+	if (c->life == IPC_LIFE_OVER)
 		return;
 	tell_owes(c);
 	ipc_in_rest(&c->in);
@@ -289,7 +289,8 @@ void ipc_conn_on_ready(short what, void *arg)
 	if (what & c->shown[IPC_CARRY_GONE])
 		ipc_conn_check_reader(c);
 	if (what & c->shown[IPC_CARRY_IN]) {
-		c->stalled = c->paused;
+		if (c->paused)
+			c->paused = IPC_STALLED;
 		read_more(c);
 	}
 	settle(c);

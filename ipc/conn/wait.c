@@ -53,7 +53,7 @@ static bool spun(struct aioconn *c)
 		return false;
 	until = ipc_os_now() + c->spin;
 	do {
-		if (ipc_conn_fill(c) != 0 || c->in.eof)
+		if (ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN)
 			return true;
 	} while (ipc_os_now() < until);
 	return false;
@@ -92,9 +92,10 @@ static bool wrote_after_all(struct aioconn *c)
 static int wait_ready(struct aioconn *c, int64_t deadline)
 {
 	ipc_in_rest(&c->in);
-	if (wait_polled(c, deadline) < 0 && (errno != ETIMEDOUT || c->gone || !wrote_after_all(c)))
-		return c->gone ? 0 : -1;
-	if (c->gone)
+	if (wait_polled(c, deadline) < 0 &&
+	    (errno != ETIMEDOUT || c->life == IPC_LIFE_OVER || !wrote_after_all(c)))
+		return c->life == IPC_LIFE_OVER ? 0 : -1;
+	if (c->life == IPC_LIFE_OVER)
 		return 0;
 	if (c->out.count)
 		ipc_conn_flush(c);
@@ -122,7 +123,7 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 /* The loop may have come to the deadline first, or a wake was not enough: what the kernel has by then came in time. */
 static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
-	if (park(c, what, deadline) == 0 || (errno == ETIMEDOUT && c->gone))
+	if (park(c, what, deadline) == 0 || (errno == ETIMEDOUT && c->life == IPC_LIFE_OVER))
 		return 0;
 	if (errno != ETIMEDOUT)
 		return -1;
@@ -186,7 +187,7 @@ int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 	if (wait_told_of_death(c, what, deadline) < 0)
 		return -1;
 	ipc_conn_turn(c);
-	if (c->gone) {
+	if (c->life == IPC_LIFE_OVER) {
 		errno = EPIPE;
 		return -1;
 	}

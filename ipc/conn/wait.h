@@ -2,7 +2,7 @@
 #ifndef IPC_CONN_WAIT_H
 #define IPC_CONN_WAIT_H
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/life.h"
 
 /* 0, or -1: EINVAL (the deadline), EDEADLK (it would wait in a callback). */
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline);

@@ -7,7 +7,7 @@
 
 #include <aioipc/queue.h>
 
-#include "ipc/conn/conn.h"
+#include "ipc/conn/output.h"
 #include "ipc/os/log.h"
 #include "ipc/flow/queue.h"
 #include "ipc/msg/msg.h"
@@ -116,7 +116,7 @@ static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 			f->given++;
 			ipc_counter_add(&f->resent, f->torn);
 			f->torn = false;
-		} else if (c->peer_gone) {
+		} else if (c->way_out >= IPC_OUT_LOST) {
 			errno = EPIPE;
 			return -1;
 		} else if (is_for_later(errno)) {

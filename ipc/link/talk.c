@@ -232,7 +232,7 @@ static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 
 	if (!l->inbox)
 		return;
-	c->take = true;
+	c->verdict = IPC_MSG_TAKEN;
 	ipc_incoming_take(&l->incoming, m);
 	if (!more_to_come(c) || ipc_incoming_is_full(&l->incoming))
 		ipc_link_deliver(l);
@@ -348,7 +348,7 @@ static void on_gone(struct ipc_conn_hook *h)
 static void lose(struct aiolink *l, const char *why)
 {
 	remember_why(l, ETIMEDOUT, why);
-	if (l->conn->ended) {
+	if (l->conn->way_in >= IPC_IN_ENDED) {
 		aioconn_abort(l->conn);
 		return;
 	}
@@ -376,7 +376,7 @@ static void look_once_more(struct aioconn *c)
 {
 	c->retry = 0;
 	ipc_conn_flush(c);
-	if (ipc_conn_fill(c) != 0 || c->in.eof)
+	if (ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN)
 		ipc_conn_soon(c);
 }
 
@@ -387,7 +387,7 @@ static void watch_limits(struct aiolink *l)
 	if (is_past(l->read_since, l->o.idle_limit) || is_past(l->wrote_since, l->o.send_limit))
 		look_once_more(c);
 	if (stands_still(&l->read, &l->read_since, c->bytes_in,
-			 !c->ended && !c->in.eof && c->reads && !l->paused, l->o.idle_limit))
+			 c->way_in == IPC_IN_OPEN && c->reads && !l->paused, l->o.idle_limit))
 		lose(l, "the peer was silent for longer than the limit");
 	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
 		lose(l, "the peer took nothing for longer than the limit");

@@ -182,7 +182,7 @@ static size_t half_of(const struct aiolistener *l, struct peer *p)
 {
 	struct aioconn *c = p->conn;
 
-	if (c->ended || c->charged <= l->ledger.share || c->charged > l->ledger.held / 2)
+	if (c->way_in >= IPC_IN_ENDED || c->charged <= l->ledger.share || c->charged > l->ledger.held / 2)
 		return 0;
 	return ipc_in_owes(&c->in) ? ipc_in_memory(&c->in) : 0;
 }
