@@ -4,12 +4,12 @@
 
 all=.libs/libaioipc_all.a
 
-# Until waiting and forking know nothing of who stands on them, four folders share a floor.
 rank() {
 	case $1 in
 	os | msg) echo 1 ;;
-	wire) echo 2 ;;
-	own | loop | task | end) echo 4 ;;
+	wire | own) echo 2 ;;
+	loop) echo 3 ;;
+	task | end) echo 4 ;;
 	flow | carry) echo 5 ;;
 	conn) echo 6 ;;
 	net) echo 7 ;;
@@ -19,14 +19,44 @@ rank() {
 	esac
 }
 
+folders="os msg wire own loop task end flow carry conn net link service"
+
 # Includes of a floor above, as "file:line:#include ...".
 upward() {
 	for folder in "$srcdir"/ipc/*/; do
 		floor=$(basename "$folder")
-		for other in os msg wire own loop task end flow carry conn net link service; do
+		for other in $folders; do
 			[ "$(rank "$floor")" -ge "$(rank $other)" ] || grep -n "^ *# *include \"ipc/$other/" "$folder"*.[ch]
 		done
 	done 2>&1
+}
+
+# What the objects of our files define and need; a build folder may hold objects of older files, too.
+symbols() {
+	for source in "$srcdir"/ipc/*/*.c; do
+		object=${source#"$srcdir"/}
+		nm -A -g "${object%.c}.o" || echo "$object: is not compiled"
+	done
+}
+
+# Calls of a floor above, as "file: name of file", out of lines "ipc/folder/file.o: ... T name" or "... U name".
+calls_upward() {
+	for folder in $folders; do
+		echo "$folder $(rank "$folder")"
+	done >"$tmp/ranks"
+	sed 's/:/ /' | awk -v ranks="$tmp/ranks" '
+	function floor(file, part) { split(file, part, "/"); return rank[part[2]] }
+	BEGIN { while ((getline line <ranks) > 0) { split(line, part, " "); rank[part[1]] = part[2] } }
+	/is not compiled/ { print; next }
+	$(NF - 1) == "U" { needs[$1 " " $NF]; next }
+	{ home[$NF] = $1 }
+	END {
+		for (need in needs) {
+			split(need, part, " ")
+			if (part[2] in home && floor(home[part[2]]) + 0 > floor(part[1]) + 0)
+				print part[1] ": " part[2] " of " home[part[2]]
+		}
+	}' | sort
 }
 
 # Every private header is included by its path from the root.
@@ -68,7 +98,12 @@ untold() {
 for what in upward relative impure_bytes systems private_in_public unwelcome untold; do
 	$what >"$tmp/$what"
 done
+symbols >"$tmp/symbols" 2>&1
+calls_upward <"$tmp/symbols" >"$tmp/calls"
+printf '%s\n' 'ipc/own/a.o: U ipc_x' 'ipc/loop/b.o:0 T ipc_x' | calls_upward >"$tmp/known"
 check "no floor includes one above it" nothing <"$tmp/upward"
+check "no file calls a name of a floor above" nothing <"$tmp/calls"
+check "such a call would be seen" test -s "$tmp/known"
 check "includes are written from the root" nothing <"$tmp/relative"
 check "messages and frames know bytes and nothing else" nothing <"$tmp/impure_bytes"
 check "only ipc/os asks which system this is" nothing <"$tmp/systems"
