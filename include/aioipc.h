@@ -18,5 +18,6 @@
 #include <aioipc/queue.h>
 #include <aioipc/service.h>
 #include <aioipc/task.h>
+#include <aioipc/text.h>
 
 #endif

@@ -560,6 +560,36 @@ TEST_WITHIN(the_last_message, 60)
 	fail_each(take_the_last);
 }
 
+/* Large enough that a message of it grows. */
+static enum outcome text_and_back(void)
+{
+	static char blob[5000], text[40000];
+	struct aiomsg *m, *back = NULL, *again = NULL;
+	char *words[] = {"[", "1", "2", "]", "word", NULL};
+	size_t used;
+
+	inject_pause();
+	m = aiomsg_new("sB", "text", blob, sizeof blob);
+	inject_resume();
+	if (m && aiomsg_text(m, text, sizeof text) < sizeof text)
+		back = aiomsg_from_text(text, strlen(text));
+	if (back && aiomsg_json(back, text, sizeof text) < sizeof text)
+		again = aiomsg_from_json(text, strlen(text));
+	if (again) {
+		aiomsg_free(again);
+		again = aiomsg_from_words("i#s", words, &used);
+	}
+	aiomsg_free(m);
+	aiomsg_free(back);
+	aiomsg_free(again);
+	return again ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(messages_as_text, 60)
+{
+	fail_each(text_and_back);
+}
+
 /* Nobody takes what came: it is stowed away, and the end is told all the same. */
 static enum outcome notice_the_end(bool with_fd)
 {

@@ -47,6 +47,8 @@ static __attribute__((format(printf, 1, 2), noreturn)) void die_of_usage(const c
 	exit(TOOL_USAGE);
 }
 
+#define WHY_MOST 256
+
 /* Words behind an option. */
 struct words {
 	char **at;
@@ -104,15 +106,29 @@ static void set_bytes(struct tool_options *o, struct words *w)
 	set_framing(o, AIOCONN_BYTES);
 }
 
+/* What is wrong with the values: behind the name of the call and the number of the word, which is in it. */
+static void note_why(const char *text, void *arg)
+{
+	const char *words = strstr(text, ": ");
+
+	words = words ? strstr(words + 2, ": ") : NULL;
+	snprintf(arg, WHY_MOST, "%s", words ? words + 2 : text);
+}
+
 static void set_send(struct tool_options *o, struct words *w)
 {
-	const char *why;
+	const char *format = next_word(w);
+	char why[WHY_MOST] = "";
+	size_t used;
 
 	if (o->send)
 		die_of_usage("--send: one message only");
-	o->send = values_message(next_word(w), &w->at, &why);
+	aioipc_set_log(note_why, why);
+	o->send = aiomsg_from_words(format, w->at, &used);
+	aioipc_set_log(NULL, NULL);
 	if (!o->send)
-		die_of_usage("--send: %s", why);
+		die_of_usage("--send: %s", *why ? why : strerror(errno));
+	w->at += used;
 }
 
 static void set_count(struct tool_options *o, struct words *w)

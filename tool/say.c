@@ -30,7 +30,7 @@ static void say(const char *format, va_list ap)
 	vsnprintf(line, sizeof line, format, ap);
 	flockfile(stderr);
 	fputs("aioipc: ", stderr);
-	text_safe(stderr, (const unsigned char *)line, strlen(line));
+	text_plain(stderr, line, strlen(line), TEXT_SAID);
 	fputc('\n', stderr);
 	funlockfile(stderr);
 }

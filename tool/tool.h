@@ -1,7 +1,4 @@
-/*
- * The parts of the aioipc tool. It is a program like any user's: it stands on the public headers, and on the bytes that
- * aioipc-wire(7) describes.
- */
+/* The parts of the aioipc tool. It is a program like any user's: it stands on the public headers. */
 #ifndef TOOL_H
 #define TOOL_H
 
@@ -32,23 +29,17 @@ struct tool_options {
 	int64_t timeout; /* ms; 0: none */
 };
 
-/* text.c: bytes that a peer chose, as text that does nothing to a terminal; and back. */
-bool text_is_utf8(const unsigned char *p, size_t n);
-void text_escaped(FILE *f, const unsigned char *p, size_t n); /* tabs stay */
-void text_safe(FILE *f, const unsigned char *p, size_t n);    /* so do backslashes: not to be read back */
-void text_quoted(FILE *f, const unsigned char *p, size_t n);
-void text_json(FILE *f, const unsigned char *p, size_t n); /* a string, or {"hex": } of what is no UTF-8 */
-ssize_t text_unescape(char *text);                         /* in place; the length, or -1 */
-
-/* format.c: from behind a '(' to its ')', and how many '#' are between. */
-const char *format_end(const char *p, size_t *hashes);
+/* text.c: what a peer chose, as text that does nothing to a terminal; and back. */
+#define TEXT_LINE "\"t[]"    /* escapes that are taken back: a quote and a tab stand in a line as they are, */
+#define TEXT_STREAM "\"t[]n" /* in a stream newlines too, */
+#define TEXT_SAID "\"t[]\\"  /* and backslashes in what is not to be read back */
+char *text_of(const struct aiomsg *m, bool json, size_t *len); /* all of it, to be freed; NULL */
+void text_plain(FILE *f, const void *data, size_t n, const char *letters);
+ssize_t text_unescape(char *text); /* in place; the length, or -1 */
 
 /* show.c: messages, as text or as JSON. */
 void show_message(FILE *f, const struct aiomsg *m, const struct tool_options *o);
 void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */
-
-/* values.c: a message from words. Uses up what the format takes of *@words; NULL with what is wrong in *@why. */
-struct aiomsg *values_message(const char *format, char ***words, const char **why);
 
 /* stdio.c: threads between the standard streams and queues. */
 struct tool_input {

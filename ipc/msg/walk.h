@@ -1,0 +1,36 @@
+/*
+ * The one walk over a format, with or without values: who reads an image goes through what is there, who builds one through what is
+ * given. The walk knows the format, and which '#' is whose; the four calls below know the values.
+ */
+#ifndef IPC_MSG_WALK_H
+#define IPC_MSG_WALK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is repeated: the elements of an A(), or those of one '#'. The walk fills in the first three. */
+struct ipc_loop {
+	bool array;    /* or a '#', */
+	uint32_t hash; /* which of the format */
+	bool last;     /* nothing follows it in the message, and it is in nothing */
+	bool bracket;  /* the rest is for who walks */
+	uint32_t n;
+	size_t place;
+};
+
+/* Each returns -1 to end the walk. */
+struct ipc_walk_ops {
+	int (*begin)(void *context, struct ipc_loop *loop);
+	int (*next)(void *context,
+		    struct ipc_loop
+			    *loop); /* 1: there is one more; 0: there is none, and this was the last call */
+	int (*group)(void *context, bool opens); /* the members of a struct, or an element of several items */
+	int (*value)(void *context, char letter);
+	int (*row)(void *context, uint32_t hash); /* all c of a '#' */
+};
+
+/* Over all of a valid format. 0, or the -1 of a call. */
+int ipc_walk(const char *format, const struct ipc_walk_ops *ops, void *context);
+
+#endif
