@@ -195,7 +195,8 @@ AIOIPC_API int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits
 
 /*
  * Lets the peer send descriptors. @most_queued, from 0 to 253, is how many may wait here in messages that the caller has not yet
- * received; more wait in the kernel. 0 is the default: a message that announces descriptors is BAD. Call it before the first use.
+ * received; more wait in the kernel. A message that announces more is BAD; with 0, the default, so is each
+ * message with descriptors. Call it before the first use.
  * Errno: EOPNOTSUPP (not a unix socket), EINVAL, EBUSY. Since 0.1.
  */
 AIOIPC_API int aioconn_allow_fds(struct aioconn *c, unsigned most_queued);
