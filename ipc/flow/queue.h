@@ -29,21 +29,23 @@ struct aiomsg;
 struct ipc_flow_watch;
 
 /*
- * Where putters go on, or getters. Each end has its own lock, so that a putter and a getter don't meet. A holder of one lock knows of
- * the other end what that one has told. Indices count all messages that ever passed; bytes are counted as the limit does.
+ * One end of the ring: putters use one, getters the other. Each end has its own lock, so a putter and a getter do not wait for each
+ * other. The holder of one lock knows only what the other end has told. Indices count all messages that ever passed. Bytes include the
+ * overhead of each message, as the limit does.
  */
 struct ipc_queue_end {
 	_Alignas(IPC_CACHE_LINE) pthread_mutex_t lock;
 	uint64_t at, other; /* this end, and the other one as last seen */
 	size_t bytes, other_bytes;
 
-	_Alignas(IPC_CACHE_LINE) _Atomic(uint64_t) told; /* to the other end, without a lock */
+	_Alignas(IPC_CACHE_LINE) _Atomic(uint64_t)
+		told; /* what this end tells the other one, without a lock */
 	atomic_size_t told_bytes;
 };
 
 /*
- * Both locks together are "the lock": it guards all that can change. A call that takes only the lock of its end may move that end,
- * and only while the queue is plain: it is open, nobody waits, and nobody watches.
+ * Both locks together are "the lock", which guards all that can change. A call may take only the lock of its end, and move that end, while
+ * the queue is plain. A queue is plain while it is open and has no waiter and no watch.
  */
 struct aioqueue {
 	uint32_t epoch;
@@ -62,7 +64,7 @@ struct aioqueue {
 		bool used;
 	} sharers[2]; /* enum ipc_side */
 
-	/* what keeps the memory: the references together, each watch, and each call that waits */
+	/* what keeps the memory: all references together count one, each watch one, each call that waits one */
 	_Alignas(IPC_CACHE_LINE) atomic_uint holds;
 	struct ipc_spin get_spin, put_spin;
 	struct ipc_queue_end put, get;

@@ -83,7 +83,7 @@ static const char *check_address(const struct aiolink_options *o)
 	if (o->fds && a.kind == IPC_ADDRESS_TCP)
 		return "descriptors travel over unix sockets only";
 	if (o->n_uids && (!o->uids || a.kind == IPC_ADDRESS_TCP || use == IPC_TO_CONNECT))
-		return "users are known of who connects to a unix socket only";
+		return "only a unix socket tells the user of a peer";
 	if (o->mode && (a.kind != IPC_ADDRESS_PATH || use == IPC_TO_CONNECT || o->mode & ~(mode_t)0777))
 		return "only a socket that is made in the file system has a mode, up to 0777";
 	if (o->local && (a.kind != IPC_ADDRESS_TCP || use == IPC_TO_LISTEN))
@@ -153,7 +153,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 	const char *why;
 
 	if (!given || ipc_sized_take(&all, sizeof all, given) == -1)
-		return refuse(NULL, "options of a size that is none");
+		return refuse(NULL, "the size of the options is wrong");
 	why = check(o);
 	if (why)
 		return refuse(o->address, why);

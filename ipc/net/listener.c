@@ -347,7 +347,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 static void back_off(struct aiolistener *l, int error)
 {
 	if (!l->said)
-		ipc_log("%s: can't take who connects: %s", l->socket.address, strerror(error));
+		ipc_log("%s: can't accept a peer: %s", l->socket.address, strerror(error));
 	l->said = true;
 	l->rest = ipc_watch_after(l->watch, BACK_OFF_NS) == 0 ? BACKS_OFF : AWAKE;
 }
@@ -463,7 +463,7 @@ static void set_how(struct ipc_listen_options *how, const struct aiolistener_opt
 static const char *check_options(const struct aiolistener_options *o, enum ipc_address_kind kind)
 {
 	if (o->n_uids && (!o->uids || kind == IPC_ADDRESS_TCP))
-		return "users are known of unix sockets only";
+		return "only a unix socket tells the user of a peer";
 	if (o->mode && kind != IPC_ADDRESS_PATH)
 		return "only a socket in the file system has a mode";
 	if (o->keepalive < AIOIPC_FOREVER || o->user_timeout < AIOIPC_FOREVER)

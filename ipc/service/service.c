@@ -37,14 +37,14 @@ static const char *check_options(const struct aioservice_options *o)
 		return "no handler";
 	if (o->workers > WORKERS_MOST)
 		return "more than 1024 workers";
-	return o->in && o->in == o->out ? "it would feed itself" : NULL;
+	return o->in && o->in == o->out ? "in and out are the same queue" : NULL;
 }
 
 struct aioservice *aioservice_new(const struct aioservice_options *given)
 {
 	struct aioservice_options all;
 	const struct aioservice_options *const o = &all;
-	const char *why = "options of a size that is none";
+	const char *why = "the size of the options is wrong";
 	struct aioservice *s;
 	unsigned workers;
 
