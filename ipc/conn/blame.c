@@ -1,6 +1,6 @@
 /*
- * What the kernel said of a read or a write, and whom that blames: the peer, or what is between it and us (LOST), or this process
- * and the system that it runs on (FAILED). The errno stays what the kernel gave. The same table is in aioconn(3).
+ * The errnos of reads and writes, and who is at fault: the peer or the network (LOST), or this process or its system (FAILED). The
+ * errno stays as the kernel gave it. aioconn(3) has the same table.
  */
 #include "ipc/conn/blame.h"
 

@@ -6,15 +6,15 @@
 
 struct ipc_blame {
 	enum aioconn_cause cause;
-	int error;       /* what recv says from then on; 0: nobody is at fault */
+	int error;       /* what recv fails with from then on; 0: nobody is at fault */
 	const char *why; /* static */
 };
 
-/* After a read, and after a write, which failed with @error: one that is not merely to be tried again later. */
+/* A read, or a write, failed for good with @error. */
 struct ipc_blame ipc_blame_read(int error);
 struct ipc_blame ipc_blame_write(int error);
 
-/* What a send says of it: EPIPE where the peer is gone, else the same. */
+/* What a send fails with then: EPIPE where the peer is gone, else the same errno. */
 int ipc_blame_send_error(const struct ipc_blame *b);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The end of a connection from here, as far as nobody has to wait for it: abort, finish, and what a turn does for one that is
- * finishing. close, which waits, is in close.c.
+ * Ends a connection without waiting: abort and finish, and what each turn does while it is finishing. close, which waits, is in
+ * close.c.
  */
 #include "ipc/conn/finish.h"
 
@@ -62,7 +62,7 @@ static enum aioconn_cause lost_by(const struct aioconn *c)
 	return c->out_fault.error ? c->out_fault.cause : AIOCONN_LOST;
 }
 
-/* The same behind a last try to write, and to read what there is. */
+/* The same, after a last try to write and to read. */
 static bool still_undelivered(struct aioconn *c)
 {
 	const int reads_most = 64;

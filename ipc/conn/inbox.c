@@ -1,9 +1,9 @@
-/* Messages that were received before anyone asked for them: a ring of references, grown as needed. Bounds are its owner's business. */
+/* Messages that were received before anyone asked for them: a ring of references that grows. Its owner keeps it within limits. */
 #include "ipc/conn/inbox.h"
 
 #include "ipc/msg/pool.h"
 
-/* Charged for each message besides its payload: the least that it really takes. */
+/* Charged for each message besides its payload: the least memory that a message takes. */
 #define OVERHEAD ((size_t)192)
 #define ROOM ((size_t)16) /* a power of two, so that places wrap by a mask */
 
@@ -25,7 +25,7 @@ int ipc_inbox_grow(struct ipc_inbox *box)
 	return 0;
 }
 
-/* Descriptors count as they came: a holder may take some out meanwhile. */
+/* Descriptors count as they came, even if a holder takes some out meanwhile. */
 static unsigned fds_of(const struct aiomsg *m)
 {
 	return m->fds ? m->fds->n : 0;

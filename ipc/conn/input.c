@@ -1,4 +1,4 @@
-/* Reads what the kernel has for a connection, into the splitter, while there is room for it. */
+/* Reads what came for a connection into the splitter, while there is room. */
 #include "ipc/conn/input.h"
 
 #include <errno.h>
@@ -82,7 +82,7 @@ static void arrived(struct aioconn *c, size_t n)
 	ipc_conn_charge(c);
 }
 
-/* Worth another try: memory is short for a while. */
+/* Memory is short for a while: worth another try. */
 static bool is_shortage(int error)
 {
 	if (error == ENOBUFS)
@@ -96,7 +96,7 @@ static void input_broke(struct aioconn *c)
 	c->in.cut = true;
 }
 
-/* All hold too much already. */
+/* The connections of the ledger hold too much already: reads little. */
 static int little_of(struct iovec *iov, int n)
 {
 	if (iov[0].iov_len >= LITTLE) {
@@ -145,7 +145,7 @@ static int fill(struct aioconn *c)
 
 int ipc_conn_fill(struct aioconn *c)
 {
-	/* Frames that are whole claim their descriptors first: what is left is held for the next one alone. */
+	/* Frames that are whole claim their descriptors first. The rest belongs to the next frame. */
 	if (c->fds && c->fds->n && ipc_conn_is_read(c) && ipc_conn_stow(c) < 0)
 		return -1;
 	return ipc_conn_is_read(c) ? fill(c) : 0;

@@ -1,4 +1,4 @@
-/* What the loop should watch for on behalf of a connection. */
+/* Tells the loop what to watch for a connection. */
 #include "ipc/conn/interest.h"
 
 #include "ipc/conn/input.h"
@@ -16,29 +16,30 @@ short ipc_conn_shown(struct aioconn *c, enum ipc_carry_wait what)
 	return events;
 }
 
-/* What shows that the peer left, where nothing is read. Not every base tells edges. */
+/* The events that show that the peer left, where nothing is read. Not every base tells edges. */
 static short departure(struct aioconn *c)
 {
 	short events = ipc_conn_only_writes(c) ? ipc_conn_shown(c, IPC_CARRY_GONE) : 0;
-	bool edges = c->reads && event_base_get_features(c->base) & EV_FEATURE_ET;
 
-	return events & EV_ET && !edges ? 0 : events;
+	if (events & EV_ET && !(c->reads && event_base_get_features(c->base) & EV_FEATURE_ET))
+		return 0;
+	return events;
 }
 
-/* What the loop can't watch for want of memory, it is asked for again. */
+/* Where there is no memory to watch it, asks again later. */
 static void want(struct aioconn *c, struct ipc_watch *w, short what)
 {
 	if (ipc_watch_want(w, what) == -1)
 		ipc_watch_later(c->turn, WATCH_NS);
 }
 
-/* Who pauses often resumes before anything comes: its watch costs least where it is. */
+/* A user who pauses often resumes before anything comes. Until something comes, the watch stays, which costs least. */
 static bool may_come(const struct aioconn *c)
 {
 	return c->paused == IPC_PAUSED && c->reads && c->way_in == IPC_IN_OPEN;
 }
 
-/* What the watches are to wait for, each way. */
+/* Sets the watches. */
 static void watch(struct aioconn *c)
 {
 	bool reads = ipc_conn_is_read(c) || may_come(c);

@@ -1,7 +1,9 @@
-/* What connections of one owner hold together: see struct ipc_ledger. */
+/* How much the connections of one owner hold in all: see ledger.h. */
+#include "ipc/conn/ledger.h"
+
 #include "ipc/conn/conn.h"
 
-/* Below the most by some, so that it does not go to and fro. */
+/* It must fall an eighth below the most before it is not over any more. So it does not change with every message. */
 static void weigh(struct ipc_ledger *l)
 {
 	bool over = l->held > (l->over ? l->most - l->most / 8 : l->most);

@@ -106,7 +106,7 @@ void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why)
 	ipc_conn_soon(c);
 }
 
-/* A process that ends in order, though it has not closed this, said all that it had to say: no reset where all has left. */
+/* This process ends in order with the connection still open. If all has left, it has said everything: no reset. */
 static void in_order(struct ipc_own *own)
 {
 	struct aioconn *c = (struct aioconn *)(void *)((char *)own - offsetof(struct aioconn, carrier.own));
@@ -123,7 +123,7 @@ void ipc_conn_set_reset(struct aioconn *c, bool on)
 		c->carrier.own.in_order = on ? in_order : NULL;
 }
 
-/* Frees all that waits in either direction. */
+/* Frees what waits, both ways. */
 static void drop_all(struct aioconn *c)
 {
 	unsigned i;
@@ -137,7 +137,7 @@ static void drop_all(struct aioconn *c)
 		c->fds->n = 0;
 }
 
-/* A clean end that was told, and all has left: to be closed in whatever way. */
+/* A clean end was told, and all has left. So closing it, in whatever way, loses nothing. */
 static bool is_over(const struct aioconn *c)
 {
 	return c->way_in == IPC_IN_TOLD && c->cause == AIOCONN_CLEAN && !c->by_hand && !c->out.count;

@@ -1,4 +1,4 @@
-/* Writes what a connection has queued, as much as the kernel takes, and shuts the way out when our goodbye has left. */
+/* Writes the queue of a connection, as much as the kernel takes. When our goodbye has left, shuts the way out. */
 #include "ipc/conn/output.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "ipc/wire/frame.h"
 
 #define IOV_MOST 16
-#define RETRY_MS 10 /* when the kernel is short of something */
+#define RETRY_MS 10 /* when the kernel lacks memory */
 
 int ipc_conn_say_goodbye(struct aioconn *c)
 {
@@ -38,8 +38,8 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 }
 
 /*
- * A socket says once what broke it, to a read or to a write, and then "end of file". EPIPE alone is no breach: the peer reads
- * no more, and what it sent before comes yet.
+ * A broken socket tells its error once, to a read or to a write. After that, reads say "end of file". EPIPE is different: the peer
+ * reads no more, but what it sent before can still be read.
  */
 static bool breaks_input(const struct aioconn *c, int error)
 {
@@ -60,7 +60,7 @@ void ipc_conn_check_reader(struct aioconn *c)
 		ipc_conn_lose_peer(c, &gone);
 }
 
-/* The descriptors that go along with the next write. */
+/* The descriptors that go with the next write. */
 static unsigned list_fds(const struct aiomsg *m, int *fd)
 {
 	unsigned i, n = m ? m->fds->n : 0;
@@ -106,7 +106,7 @@ int ipc_conn_not_written(struct aioconn *c)
 	return -1;
 }
 
-/* It can still be told by the send that is about it, if that has not returned. */
+/* Can the send of the message that ends at @end still return the error? It can if it has not returned yet. */
 static bool told_by_send(struct aioconn *c, uint64_t end, int error)
 {
 	struct ipc_posting *p = c->postings;
@@ -118,7 +118,7 @@ static bool told_by_send(struct aioconn *c, uint64_t end, int error)
 	return p;
 }
 
-/* The kernel does not pass the descriptors of the first message: that one goes, and all behind it go on. */
+/* The kernel does not pass the descriptors of the first message. That message is dropped, the others stay. */
 static void refuse_first(struct aioconn *c, int error)
 {
 	size_t lead, size = ipc_out_refuse(&c->out, &lead);
@@ -135,7 +135,7 @@ static void refuse_first(struct aioconn *c, int error)
 			h->refused(h, end);
 }
 
-/* Is it about the descriptors that a write failed, rather than the connection? */
+/* A write failed. Is it because of the descriptors, and not because of the connection? */
 static bool refuses_fds(const struct aioconn *c, int error)
 {
 	return ipc_out_fds_first(&c->out) && error != EAGAIN && error != ENOBUFS && error != EPIPE &&

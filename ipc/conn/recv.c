@@ -1,4 +1,4 @@
-/* Taking messages out: recv, and what decides whether a callback sees them first. */
+/* recv, keep, pause and resume. A message that the callback must see first is not given to recv. */
 #include <errno.h>
 
 #include "ipc/conn/interest.h"
@@ -10,7 +10,7 @@
 #include "ipc/conn/wait.h"
 #include "ipc/loop/wait.h"
 
-/* What recv says when nothing more will come. */
+/* What recv returns when nothing more will come. */
 static int ended(const struct aioconn *c)
 {
 	if (c->cause == AIOCONN_CLEAN)
@@ -42,7 +42,7 @@ int ipc_conn_begin_receive(struct aioconn *c, int64_t deadline)
 	return 0;
 }
 
-/* What became due by it: on_close, where no loop does it, and reading again, where the inbox was full. */
+/* Does what became due: on_close, where there is no loop, and reading again, where the inbox was full. */
 void ipc_conn_end_receive(struct aioconn *c)
 {
 	int error = errno;
@@ -60,7 +60,7 @@ void ipc_conn_end_receive(struct aioconn *c)
 	errno = error;
 }
 
-/* The next message, unless the callback is to see it first: 1, 0, -1/ENOMEM. */
+/* The next message, unless the callback must see it first: 1, 0, -1/ENOMEM. */
 static int take(struct aioconn *c, struct aiomsg **m)
 {
 	int r;
@@ -100,7 +100,7 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 	}
 }
 
-/* Is taking the next message from the buffer all that can be due? Then a loop of recvs costs what callbacks do. */
+/* Is the next message in the buffer, and nothing else due? This short way makes a loop of recvs as fast as callbacks. */
 static inline bool is_plain(const struct aioconn *c)
 {
 	bool special;

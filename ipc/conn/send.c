@@ -1,4 +1,4 @@
-/* Sending: putting messages into the queue, waiting for room there, and deciding when they leave. */
+/* Puts messages into the queue, waits for room in it, and decides when they leave. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,10 +14,12 @@
 #include "ipc/wire/frame.h"
 #include "ipc/msg/image.h"
 
-#define DIRECT ((size_t)16 * 1024) /* from here on the kernel copies straight from the caller */
+/* From this size on, the kernel copies straight from the caller's memory. */
+#define DIRECT ((size_t)16 * 1024)
+/* From this size on, the payload of a message is queued by reference. */
 #define BY_REFERENCE ((size_t)4 * 1024)
 
-/* What stands in front of a payload, and behind it. */
+/* The lengths of what is in front of a payload, of the payload, and of what is behind it. */
 struct envelope {
 	size_t head, len, tail;
 };
@@ -28,7 +30,7 @@ static int fail(int error)
 	return -1;
 }
 
-/* Why this can't be sent, whatever room there is. */
+/* Fails where this can't be sent, however much room there is. */
 static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 {
 	if (!c->writes)
@@ -99,8 +101,8 @@ static unsigned char *put_head(struct aioconn *c, unsigned char *at, enum ipc_ki
 }
 
 /*
- * Makes room for one message and writes what stands in front of it. The place for @inside bytes of
- * the payload follows; the rest of its @len is appended by the caller. NULL with errno.
+ * Makes room for one message and writes what is in front of it. Returns the place for @inside bytes of the payload. The caller
+ * appends the rest of its @len bytes. NULL with errno.
  */
 static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, size_t inside, unsigned nfds,
 			    struct envelope *e)
@@ -119,7 +121,7 @@ static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, s
 	return at ? put_head(c, at, kind, len, nfds) : NULL;
 }
 
-/* Without a base a message is written before the call returns, as long as it may wait. */
+/* Without a base, a message is written before the call returns, if the call may wait so long. */
 static void write_out(struct aioconn *c)
 {
 	int64_t deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
@@ -129,12 +131,12 @@ static void write_out(struct aioconn *c)
 		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) == 0 || errno == EINTR)
 			continue;
 		if (errno == ECANCELED)
-			aiotask_cancel(aiotask_self()); /* too late for this message: the next wait tells */
+			aiotask_cancel(aiotask_self()); /* this message is queued: the next wait tells */
 		return;
 	}
 }
 
-/* A message is in the queue: does it leave at once? One with descriptors goes by itself anyway, and may be refused. */
+/* A message is in the queue. Decides whether it leaves now. One with descriptors does: it needs a write of its own, which may fail. */
 static void leave(struct aioconn *c, bool with_fds)
 {
 	if (c->corked)
@@ -152,7 +154,7 @@ static void leave(struct aioconn *c, bool with_fds)
 		ipc_conn_soon(c);
 }
 
-/* As leave(); -1 with the errno of a kernel that does not pass its descriptors. */
+/* As leave(). -1 where the kernel does not pass its descriptors. */
 static int leave_with_fds(struct aioconn *c)
 {
 	struct ipc_posting p = {.end = ipc_conn_left(c) + c->out.bytes, .next = c->postings}, **at;
@@ -165,7 +167,7 @@ static int leave_with_fds(struct aioconn *c)
 	return p.error ? fail(p.error) : 0;
 }
 
-/* -1 when it turned out at once that it can't be sent. */
+/* A message is in the queue. -1 when it is known at once that it can't be sent. */
 static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
 {
 	c->used = true;
@@ -186,8 +188,8 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 }
 
 /*
- * The common case, short: more messages were sent in this turn, and when they leave is settled. The place for @len bytes of
- * payload, to be filled and then queued by join_others(); NULL: it takes begin() and posted().
+ * The short way for the common case: other messages were sent in this turn, so it is settled when they leave. Returns the place
+ * for @len bytes of payload. The caller fills it and calls join_others(). NULL: begin() and posted() must do it.
  */
 static inline unsigned char *behind_others(struct aioconn *c, enum ipc_kind kind, size_t len)
 {
@@ -251,7 +253,7 @@ int aioconn_send(struct aioconn *c, const char *format, ...)
 	return r;
 }
 
-/* A large message into an empty queue: what the kernel takes at once is never copied here. */
+/* A large message, with an empty queue. What the kernel takes at once is not copied here. */
 static int write_direct(struct aioconn *c, unsigned char *at, const struct envelope *e,
 			const unsigned char *data)
 {
@@ -278,7 +280,7 @@ static int write_direct(struct aioconn *c, unsigned char *at, const struct envel
 	return 0;
 }
 
-/* Would a message of this size leave at once anyway? */
+/* Would a message of this size leave at once? */
 static bool goes_direct(struct aioconn *c, size_t len)
 {
 	if (len < DIRECT || c->corked || c->blocked)
@@ -288,7 +290,7 @@ static bool goes_direct(struct aioconn *c, size_t len)
 	return c->out.count == 0 && c->way_out < IPC_OUT_LOST;
 }
 
-/* Would a reader find the delimiter before the line's end: inside, or made of its last bytes and the delimiter's first? */
+/* Would a reader find a delimiter before the line's end? It may be inside, or begin with the line's last bytes. */
 static bool ends_early(const struct aioconn *c, const unsigned char *data, size_t len)
 {
 	size_t most = c->in.delimiter_len, part = len < most ? len : most;
@@ -308,11 +310,11 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 	struct envelope e;
 
 	if (at) {
-		if (len) /* of nothing, @data may be NULL */
+		if (len) /* if not, @data may be NULL */
 			memcpy(at, data, len);
 		return join_others(c, len);
 	}
-	if (len == 0 && c->in.framing == AIOCONN_BYTES) /* nothing, which needs no room */
+	if (len == 0 && c->in.framing == AIOCONN_BYTES) /* no bytes need no room */
 		return check(c, IPC_KIND_BYTES, 0);
 	at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
 	if (!at)
@@ -354,7 +356,7 @@ static int free_and_fail(struct aiomsg *m)
 	return fail(error);
 }
 
-/* A message to carry duplicates of @m's descriptors until they are sent; its owner may take them meanwhile. */
+/* A message that holds duplicates of @m's descriptors until they are sent. The caller may take those of @m out meanwhile. */
 static struct aiomsg *duplicates_of(const struct aiomsg *m)
 {
 	struct aiomsg *duplicates = ipc_msg_alloc(IPC_KIND_BYTES, 0);
@@ -374,8 +376,8 @@ static struct aiomsg *duplicates_of(const struct aiomsg *m)
 }
 
 /*
- * Queues header and payload, a large one by reference: a small one would hold the message's own descriptors open.
- * Takes @duplicates over.
+ * Queues header and payload. A large payload is queued by reference. A small one is copied, because a reference would keep the
+ * message's own descriptors open. Takes @duplicates over.
  */
 static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *duplicates)
 {

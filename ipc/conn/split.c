@@ -1,4 +1,4 @@
-/* Takes messages out of the bytes that came, with their descriptors, and finds the end behind them. Reads nothing. */
+/* Takes messages and their descriptors out of the bytes that came, and finds the end after them. Reads nothing. */
 #include "ipc/conn/split.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ void ipc_conn_end_of_stream(struct aioconn *c)
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
 }
 
-/* A frame said so many descriptors travel with it: they came before its last byte. */
+/* A frame announced @n descriptors. They came before its last byte. */
 static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
 {
 	unsigned i;
@@ -43,13 +43,13 @@ static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
 	return 0;
 }
 
-/* Descriptors that came, and no frame is left that they could belong to. Where there is but a preface yet, they may be the next one's. */
+/* Did descriptors come that belong to no frame? After the preface alone, they may belong to the next frame. */
 static bool unannounced_fds(const struct aioconn *c)
 {
 	return c->fds && c->fds->n && c->bytes_in > IPC_PREFACE_LEN && c->fds->n > ipc_in_fds_due(&c->in);
 }
 
-/* The next message of the stream: 1, 0 none (maybe the end was found), -1/ENOMEM. */
+/* The next message of the stream: 1, 0 none (the end may have been found), -1/ENOMEM. */
 static int split(struct aioconn *c, struct aiomsg **m)
 {
 	struct aiomsg *next;

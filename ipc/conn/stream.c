@@ -1,4 +1,4 @@
-/* Reading as from a stream, under LINES and BYTES: as much as there is, exactly so much, a line, up to some bytes, or all. */
+/* Reads as from a stream, under LINES and BYTES: what there is, an exact length, a line, up to a mark, or everything. */
 #include <errno.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ static ssize_t finish(struct aioconn *c, ssize_t r)
 	return r;
 }
 
-/* It ended, and not well: errno says how. */
+/* Did it end with an error? errno says which. */
 static bool lost(const struct aioconn *c)
 {
 	bool bad = c->way_in >= IPC_IN_ENDED && c->cause != AIOCONN_CLEAN;
@@ -35,7 +35,7 @@ static bool lost(const struct aioconn *c)
 	return bad || c->in.cut;
 }
 
-/* Waits until @n bytes are there, or the end is. How many are, at most @n; 0 at the clean end; -1. */
+/* Waits until @n bytes are there, or the end has come. Returns how many are there, at most @n; 0 at the clean end; -1. */
 static ssize_t gather(struct aioconn *c, size_t n, int64_t deadline)
 {
 	while (ipc_in_raw(&c->in) < n && c->way_in == IPC_IN_OPEN)
@@ -92,7 +92,7 @@ ssize_t aioconn_read_line(struct aioconn *c, const char **line, int64_t deadline
 	return finish(c, n);
 }
 
-/* Waits for more than there is, if that is no more than @limit: 1; 0 when the end came instead; -1. */
+/* Waits for more bytes: 1; 0 the end came instead; -1. With more than @limit bytes already there: -1/EMSGSIZE. */
 static int gather_more(struct aioconn *c, size_t limit, int64_t deadline)
 {
 	size_t held = ipc_in_raw(&c->in), want = 2 * c->in.block;
@@ -108,7 +108,7 @@ static int gather_more(struct aioconn *c, size_t limit, int64_t deadline)
 	return ipc_in_raw(&c->in) > held;
 }
 
-/* Up to where the first @mark ends: how many bytes; 0 while there is none. */
+/* How many bytes there are up to the end of the first @mark; 0 while there is no mark. */
 static size_t find_mark(const struct ipc_in *in, const void *mark, size_t len, size_t *searched)
 {
 	const unsigned char *from = in->buf + in->start, *at;
@@ -156,7 +156,7 @@ ssize_t aioconn_read_until(struct aioconn *c, const void *mark, size_t len, size
 	return finish(c, n);
 }
 
-/* All that came, up to the end. */
+/* Everything up to the end. */
 static struct aiomsg *gather_all(struct aioconn *c, size_t limit, int64_t deadline)
 {
 	int r;

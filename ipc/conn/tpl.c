@@ -1,4 +1,4 @@
-/* Sending what a tpl node holds: for those who use libtpl themselves. */
+/* Sends what a tpl node holds, for programs that use libtpl themselves. */
 #include <aioipc/conn.h>
 #include <aioipc/msg.h>
 #include <aioipc/tpl.h>

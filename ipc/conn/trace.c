@@ -1,6 +1,6 @@
 /*
- * AIOIPC_TRACE=1 in the environment: every frame in a line on stderr. The only thing the library ever prints, and only when asked.
- * A reader of stderr that left is no reason to die. One that is slow holds the process up, as with anything that is printed there.
+ * With AIOIPC_TRACE=1 in the environment, a line on stderr for every frame. If the reader of stderr left, the process goes on. If that
+ * reader is slow, the process waits, as with anything that is printed there.
  */
 #include <errno.h>
 #include <pthread.h>

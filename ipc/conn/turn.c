@@ -13,22 +13,22 @@
 #include "ipc/conn/output.h"
 #include "ipc/conn/split.h"
 
-/* A connection's share of one turn, so that a flood does not starve its neighbours. */
+/* A connection's share of one turn. So a flood does not starve the other connections. */
 #define TURN_MESSAGES 1024
 #define TURN_BYTES ((size_t)256 * 1024)
-#define PASS_NS (INT64_C(5) * 1000 * 1000)   /* what all that have something share, each time round */
+#define PASS_NS (INT64_C(5) * 1000 * 1000)   /* all connections that have messages share this, in each pass */
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when memory is short */
 
 /*
- * The loop goes round its connections in passes. That of this thread: how many had more than one message in it so far, and in the
- * one before. The more there are, the less time each of them has.
+ * The loop of this thread visits its connections in passes. @count connections had more than one message in this pass so far, and
+ * @before in the last one. The more there are, the less time each one gets.
  */
 static _Thread_local struct {
 	uint64_t number;
 	unsigned count, before;
 } pass;
 
-/* Goes on in a later turn of the loop: others come first. */
+/* Goes on in a later turn of the loop, after the other connections. */
 static void later(struct aioconn *c, int64_t ns)
 {
 	c->more = ns == 0 || !c->turn;
@@ -41,7 +41,7 @@ static bool deliverable(const struct aioconn *c)
 	return c->on_msg && !c->paused && !c->kept && c->life == IPC_LIFE_OPEN;
 }
 
-/* One message to the callback; it is consumed unless that kept it. */
+/* Gives one message to the callback. The message is consumed unless the callback kept it. */
 static void hand(struct aioconn *c, struct aiomsg *m)
 {
 	c->verdict = IPC_MSG_READ;
@@ -59,7 +59,7 @@ static void hand(struct aioconn *c, struct aiomsg *m)
 		aiomsg_free(m);
 }
 
-/* Who comes again begins another pass. */
+/* A connection that comes a second time begins another pass. */
 static int64_t share_of(struct aioconn *c)
 {
 	if (c->pass == pass.number) {
@@ -72,7 +72,7 @@ static int64_t share_of(struct aioconn *c)
 	return PASS_NS / (pass.before > pass.count ? pass.before : pass.count);
 }
 
-/* Looks at the clock before more and more messages, at most 32: one that comes alone is not worth it. */
+/* Looks at the clock at messages 1, 2, 4, 8, 16 and each 32nd. For a single message it would cost too much. */
 static inline bool is_share_over(struct aioconn *c, unsigned n, int64_t *until)
 {
 	if ((n & (n - 1)) && n % 32)
@@ -107,7 +107,7 @@ static void deliver(struct aioconn *c)
 
 static void tell_room(struct aioconn *c)
 {
-	if (c->way_in == IPC_IN_TOLD && !c->by_hand) /* on_close was the last */
+	if (c->way_in == IPC_IN_TOLD && !c->by_hand) /* on_close was the last callback */
 		return;
 	if (!c->refused || !c->on_writable || c->life != IPC_LIFE_OPEN || c->way_out >= IPC_OUT_GOODBYE ||
 	    !c->writes || !ipc_conn_has_room(c, c->refused))
@@ -118,7 +118,7 @@ static void tell_room(struct aioconn *c)
 	c->calling = false;
 }
 
-/* Nobody takes messages now: find out whether the stream ended behind those that wait. */
+/* Nobody takes messages now. Finds out whether the stream ends after the messages that wait. */
 static void look_for_end(struct aioconn *c)
 {
 	if (c->way_in != IPC_IN_EOF || c->paused || deliverable(c))
@@ -129,7 +129,7 @@ static void look_for_end(struct aioconn *c)
 		later(c, RETRY_NS);
 }
 
-/* With on_msg, the answers go out and our goodbye follows, before the end is told. True when that is done. */
+/* With on_msg, the answers and then our goodbye leave before the end is told. True when they have left. */
 static bool answered(struct aioconn *c)
 {
 	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->way_out >= IPC_OUT_LOST || c->by_hand)
@@ -143,7 +143,7 @@ static bool answered(struct aioconn *c)
 	return c->out.count == 0;
 }
 
-/* Bytes of a stream that on_msg is still to see: not those behind a line over the limit, nor half a line before a breach or a break. */
+/* Are there bytes of a stream that on_msg must still see? Not those after a line over the limit, and not half a line before a break. */
 static bool undelivered_stream(struct aioconn *c)
 {
 	if (c->in.framing == AIOCONN_MESSAGES || c->in.error)
@@ -165,7 +165,7 @@ static void tell_end(struct aioconn *c)
 	c->calling = false;
 }
 
-/* The end that was told is not the whole of it: the peer does not read either. */
+/* on_close told that the peer says no more. Now the peer does not read any more, either. */
 static void tell_lost(struct aioconn *c)
 {
 	if (!c->by_hand || c->way_in != IPC_IN_TOLD || c->cause != AIOCONN_CLEAN ||
@@ -195,7 +195,7 @@ void ipc_conn_turn(struct aioconn *c)
 		tell_lost(c);
 }
 
-/* A turn is over: what was queued in it leaves. */
+/* A turn is over. What was queued in it is written. */
 static void turn_over(struct aioconn *c)
 {
 	if (c->turn_sent)
@@ -205,7 +205,7 @@ static void turn_over(struct aioconn *c)
 		ipc_conn_flush(c);
 }
 
-/* For those who asked for it: the loop goes round without sleeping, and everybody on it is served. */
+/* Where the user asked for it, the loop does not sleep for a while. It still serves everyone. */
 static void stay_awake(struct aioconn *c)
 {
 	if (!c->spin || c->way_in >= IPC_IN_ENDED)
@@ -223,7 +223,7 @@ void ipc_conn_on_awake(short what, void *arg)
 		ipc_watch_later(c->awake, 0);
 }
 
-/* The hooks, when it changed: is the peer to say more? */
+/* Tells the hooks when it changed whether the peer must say more. */
 static void tell_owes(struct aioconn *c)
 {
 	bool owes = c->hooks && c->way_in < IPC_IN_ENDED && ipc_in_owes(&c->in);
@@ -236,7 +236,7 @@ static void tell_owes(struct aioconn *c)
 			h->owes(h, owes);
 }
 
-/* Calls back what is due, and says what the loop should wait for next. */
+/* Calls back what is due. Then tells the loop what to wait for. */
 static void settle(struct aioconn *c)
 {
 	if (c->life == IPC_LIFE_FINISHING)
@@ -253,7 +253,7 @@ static void settle(struct aioconn *c)
 	stay_awake(c);
 }
 
-/* What was read before waits for the next turn. */
+/* Messages that were read before wait for the next turn. So no more is read now. */
 static bool has_enough(const struct aioconn *c)
 {
 	return c->more && c->turn && deliverable(c);
@@ -284,7 +284,7 @@ void ipc_conn_on_ready(short what, void *arg)
 	struct aioconn *c = arg;
 
 	ipc_conn_hold(c);
-	if (what & c->shown[IPC_CARRY_OUT])
+	if (c->blocked && what & c->shown[IPC_CARRY_OUT])
 		ipc_conn_flush(c);
 	if (what & c->shown[IPC_CARRY_GONE])
 		ipc_conn_check_reader(c);

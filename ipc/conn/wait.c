@@ -1,4 +1,4 @@
-/* Waiting for a connection: in poll, or in a task of its base while the loop moves the bytes. Then calls back what is due. */
+/* Waits for a connection: by poll, or in a task of its base while the loop moves the bytes. Then calls back what is due. */
 #include "ipc/conn/wait.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ static nfds_t poll_set(struct aioconn *c, struct pollfd p[2])
 	return n;
 }
 
-/* Polls the input without sleeping, for those who asked for it. True when something came. */
+/* Where the user asked for it: looks for input again and again, without sleeping. True when something came. */
 static bool spun(struct aioconn *c)
 {
 	int64_t until;
@@ -59,7 +59,7 @@ static bool spun(struct aioconn *c)
 	return false;
 }
 
-/* Until @deadline, or a retry that is due before. */
+/* Until @deadline, or until the retry, if that is due before. */
 static int wait_polled(struct aioconn *c, int64_t deadline)
 {
 	bool retry_first = c->retry && (deadline == AIOIPC_FOREVER || c->retry < deadline);
@@ -74,7 +74,7 @@ static int wait_polled(struct aioconn *c, int64_t deadline)
 	return -1;
 }
 
-/* The deadline is there before the next try was due: it is made now, before that is told. */
+/* The deadline has come before the next retry was due. Tries now, before ETIMEDOUT is told. */
 static bool wrote_after_all(struct aioconn *c)
 {
 	uint64_t before = c->bytes_out;
@@ -88,7 +88,7 @@ static bool wrote_after_all(struct aioconn *c)
 	return moved;
 }
 
-/* Another task of this thread may end the connection meanwhile: its caller sees that it is gone. */
+/* Another task of this thread may end the connection meanwhile. The caller looks for that. */
 static int wait_ready(struct aioconn *c, int64_t deadline)
 {
 	ipc_in_rest(&c->in);
@@ -120,7 +120,7 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 	return r;
 }
 
-/* The loop may have come to the deadline first, or a wake was not enough: what the kernel has by then came in time. */
+/* At the deadline, what the kernel has came in time: the loop may have seen the deadline before the input. */
 static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
 	if (park(c, what, deadline) == 0 || (errno == ETIMEDOUT && c->life == IPC_LIFE_OVER))
@@ -149,14 +149,14 @@ static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline
 	return 0;
 }
 
-/* A task that waits; it lies on its stack. */
+/* A task that waits. This is on its stack. */
 struct waiting {
 	struct ipc_task_end end; /* first */
 	struct aioconn *conn;
 	enum ipc_conn_for what;
 };
 
-/* Its base was freed under it: it gives back what its call holds. */
+/* The base was freed while the task waited, so the task will not run again. Gives back what its call holds. */
 static void waiter_died(struct ipc_task_end *end, bool died)
 {
 	struct waiting *w = (struct waiting *)end;
