@@ -154,7 +154,7 @@ AIOIPC_API int aioconn_write_eof(struct aioconn *c);
  * Under LINES and BYTES, EOF is a clean end, so the peer is told of an abort by a reset. TCP always does that, also when the
  * process is killed. A unix socket does it when something was left unread. A pipe never does it.
  *
- * Each takes NULL, and frees @c whatever it returns, except EINVAL.
+ * Each takes NULL, and frees @c whatever it returns, except EINVAL and EBUSY.
  * Errno: ETIMEDOUT (not everything left in time: the peer sees LOST), EPIPE (the peer was gone), the errno with which writing
  * failed, EDEADLK (AIOIPC_FOREVER in a callback, and it could not leave at once), EINVAL (not a deadline; finish without a
  * base). Since 0.1.
