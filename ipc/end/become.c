@@ -16,7 +16,7 @@ int ipc_options_take(struct aioproc_options *to, const struct aioproc_options *o
 	return o ? ipc_sized_take(to, sizeof(*to), o) : 0;
 }
 
-/* The leader of a session leads a group already. */
+/* The leader of a session is the leader of a group already. */
 static int leave_group(const struct aioproc_options *o)
 {
 	if (o->new_session)

@@ -1,6 +1,6 @@
 /*
- * What a child becomes before it is its user's, forked or executed: the options, the descriptors that it keeps, and how it tells its parent
- * whether all that worked. In the child only what ipc/os/child.h allows.
+ * What a child does before it runs the user's function or program: it applies the options, closes descriptors, and tells its parent whether that
+ * worked. In the child, these calls do only what ipc/os/child.h allows.
  */
 #ifndef IPC_END_BECOME_H
 #define IPC_END_BECOME_H
@@ -11,21 +11,21 @@
 
 struct aioend;
 
-/* *@to is all zeroes. @o NULL: as the parent. -1/EINVAL: of a size that is not known. */
+/* Copies @o to *@to, which must be all zeroes. @o NULL: no options. -1/EINVAL: the size of @o is not known. */
 int ipc_options_take(struct aioproc_options *to, const struct aioproc_options *o);
 
 /*
- * In the child of @parent, which holds the only reading end of the pipe that @tell writes. All but only_ends. @set_ids is ipc_os_set_ids() or, after a
- * plain fork(), ipc_os_set_ids_of_all().
+ * In the child: applies all options but only_ends. @tell is the writing end of a pipe; only @parent has the reading end. @set_ids is
+ * ipc_os_set_ids() or, after a plain fork(), ipc_os_set_ids_of_all().
  */
 int ipc_become(const struct aioproc_options *o, pid_t parent, int tell, int (*set_ids)(uid_t, gid_t));
 
-/* Closes all descriptors but 0, 1, 2 and these @n, which it sorts; -1 is none. */
+/* Closes all descriptors but 0, 1, 2 and these @n, which it sorts; a -1 means none. */
 void ipc_close_all_but(int *keep, size_t n);
 
 /*
- * In the parent: waits for what the child tells, an int. -1 with that as errno, and the child is gone; 0 when the int is 0, or when there was none
- * at all. Closes @tx, the parent's copy of what the child tells with; both handles stay.
+ * In the parent: reads an int, the errno that the child sends. -1 with that errno: the child has ended and was waited for. 0: the int was 0, or
+ * the child closed the pipe without one. Closes the descriptor of @tx, which is the parent's copy of the child's end; both handles stay.
  */
 int ipc_outcome(struct aioend *rx, struct aioend *tx, pid_t pid);
 

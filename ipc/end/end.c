@@ -1,6 +1,6 @@
 /*
- * Ends: made in pairs or adopted, detached, reclaimed, released, freed. A handle around a struct ipc_own, which
- * does the work; aioend_open() is in ipc/conn, inheriting through exec in inherit.c.
+ * The public calls of ends: made in pairs or adopted, detached, reclaimed, released, freed. An end is a handle around a struct ipc_own, which does
+ * the work. aioend_open() is in ipc/conn, aioend_inherited() in inherit.c.
  */
 #include "ipc/end/end.h"
 
@@ -31,7 +31,7 @@ void ipc_end_dispose(struct aioend *end)
 	free(end);
 }
 
-/* Opens what two ends need: what the one reads, what it writes, and both of the other; -1 stays for none. */
+/* Opens the descriptors of two ends: what the first reads and writes, what the second reads and writes. -1 stays where there is none. */
 typedef int open_fn(int fd[4]);
 
 static int open_pipe(int fd[4])
@@ -76,7 +76,7 @@ static int open_sockpair(int fd[4])
 	return 0;
 }
 
-/* Opened and registered under one hold, so that no fork comes between. */
+/* Opened and registered under one hold, so that no fork happens in between. */
 static int open_pair(struct aioend *one, struct aioend *other, open_fn *open)
 {
 	int fd[4] = {-1, -1, -1, -1};
@@ -124,7 +124,7 @@ int aiosockpair(struct aioend **one, struct aioend **other)
 	return make_pair(one, other, open_sockpair);
 }
 
-/* 0 when @fd is none, or open for @way (O_RDONLY or O_WRONLY). */
+/* 0 when @fd is -1, or open for @way (O_RDONLY or O_WRONLY). */
 static int check_way(int fd, int way)
 {
 	int flags;
@@ -140,7 +140,7 @@ static int check_way(int fd, int way)
 	return -1;
 }
 
-/* A stream is cut as it comes. Packets would be cut to the size of a buffer, and one that listens carries nothing. */
+/* Packets would be cut to the size of a buffer, and a socket that listens carries no data. */
 static int check_stream(int fd)
 {
 	if (fd == -1 || ipc_os_check_stream(fd) == 0)

@@ -1,4 +1,4 @@
-/* The inside of an aioend, for who opens or moves it: ipc/conn and aioproc. */
+/* The inside of an aioend, for the code that opens or moves it: ipc/conn and aioproc. */
 #ifndef IPC_END_END_H
 #define IPC_END_END_H
 
@@ -10,8 +10,8 @@
 #define IPC_NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
 /*
- * How a program is told of the ends it gets: an environment entry "PID:NAME,r,w,rdev,rino,wdev,wino;NAME,...", in
- * decimal, no more than so many. Written in exec.c, read in inherit.c.
+ * An environment entry tells a program which ends it gets: "PID:NAME,r,w,rdev,rino,wdev,wino;NAME,...", numbers in decimal, at most so many
+ * ends. exec.c writes it, inherit.c reads it.
  */
 #define IPC_ENDS_ENTRY "AIOIPC_ENDS"
 #define IPC_ENDS_MOST 64
@@ -22,11 +22,11 @@ struct aioend {
 	int stdio_r, stdio_w; /* for exec; -1 */
 };
 
-/* An end without descriptors; and the end of one, whose descriptors are someone else's by now. */
+/* Makes an end without descriptors. And frees one without closing its descriptors: somebody else owns them by now. */
 struct aioend *ipc_end_new(void);
 void ipc_end_dispose(struct aioend *end);
 
-/* What aioend_from_fds() does to a fresh registration. */
+/* Registers descriptors of the user, as aioend_from_fds() does. @own is fresh. */
 int ipc_end_adopt(struct ipc_own *own, int rfd, int wfd);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Starting a program with the ends that this thread detached. Forked without handlers, so that it works from a threaded program:
- * everything that needs memory is made before, and the child keeps to the rule of ipc/os/child.h. It tells a failure through a
- * pipe that a successful execve closes.
+ * Starting a program with the ends that this thread has detached. The fork runs no handlers, so a program with threads can do it: memory is
+ * allocated before the fork, and the child keeps the rule of ipc/os/child.h. The child reports a failure through a pipe, which a successful
+ * execve closes.
  */
 #include "ipc/end/proc.h"
 
@@ -20,7 +20,7 @@
 
 extern char **environ;
 
-/* An end that moves, and its numbers in the child as they change; -1 for none. */
+/* An end that moves, and its present numbers in the child; -1: none. */
 struct seat {
 	const struct aioend *end;
 	int r, w;
@@ -38,7 +38,7 @@ struct job {
 	struct seat *seats;
 	size_t n;
 	int *keep;              /* room for all numbers that stay open */
-	struct aioend *rx, *tx; /* the pipe that tells a failure */
+	struct aioend *rx, *tx; /* the pipe that reports a failure */
 	int tell;
 };
 
@@ -130,7 +130,7 @@ static int lift_seat(struct seat *s)
 	return lift(&s->w);
 }
 
-/* What is closed, or would be by execve, is not the program's: it must not open a file of its own there and take it for its stdout. */
+/* The program must not open a file at 0, 1 or 2 and then use it as its stdout. So those that are closed, or that execve closes, are filled. */
 static int fill_standard(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
@@ -246,7 +246,7 @@ static bool is_our_entry(const char *entry)
 	return strncmp(entry, IPC_ENDS_ENTRY "=", sizeof(IPC_ENDS_ENTRY)) == 0;
 }
 
-/* @envp without an entry of our parent's, and with room for ours. */
+/* A copy of @envp without the entry of our parent, and with room for ours. */
 static int make_environment(struct job *j, char *const *envp)
 {
 	size_t n = 0, out = 0, len = 0;

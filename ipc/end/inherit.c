@@ -1,7 +1,7 @@
 /*
- * The ends that aioproc_exec() gave this program, as its environment tells (the format is in end.h). What it says is
- * believed only of this very process, and of descriptors that are still the files they were. All are registered at
- * the first question, so that none leaks into a child of this process.
+ * The ends that aioproc_exec() gave to this program. An environment entry lists them (its format is in end.h). It counts only if it names this
+ * process, and only for descriptors that are still the same files. The first call registers all of them, so that no child of this process
+ * gets one.
  */
 #include "ipc/end/end.h"
 
@@ -17,7 +17,7 @@
 static struct slot {
 	char name[IPC_NAME_MOST + 1];
 	struct ipc_own own;
-	bool wrong; /* not what the parent sent */
+	bool wrong; /* its numbers mean other files */
 	atomic_bool taken;
 } slots[IPC_ENDS_MOST];
 static size_t nslots;
@@ -59,7 +59,7 @@ static void read_environment(void)
 	}
 }
 
-/* Not one of the process that forked this one. */
+/* In a forked child, ends of the parent do not count. */
 static struct slot *find(const char *name)
 {
 	struct slot *s;

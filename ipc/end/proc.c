@@ -1,6 +1,6 @@
 /*
- * Children: joined, watched, killed, let go. A child is waited for by its own pid only, and what tells that it ended, a pidfd, is
- * opened when first needed: until it is waited for its pid is its own. How they start is in start.c and exec.c.
+ * Children: joined, watched, killed, freed. A child is waited for by its own pid only. A pidfd shows that it has ended; it is opened when first
+ * needed, because a pid is not used again before it is waited for. How children start is in start.c and exec.c.
  */
 #include "ipc/end/proc.h"
 
@@ -18,7 +18,7 @@
 
 bool ipc_proc_no_pidfd;
 
-/* Freed while they ran, when no thread could be had to wait for them; under the registry's mutex. */
+/* Children that were freed while they ran, when no thread could be started to wait for them. Under the mutex of own/epoch.h. */
 static struct aioproc *orphans;
 
 struct aioproc *ipc_proc_new(void)
@@ -32,7 +32,7 @@ struct aioproc *ipc_proc_new(void)
 	return p;
 }
 
-/* Looks whether it ended. -1/ECHILD when someone else has waited for it. */
+/* Looks whether it has ended. -1/ECHILD: other code has waited for it. */
 static int reap(struct aioproc *p)
 {
 	pid_t got = 0;
@@ -111,7 +111,7 @@ static int open_notice(struct aioproc *p)
 		if (open_pidfd(p) == 0)
 			return 0;
 		if (errno == ESRCH)
-			errno = ECHILD; /* it ended, and nobody has to wait for it: SIGCHLD is ignored */
+			errno = ECHILD; /* it has ended, and SIGCHLD is ignored: nobody needs to wait for it */
 		if (!ipc_os_is_missing(errno))
 			return -1;
 	}
@@ -124,8 +124,8 @@ static int open_notice(struct aioproc *p)
 }
 
 /*
- * A debugger that holds a dead child keeps it from being waited for, and its notice stays readable meanwhile. Nothing tells when it lets
- * go: so look now and then.
+ * A debugger may hold a dead child. Then waitpid() does not return it, but the pidfd is readable all the time. Nothing tells when the debugger lets
+ * it go, so look now and then.
  */
 static int next_pause(struct aioproc *p)
 {
@@ -163,7 +163,7 @@ static int wait_for_notice(struct aioproc *p, int64_t deadline)
 	return 0;
 }
 
-/* Whatever ended the wait: a child that has ended by then is joined. */
+/* A child that has ended is joined, whatever ended the wait. */
 static int await_end(struct aioproc *p, int64_t deadline)
 {
 	int error = deadline == AIOIPC_NOW ? ETIMEDOUT : 0;
@@ -186,7 +186,7 @@ static int await_end(struct aioproc *p, int64_t deadline)
 
 static void release(struct aioproc *p);
 
-/* Who waits in a task keeps the handle, so that another one may free it meanwhile. */
+/* A task that joins holds a reference, because another task may free the handle meanwhile. */
 struct join {
 	struct ipc_task_end end; /* first */
 	struct aioproc *proc;
@@ -254,7 +254,7 @@ static void on_notice(short what, void *arg)
 	cb(p, p->lost ? -1 : p->status, p->arg);
 }
 
-/* One that has ended already is told of by the loop too. */
+/* Also for a child that has ended already: the loop calls back. */
 static int watch(struct aioproc *p, struct event_base *base)
 {
 	bool over = reap(p) == -1 || p->ended;
@@ -293,7 +293,7 @@ int aioproc_on_exit(struct aioproc *p, struct event_base *base, aioproc_exit_cb 
 	return 0;
 }
 
-/* It runs on: a thread waits for it; without one, later calls look now and then. */
+/* The child runs on. A thread waits for it; when none can be started, later calls of ipc_proc_sweep() do. */
 static void let_run(struct aioproc *p)
 {
 	if (ipc_reap_later(p->pid) == 0 || ipc_own_hold() == -1) {
@@ -305,7 +305,7 @@ static void let_run(struct aioproc *p)
 	ipc_own_let_go();
 }
 
-/* In a forked child nobody else has it. */
+/* In a forked child, the others that hold it do not exist. */
 static void release(struct aioproc *p)
 {
 	bool ours = ipc_own_check(&p->own) == 0;

@@ -8,14 +8,15 @@
 #include "ipc/loop/watch.h"
 
 struct aioproc {
-	struct ipc_own own; /* what polls readable when the child has ended; opened when first needed */
+	struct ipc_own
+		own; /* a descriptor that is readable when the child has ended; opened when first needed */
 	pid_t pid;
 	bool ended;
-	bool lost;      /* someone else has waited for it: no status */
+	bool lost;      /* other code has waited for it: there is no status */
 	bool freed;     /* by its user */
-	unsigned holds; /* the handle, and those who join it */
+	unsigned holds; /* references: the handle, and the calls that join it */
 	int status;
-	int pause; /* ms until the next look at one that has ended and can't be waited for yet; 0: none */
+	int pause; /* ms until the next look when it has ended and waitpid() does not return it yet; 0: none */
 	struct event_base *base; /* of on_exit */
 	struct ipc_watch *watch;
 	aioproc_exit_cb *cb;
@@ -25,10 +26,10 @@ struct aioproc {
 
 struct aioproc *ipc_proc_new(void);
 
-/* Waits for those that were freed while they ran, and whom no thread waits for. */
+/* Waits for children that were freed while they ran and for which no thread waits. Does not block. */
 void ipc_proc_sweep(void);
 
-/* Tests: as on a kernel without pidfds. */
+/* For tests: behave as on a kernel without pidfds. */
 extern bool ipc_proc_no_pidfd;
 
 #endif

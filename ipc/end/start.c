@@ -1,6 +1,6 @@
 /*
- * Children by fork: a body, the ends that move with it, and what it becomes before. One that has options tells
- * whether they worked, and until then nothing has moved. Programs are started in exec.c; what happens to a child later is in proc.c.
+ * Starting children by fork: a function, the ends that move, and options. A child with options reports whether they worked; until then nothing has
+ * moved. exec.c starts programs; proc.c is about the child's later life.
  */
 #include "ipc/end/proc.h"
 
@@ -25,7 +25,7 @@ struct start {
 	struct ipc_own **own; /* what moves: NULL for what this thread detached */
 	size_t n;
 	int *keep;              /* room for the numbers of all that moves */
-	struct aioend *rx, *tx; /* with options: how the child tells; tx moves too */
+	struct aioend *rx, *tx; /* with options: a pipe for the child's report; tx moves too */
 	struct aioproc *p;
 };
 
@@ -54,7 +54,7 @@ static void close_the_rest(const struct start *s)
 	ipc_close_all_but(s->keep, n);
 }
 
-/* What it tells does not end this process when nobody listens any more. */
+/* When the parent has died, writing must not raise SIGPIPE. */
 static void tell(const struct start *s, int error)
 {
 	const struct iovec iov = {.iov_base = &error, .iov_len = sizeof(error)};
@@ -87,7 +87,7 @@ static void work(void *arg)
 	_exit(value);
 }
 
-/* Made by a task or not: its stack is a thread's. */
+/* Also when a task has forked it, the child continues on the thread's own stack. */
 static _Noreturn void be_child(struct start *s)
 {
 	ipc_os_stdio_forget();
@@ -107,7 +107,7 @@ static int made(pid_t pid, void *arg)
 	return s->tx ? ipc_outcome(s->rx, s->tx, pid) : 0;
 }
 
-/* With the signals blocked, so that no handler of ours runs in the child before it has its own. */
+/* All signals are blocked, so that no handler of the parent's runs in the child. */
 static pid_t fork_quietly(struct start *s)
 {
 	sigset_t all, before;
@@ -125,7 +125,7 @@ static pid_t fork_quietly(struct start *s)
 	return pid;
 }
 
-/* Frees what @s refers to, but what it returns. */
+/* Frees all that @s has, but not the handle that it returns. */
 static struct aioproc *start(struct start *s)
 {
 	struct aioproc *p = s->p = ipc_proc_new();

@@ -22,7 +22,7 @@ static void on_deadline(short what, void *arg)
 	*(bool *)arg = true;
 }
 
-/* When it is late there is one more turn, without sleeping: what came in time is seen before that is told. */
+/* After the deadline the loop runs one more turn, without sleeping: what came in time is seen first. */
 static int run(struct event_base *base, bool (*done)(const void *arg), const void *arg, const bool *late)
 {
 	uint32_t epoch = ipc_epoch();

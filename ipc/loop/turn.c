@@ -1,4 +1,4 @@
-/* The first turn of a base: see turn.h. Finalizers are all that libevent calls when a base is freed, if they are due. */
+/* The next turn of a base: see turn.h. This uses a finalizer: libevent calls nothing else when a base is freed. */
 #include "ipc/loop/turn.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include "ipc/loop/here.h"
 #include "ipc/os/os.h"
 
-/* Marks a deadline: no clock that counts nanoseconds gets there in 146 years, nor does a plain number. */
+/* This bit marks a deadline. A clock in nanoseconds needs 146 years to reach it, and no caller passes such a number by mistake. */
 #define MARK (INT64_C(1) << 62)
 
 int64_t aioipc_after(int64_t ms)

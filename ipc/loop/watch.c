@@ -21,20 +21,20 @@ struct ipc_watch {
 	struct ipc_fd file;
 	uint32_t epoch;
 	short want;
-	bool soon;   /* asked for, not yet called */
-	bool parked; /* freed, but still in an inherited base */
+	bool soon;   /* ipc_watch_soon() was called, the callback not yet */
+	bool parked; /* freed, but an inherited base still lists it */
 	ipc_watch_cb *cb;
 	void *arg;
 };
 
-/* An event base with watches on it: of this process, and inherited. One for each address; gone with its last watch. */
+/* An event base that has watches: live ones of this process, dead ones of its parent. One for each address; freed with its last watch. */
 struct ipc_home {
 	struct ipc_home *next;
 	struct event_base *base;
-	bool closed; /* inherited, and what libevent had open for it is not any more */
+	bool closed; /* inherited, and libevent's own descriptors for it were closed */
 	struct ipc_watch *live, *dead;
 	struct ipc_watch
-		*shared; /* of the dead, while the base is made anew: those with the parent's own files */
+		*shared; /* during aioipc_base_reinit(), dead ones that still have the parent's file */
 };
 
 /* By address; under the registry's mutex. */
@@ -79,7 +79,7 @@ static struct ipc_home *find(const struct event_base *base)
 	return home;
 }
 
-/* @spare takes its place in the table when @base has none; what is left over is the caller's. */
+/* When @base has none, *@spare becomes it, and is NULL then. */
 static struct ipc_home *find_or_put(struct event_base *base, struct ipc_home **spare)
 {
 	struct ipc_home *home = find(base), **bucket = bucket_of(base);
@@ -93,7 +93,7 @@ static struct ipc_home *find_or_put(struct event_base *base, struct ipc_home **s
 	return home;
 }
 
-/* Takes it out of the table when nothing is left on it: the caller frees it then, else it is NULL. */
+/* Takes it out of the table when it has no watch left. Returns it then, for the caller to free; else NULL. */
 static struct ipc_home *abandon(struct ipc_home *home)
 {
 	struct ipc_home **at = bucket_of(home->base);
@@ -130,7 +130,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 	call(w, what);
 }
 
-/* A file's turn, once in each of the loop's, as long as somebody wants it. */
+/* Files: called in each turn of the loop while something is wanted. */
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct ipc_watch *w = arg;
@@ -143,7 +143,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	ready |= w->want;
 	w->soon = false;
 	if (w->want && arm(w, w->want) == -1)
-		w->want = 0; /* for want of memory: who is called asks again */
+		w->want = 0; /* no memory: the callback will ask again */
 	call(w, ready);
 }
 
@@ -153,7 +153,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	call(arg, what);
 }
 
-/* On the list of its base; memory is had without the mutex. */
+/* Into the list of its base. Memory is allocated without the mutex. */
 static int move_in(struct ipc_watch *w)
 {
 	struct ipc_home *spare = NULL;
@@ -262,8 +262,8 @@ void ipc_watch_later(struct ipc_watch *w, int64_t ns)
 }
 
 /*
- * A dead one's: from now on it may mean another file. False where it is no placeholder but, after a fork without handlers, the
- * very file that the parent watches.
+ * Closes the placeholder of a dead watch: its number may mean another file afterwards. False when there is none, because the fork ran no handlers:
+ * then the number is the very file that the parent watches.
  */
 static bool let_number_go(struct ipc_watch *w)
 {
@@ -276,7 +276,7 @@ static bool let_number_go(struct ipc_watch *w)
 	return true;
 }
 
-/* Off the list of its base, and lets the mutex go. */
+/* Out of the list of its base. Lets the mutex go. */
 static void move_out(struct ipc_watch *w)
 {
 	struct ipc_home *empty;
@@ -295,7 +295,7 @@ static bool is_in(const struct event *ev)
 	return ev->ev_evcallback.evcb_flags & in_base;
 }
 
-/* The base that lists it can't be asked to forget it here: its lock may be held by a thread of the parent. */
+/* event_del() is not allowed here: a thread of the parent may have held the base's lock at the fork. */
 static void free_dead(struct ipc_watch *w)
 {
 	let_number_go(w);
@@ -326,7 +326,7 @@ void ipc_watch_free(struct ipc_watch *w)
 	ipc_watch_forget(w);
 }
 
-/* event_base_free() takes all events out of the base. */
+/* event_base_free() removes all events. */
 bool ipc_watch_base_freed(const struct ipc_watch *w)
 {
 	return !is_in(&w->timer);
@@ -340,7 +340,7 @@ void ipc_watch_forget(struct ipc_watch *w)
 	free(w);
 }
 
-/* Puts *@spare, made at the first call, on @fd. With no number left for it, @fd itself is closed to have one. */
+/* Puts a placeholder on @fd. *@spare is the one that is duplicated, made at the first call; when no number is left for it, @fd is closed first. */
 static void put_placeholder(int fd, int *spare)
 {
 	if (*spare == -1)
@@ -353,7 +353,7 @@ static void put_placeholder(int fd, int *spare)
 		dup3(*spare, fd, O_CLOEXEC);
 }
 
-/* Numbers that libevent does not know of need none. */
+/* A number that libevent does not know needs no placeholder. */
 static void forked_number(struct ipc_watch *w, int *spare, int *keep)
 {
 	if (!ipc_fd_is_ours(&w->file))
@@ -417,7 +417,7 @@ void ipc_watch_bases_closed(void)
 	ipc_own_let_go();
 }
 
-/* Takes the next dead watch that is still in @base; with @before only those that may be taken out of it before it is made anew. */
+/* Takes the next dead watch out of the list of @base. @before event_reinit(), those with the parent's file are put aside. */
 static struct ipc_watch *next_dead(struct event_base *base, bool before)
 {
 	struct ipc_home *home;
@@ -440,8 +440,8 @@ static struct ipc_watch *next_dead(struct event_base *base, bool before)
 }
 
 /*
- * The parent's epoll knows a file by its number. Where a fork handler saw to it that the number does not mean that file in this
- * process, an event can be deleted before the base is made anew, and that needs no file at the number then.
+ * The parent's epoll knows a file by its number. Where the fork handler has put a placeholder there, an event can be deleted before
+ * event_reinit(), which then needs no file at that number.
  */
 static void bury_dead(struct event_base *base, bool before)
 {
@@ -483,8 +483,8 @@ int aioipc_base_reinit(struct event_base *base)
 }
 
 /*
- * A dead watch on a base of this address means an inherited base; or, when that was freed unasked, a new one in its place,
- * which event_reinit() does no harm.
+ * A base with a dead watch is inherited. Or the inherited one was freed and this is a new one at the same address: event_reinit() does it no
+ * harm.
  */
 int ipc_watch_base_ok(struct event_base *base)
 {

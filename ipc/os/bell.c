@@ -32,7 +32,7 @@ int ipc_os_bell(int fd[2])
 	return pipe_bell(fd);
 }
 
-/* A full one was rung. */
+/* When it is full, it was rung already. */
 void ipc_os_bell_ring(int fd)
 {
 	const uint64_t one = 1;
@@ -41,7 +41,7 @@ void ipc_os_bell_ring(int fd)
 		;
 }
 
-/* What is left in a pipe makes it ring once more. */
+/* What stays in a pipe makes it readable once more, which does no harm. */
 void ipc_os_bell_quiet(int fd)
 {
 	uint64_t rings[64];

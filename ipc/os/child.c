@@ -55,7 +55,7 @@ static void reset_signals(void)
 			syscall(SYS_rt_sigaction, sig, &none, NULL, SIGSET_LEN);
 }
 
-/* One call does it all since Linux 5.5. -1 where it doesn't, and that may be told by any errno: filters of system calls choose it. */
+/* One call for both since Linux 5.5. -1 elsewhere, with any errno: a system call filter may choose it. */
 static pid_t fork_without_signals(void)
 {
 #ifdef SYS_clone3
@@ -115,7 +115,7 @@ int ipc_os_raw_null(void)
 	return fd != -1 ? fd : (int)syscall(SYS_openat, AT_FDCWD, "/", O_PATH, 0);
 }
 
-/* The C library's would tell all threads, of which the child of a raw fork has none. */
+/* Not the C library's functions: these signal all threads, and the child of a raw fork has only one. */
 int ipc_os_set_ids(uid_t uid, gid_t gid)
 {
 	if (syscall(SYS_SETGROUPS, 0, NULL) == -1)
@@ -142,7 +142,7 @@ static bool has_reader(int fd)
 	return syscall(SYS_ppoll, &p, 1, at_once, NULL, SIGSET_LEN) != 1;
 }
 
-/* From inside another name space the parent's number is 0, and so is that of who inherits its children. */
+/* In another PID namespace the parent's number is 0, and so is the number of the process that inherits its children. */
 int ipc_os_die_with(pid_t parent, int fd)
 {
 	pid_t now;

@@ -1,6 +1,6 @@
 /*
- * Closing all descriptors of a range, where the kernel does not do that by itself, too: see os.h, and the rule of child.h. The limit of
- * today says nothing about the highest number: it may have been lowered since.
+ * Closing all descriptors of a range, also where the kernel has no call for it: see os.h, and the rule of child.h. The highest open number may
+ * exceed the present limit, which may have been lowered.
  */
 #include "ipc/os/os.h"
 
@@ -19,7 +19,7 @@
 
 #define POLLED_MOST 1024
 
-/* Where nobody tells: the kernel's own limit unless raised, and how far this goes at most. */
+/* For numbers without /proc: the kernel's usual limit, and the highest number that is tried. */
 #define USUAL_MOST (1 << 20)
 #define NUMBERS_MOST (1 << 24)
 
@@ -56,7 +56,7 @@ static void close_listed(const char *at, const char *end, int low, int high, int
 	}
 }
 
-/* The kernel goes on behind the last number that it told: closing them meanwhile is fine. */
+/* The kernel continues after the last number that it returned, so closing them meanwhile is fine. */
 static int close_by_proc(int low, int high)
 {
 	int folder = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,7 +78,7 @@ static int highest(const struct rlimit *l)
 	return most > NUMBERS_MOST ? NUMBERS_MOST - 1 : (int)most - 1;
 }
 
-/* So many from @low that poll(2) knows which of them are open; without its help all are closed. */
+/* Closes @n numbers from @low. poll(2) tells which are open; when it fails, all are closed. */
 static void close_some(int low, int n)
 {
 	const int64_t at_once[2] = {0, 0}; /* in either of its sizes */
@@ -109,7 +109,7 @@ static void close_by_number(int low, int high, const struct rlimit *l)
 	}
 }
 
-/* With the soft limit as high as it may be for so long: it is a limit for poll(2) and for opening the folder, too. */
+/* With the highest possible soft limit meanwhile: poll(2) and opening the folder obey it too. */
 void ipc_os_close_range_slowly(int low, int high)
 {
 	struct rlimit was = {0, 0}, l;

@@ -1,6 +1,6 @@
 /*
- * What any POSIX system of today does: descriptor flags, reads and writes that neither block nor raise SIGPIPE,
- * descriptors that travel with them, the clock. What is Linux's own is in os_linux.c.
+ * What every POSIX system of today does: descriptor flags, reads and writes that neither block nor raise SIGPIPE, descriptors that travel with
+ * them, the clock. os_linux.c has what only Linux does.
  */
 #include "ipc/os/os.h"
 
@@ -57,7 +57,7 @@ enum ipc_fdkind ipc_os_fdkind(int fd)
 	return IPC_FD_UNIX;
 }
 
-/* Errors that mean what another one says. */
+/* Some errors have two names. */
 static ssize_t settle(ssize_t n)
 {
 	if (n == -1 && errno == EWOULDBLOCK)
@@ -68,15 +68,15 @@ static ssize_t settle(ssize_t n)
 }
 
 /*
- * Room for the control data of a message, aligned: as many descriptors as one can bring, and what else a socket tells whose
- * user asked for it: credentials, a security label, a pidfd, times. So control data is cut for want of descriptors only.
+ * Room for the control data of a message, aligned: the most descriptors that one message can bring, and more for what the socket's user may have
+ * turned on: credentials, a security label, a pidfd, times. So the kernel cuts control data only when this process lacks descriptors.
  */
 union control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(IPC_FDS_MOST * sizeof(int)) + 1024];
 };
 
-/* Descriptors that nobody asked for: the peer's pidfd, where SO_PASSPIDFD is on. */
+/* For descriptors that nobody wants, like the peer's pidfd where SO_PASSPIDFD is on. */
 static void close_fds(const struct cmsghdr *cm, unsigned n)
 {
 	int fd;
@@ -94,7 +94,7 @@ static void claim_fds(const struct cmsghdr *cm, unsigned n, struct ipc_fdlist *f
 	fds->n += n;
 }
 
-/* Is it for want of numbers that descriptors did not come in, or were they kept out? */
+/* Why did descriptors not come in: has this process no number left, or did a security module refuse them? */
 static int why_cut(int fd)
 {
 	int one_more = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -105,7 +105,7 @@ static int why_cut(int fd)
 	return EACCES;
 }
 
-/* One that can't be lifted stays what it is: it is not ours to lose. */
+/* One that can't be lifted keeps its number: it is the user's and must not get lost. */
 static void lift_fds(struct ipc_fdlist *fds)
 {
 	int up;
@@ -167,10 +167,7 @@ static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
 	return recvmsg(fd, &msg, MSG_DONTWAIT);
 }
 
-/*
- * A terminal whose other side was closed: who reads the master is told by EIO, which is its ordinary end, and who writes
- * to what is hung up, too.
- */
+/* A terminal whose other side was closed: reading and writing fail with EIO. For a reader that is the ordinary end. */
 static bool has_hung_up(int fd)
 {
 	struct pollfd p = {.fd = fd};

@@ -40,7 +40,7 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-/* A process has 65530 mappings unless told otherwise: half of them are left to others. */
+/* A process may have 65530 mappings by default. A guard needs two, so this leaves half of them to others. */
 #define GUARD_MAPPINGS_MOST 16000
 
 int ipc_os_pipe(int fd[2])
@@ -53,7 +53,7 @@ int ipc_os_sockpair(int fd[2])
 	return ipc_os_lift_pair(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), fd);
 }
 
-/* The signal that came with @error, unless it was there before, is taken away. */
+/* Removes the signal that the write has raised, unless it was pending before. */
 static void take_away(int sig, const sigset_t *pending)
 {
 	const struct timespec at_once = {0, 0};
@@ -142,7 +142,7 @@ int ipc_os_peer_cred(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
-/* Terminals can, /dev/null can't. It is tried out; when that can't be, it can. */
+/* Terminals can, /dev/null can't. This tries it; when there is no descriptor for that, the answer is yes. */
 bool ipc_os_can_watch(int fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -163,7 +163,7 @@ bool ipc_os_all_arrived(int fd)
 	return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
 }
 
-/* A timer that is never armed. Its interval, which means nothing then, tells it from any other descriptor. */
+/* A timer that is never armed. Its interval has no effect then, and tells it from any other descriptor. */
 static const struct timespec placeholder_mark = {.tv_sec = 0x61696f, .tv_nsec = 697063};
 
 int ipc_os_placeholder(void)
@@ -198,7 +198,7 @@ int ipc_os_pidfd(pid_t pid)
 #endif
 }
 
-/* Giving up what threads share is no act where there is one, and an error where there are more. */
+/* unshare(CLONE_THREAD) does nothing in a process with one thread, and fails with more. */
 bool ipc_os_one_thread(void)
 {
 	struct stat st;
@@ -212,7 +212,7 @@ bool ipc_os_one_thread(void)
 	return unshare(CLONE_THREAD) == 0;
 }
 
-/* Said by the headers of the program and of each library. */
+/* The program headers of the program and of each library say it. */
 static int add_locals(struct dl_phdr_info *info, size_t size, void *sum)
 {
 	(void)size;
@@ -248,7 +248,7 @@ size_t ipc_os_page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Huge pages would make a stack of which one page is used cost two megabytes. */
+/* With huge pages, a stack that uses one page would cost two megabytes. */
 void *ipc_os_map_stacks(size_t len)
 {
 	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,

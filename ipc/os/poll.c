@@ -1,6 +1,6 @@
 /*
- * Waiting for descriptors, see ipc_os_poll(). poll(2) refuses more of them than the process may have (RLIMIT_NOFILE), in a sandbox that may
- * open nothing even one. pselect(2) has no such limit, so it waits instead: what is open goes on working.
+ * Waiting for descriptors, see ipc_os_poll(). poll(2) refuses more descriptors than RLIMIT_NOFILE; in a sandbox that may open nothing that is
+ * even one. pselect(2) has no such limit, so it is used then.
  */
 #include "ipc/os/os.h"
 
@@ -42,7 +42,7 @@ static void ask(const struct pollfd *fds, nfds_t n, unsigned long *in, unsigned 
 	}
 }
 
-/* How many are ready. An error or a hang-up shows as readable or writable: the read or write tells. */
+/* How many are ready. After an error or a hang-up, a descriptor is readable or writable; the read or write reports it. */
 static int answer(struct pollfd *fds, nfds_t n, unsigned long *in, unsigned long *out)
 {
 	int ready = 0;

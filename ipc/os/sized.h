@@ -1,6 +1,6 @@
 /*
- * Structs of the public headers that begin with their size, so that they can grow: a program that was compiled against an
- * older release passes a smaller one. What that lacks counts as zero.
+ * Public structs that begin with their size, so that they can grow. A program that was compiled against an older release passes a smaller
+ * one: its missing members count as zero.
  */
 #ifndef IPC_OS_SIZED_H
 #define IPC_OS_SIZED_H
@@ -17,7 +17,7 @@ static inline int ipc_sized_check(size_t theirs, size_t ours)
 	return -1;
 }
 
-/* Options of a caller: *@to, of @size bytes, is ours. -1/EINVAL: larger than any that we know. */
+/* Copies a caller's options to *@to, which is ours and has @size bytes. -1/EINVAL: the caller's size is larger, or no size at all. */
 static inline int ipc_sized_take(void *to, size_t size, const void *from)
 {
 	size_t theirs = *(const size_t *)from;
@@ -30,7 +30,7 @@ static inline int ipc_sized_take(void *to, size_t size, const void *from)
 	return 0;
 }
 
-/* Statistics for a caller: of *@from, of @size bytes, as much as *@to has room for. -1/EINVAL, as above. */
+/* Copies statistics to a caller: of *@from, which has @size bytes, as many as *@to has room for. -1/EINVAL as above. */
 static inline int ipc_sized_give(void *to, const void *from, size_t size)
 {
 	size_t theirs = *(size_t *)to;

@@ -23,7 +23,7 @@ void ipc_os_relax(void)
 #include <sched.h>
 #include <sys/syscall.h>
 
-/* Without any limit the kernel would start over after handlers with SA_RESTART. */
+/* Without a limit, the kernel would restart the call after handlers with SA_RESTART. */
 #define LONG_TIME INT64_C(1000000000000000)
 
 int ipc_os_sleep(const atomic_uint *word, unsigned value, int64_t ns)
@@ -41,7 +41,7 @@ void ipc_os_wake(const atomic_uint *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* The one processor that this thread may run on; -1: there are several, or nobody knows. */
+/* The only processor on which this thread may run; -1: there are several, or nobody knows. */
 static int only_processor(void)
 {
 	cpu_set_t set;
@@ -86,7 +86,7 @@ static int only_processor(void)
 bool ipc_os_parallel(void)
 {
 	static const int unknown = -2;
-	static atomic_int only = -2; /* all who asked may run there and nowhere else; -1: there are several */
+	static atomic_int only = -2; /* all threads that asked may run only there; -1: there are several */
 	static _Thread_local bool asked;
 	int before = unknown, mine;
 

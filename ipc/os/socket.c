@@ -18,7 +18,7 @@ static int set(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof value);
 }
 
-/* Messages leave in as few writes as can be: waiting for more to send would only delay them. Fails where it means nothing. */
+/* Messages leave in as few writes as possible, so waiting for more data would only delay them. */
 static void no_delay(int fd)
 {
 	int error = errno;
@@ -36,13 +36,13 @@ static int or_default(int64_t ms, int64_t otherwise)
 	return (int)(ms < most ? ms : most);
 }
 
-/* At least one, which is the system's smallest. */
+/* At least one, the smallest that the system takes. */
 static int seconds(int ms)
 {
 	return ms > 1000 ? ms / 1000 : 1;
 }
 
-/* A time to be silent in, then a few questions. The other time counts for both: for questions, and for what was sent. */
+/* After @idle, a few probes. @timeout counts for probes and for data that was sent. */
 void ipc_os_keep_alive(int fd, const struct ipc_os_keepalive *k)
 {
 	int error = errno, idle;
@@ -77,7 +77,7 @@ int ipc_os_both_families(int fd, bool both)
 	return set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both);
 }
 
-/* What Linux says of the peer's network in place of "nobody". */
+/* accept(2) of Linux returns network errors of the new peer: they mean that it has left. */
 static bool is_of_peer(int error)
 {
 	switch (error) {
@@ -132,7 +132,7 @@ int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len)
 	return r;
 }
 
-/* Where nobody listens on a port that is free for outgoing connections, a socket may get that very port and meet itself. */
+/* When nobody listens on a port of the range for outgoing connections, a socket may get that port for itself and connect to itself. */
 static bool meets_itself(int fd)
 {
 	struct sockaddr_storage one = {0}, other = {0};

@@ -1,7 +1,4 @@
-/*
- * Stream sockets of TCP and of unix: made, accepted, connected. Close-on-exec, TCP without delay; keeps no state. Reading
- * and writing is in os.h.
- */
+/* Stream sockets, TCP and unix: how they are made, accepted and connected. Close-on-exec; TCP sends without delay. Reading and writing is in os.h. */
 #ifndef IPC_OS_SOCKET_H
 #define IPC_OS_SOCKET_H
 
@@ -12,35 +9,35 @@
 /* One that does not block. */
 int ipc_os_socket(int family, int type);
 
-/* What TCP does about peers that have vanished, in milliseconds: 0 as below, negative never. */
+/* When TCP gives up a peer that has vanished, in milliseconds. 0: the default below; negative: never. */
 struct ipc_os_keepalive {
-	int64_t idle;    /* a peer that is silent for so long is asked, and then each sixth of it; a minute */
-	int64_t timeout; /* nothing was acknowledged, or taken, for so long: ETIMEDOUT; five minutes */
+	int64_t idle; /* probe a peer that is silent for so long, and again after each sixth of it; a minute */
+	int64_t timeout; /* ETIMEDOUT when the peer acknowledges nothing, or takes nothing, for so long; five minutes */
 };
 
-/* Of a socket before it connects or listens; those that are accepted inherit it. Does nothing where it means nothing. */
+/* Call it before the socket connects or listens; accepted sockets inherit it. Does nothing on sockets that are not TCP. */
 void ipc_os_keep_alive(int fd, const struct ipc_os_keepalive *k);
 
-/* For one that listens. An IPv6 one takes IPv4 too only where @both. */
+/* For a socket that listens. @both: an IPv6 socket takes IPv4 too. */
 int ipc_os_reuse_address(int fd);
 int ipc_os_both_families(int fd, bool both);
 
-/* The next peer's, blocking as new ones are. -1: EAGAIN (nobody waits, or who did has left), else as accept(2). */
+/* Accepts the next peer; the new socket blocks. -1: EAGAIN (no peer waits, or it has left), else as accept(2). */
 int ipc_os_accept(int fd);
 
 /*
- * Binds one that is to connect. A port that it has to itself may still wait for the last packets of its last connection; one that
- * is left to the kernel is chosen when it connects, so that many may share it. -1: as bind(2).
+ * Binds a socket before it connects. @port: @sa has one, which may be bound although its last connection is in TIME_WAIT. Else the kernel chooses
+ * the port when the socket connects, so that many sockets may share it. -1: as bind(2).
  */
 int ipc_os_bind_from(int fd, const struct sockaddr *sa, socklen_t len, bool port);
 
-/* 0; -1/EINPROGRESS: ask ipc_os_connected() once it is writable; EAGAIN: a unix peer's backlog is full, try again later. */
+/* 0, or -1: EINPROGRESS (ask ipc_os_connected() when it is writable), EAGAIN (a unix listener's backlog is full: try later). */
 int ipc_os_connect(int fd, const struct sockaddr *sa, socklen_t len);
 
-/* 1, also for those that connect at once; 0 not yet; -1: why it failed. A socket that TCP has connected to itself is ECONNREFUSED. */
+/* 1: connected; 0: not yet; -1: why it failed. ECONNREFUSED also when TCP has connected the socket to itself. */
 int ipc_os_connected(int fd);
 
-/* Can @fd carry a stream? What is no socket is no business of this. -1: EPROTOTYPE (a socket of packets), EINVAL (it listens). */
+/* Can @fd carry a stream? -1: EPROTOTYPE (a socket of packets), EINVAL (it listens). 0 for everything that is no socket. */
 int ipc_os_check_stream(int fd);
 
 #endif

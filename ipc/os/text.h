@@ -1,6 +1,6 @@
 /*
- * Text that somebody else chose, and that is shown: it is not to play with a terminal, nor with who reads it. What UTF-8 is, and which
- * of its characters may be shown as they are.
+ * Text that a stranger chose and that a person will read: it must not control the terminal or mislead the reader. So this knows UTF-8, and
+ * which characters are safe to show.
  */
 #ifndef IPC_OS_TEXT_H
 #define IPC_OS_TEXT_H
@@ -9,16 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The character at @p, of @n bytes, n > 0: how many it takes, 0 if it is no UTF-8. */
+/* Decodes the first character of the @n bytes at @p, n > 0. Returns how many bytes it has, 0 if they are not UTF-8. */
 size_t ipc_text_decode(const unsigned char *p, size_t n, uint32_t *code);
 
 /*
- * Can it be seen, and does nothing else? Not so control characters (C0, DEL, C1), and those that turn the direction of writing, end a
- * line or take no room.
+ * Is it safe to show? These are not: control characters (C0, DEL, C1), and characters that change the direction of writing, end a line or are
+ * invisible.
  */
 bool ipc_text_is_plain(uint32_t code);
 
-/* Each byte of what is no UTF-8, or not plain, becomes '?'. */
+/* Replaces by '?' each byte that is not UTF-8 and each byte of a character that is not plain. */
 void ipc_text_tame(char *text);
 
 #endif

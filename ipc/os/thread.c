@@ -7,7 +7,7 @@
 
 #include "ipc/os/os.h"
 
-/* The C library takes thread-local data out of the stack: it comes on top of what the program gives its threads. */
+/* The C library takes thread-local data from the stack, so this adds it to the default size. */
 static void make_room(pthread_attr_t *attr)
 {
 	size_t page = ipc_os_page_size(), locals = ipc_os_thread_locals(), stack;

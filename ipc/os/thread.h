@@ -1,16 +1,16 @@
-/* Threads of the library's own, for what can't be done without blocking one. */
+/* The library's own threads, for work that must block a thread. */
 #ifndef IPC_OS_THREAD_H
 #define IPC_OS_THREAD_H
 
 #include <pthread.h>
 
 /*
- * Runs fn(arg) in a detached thread with all signals blocked, on a stack of the usual size, however much thread-local data the
- * program has. -1/EAGAIN: none to be had.
+ * Runs fn(arg) in a detached thread with all signals blocked. Its stack has the usual size, however much thread-local data the program has.
+ * -1/EAGAIN: the system has no more threads.
  */
 int ipc_thread_start(void *(*fn)(void *), void *arg);
 
-/* The same in one that the caller will join or detach. */
+/* The same in a thread that the caller will join or detach. */
 int ipc_thread_start_joinable(pthread_t *thread, void *(*fn)(void *), void *arg);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A task that waits for descriptors as poll(2) would: each gets a watch on the task's base for as long as it waits. When another task of
- * the thread closes one of them, its watch goes first, and the one that waits is woken to see for itself.
+ * A task that waits for descriptors, as poll(2) does. Each descriptor gets a watch on the task's base while the task waits. When another task of
+ * the thread closes one of them, its watch is freed first, and the task that waits is woken.
  */
 #include <errno.h>
 
@@ -26,7 +26,7 @@ struct wait {
 	struct watched at[FDS_MOST];
 };
 
-/* All of this thread, by number; of the process with this epoch. */
+/* All that are watched in this thread, by number; and the epoch of the process in which they are. */
 static _Thread_local struct watched *buckets[BUCKETS];
 static _Thread_local uint32_t epoch;
 
@@ -57,7 +57,7 @@ static void unlist(struct watched *at)
 	at->watch = NULL;
 }
 
-/* The calls of a forked child's parent do not wait here. */
+/* In a forked child, the parent's tasks do not wait. */
 static void begin_epoch(void)
 {
 	if (epoch == ipc_epoch())
@@ -76,7 +76,7 @@ static struct watched *find(int fd)
 	return at;
 }
 
-/* One whose base was freed leaves when that is noticed, and takes its watch along. */
+/* A task whose base was freed may be there too: noticing that frees its watches. */
 static void on_closes(int fd)
 {
 	struct watched *at;
@@ -102,7 +102,7 @@ static void on_ready(short what, void *arg)
 	ipc_task_wake(arg);
 }
 
-/* A descriptor of which nothing is wanted still tells of errors, to who looks. */
+/* With no events wanted, poll(2) still reports errors; reading shows them. */
 static short wanted(const struct pollfd *p)
 {
 	short out = p->events & POLLOUT ? EV_WRITE : 0;
@@ -152,7 +152,7 @@ static int begin(struct wait *wait, const struct pollfd *fds, nfds_t n)
 	return 0;
 }
 
-/* In a child that a task forked and that comes back here, too. */
+/* Also in a forked child that comes back here. */
 static void end(struct wait *wait)
 {
 	begin_epoch();
@@ -184,7 +184,7 @@ static bool lost_one(const struct wait *wait)
 	return false;
 }
 
-/* What ended the park is told only when nothing is there by now. */
+/* Why the park ended counts only when no descriptor is ready by now. */
 static int judge(const struct wait *wait, struct pollfd *fds, nfds_t n, int error)
 {
 	int ready = 0;

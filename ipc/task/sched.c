@@ -1,4 +1,4 @@
-/* The scheduler: see sched.h. A turn runs those who are ready in the order in which they became so, and then lets the loop go on. */
+/* The scheduler: see sched.h. A turn runs the tasks that are ready, in the order in which they became ready; then the loop goes on. */
 #include "ipc/task/sched.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ bool ipc_task_on(struct event_base *base)
 }
 
 /*
- * The queue. What leads to a switch is inline: the processor guesses wrong where each function returns to behind one.
+ * The queue. Functions that lead to a switch are inline: after a switch, the processor mispredicts the return of each.
  */
 
 static inline void push(struct ipc_sched *s, struct aiotask *t)
@@ -60,7 +60,7 @@ void ipc_sched_ready(struct aiotask *t, int outcome)
 
 /* Beginning, switching, ending. */
 
-/* What could not be done on the stack of a task that ended. */
+/* Frees a task that has ended: that was not possible on its own stack. */
 static inline void bury(struct ipc_sched *s)
 {
 	struct aiotask *t = s->corpse;
@@ -96,7 +96,7 @@ static void tell_end(struct aiotask *t, bool died)
 
 static void run_to_the_end(void *arg);
 
-/* A task that forked ends in the child, too: there it goes back to the loop, as a callback would. */
+/* A task that has forked ends in the child too. There it returns to the loop, as a callback does. */
 __attribute__((noreturn)) static void end(struct aiotask *t)
 {
 	struct ipc_sched *s = t->sched;
@@ -151,7 +151,7 @@ static inline void switch_to(struct ipc_context *from, struct aiotask *t)
 	bury(s);
 }
 
-/* The running task, which waits for something or is in the queue, gives way. */
+/* The running task is parked or in the queue: the next one runs. */
 static inline void give_way(struct aiotask *t)
 {
 	struct ipc_sched *s = t->sched;
@@ -188,7 +188,7 @@ static void on_turn(short what, void *arg)
 	struct ipc_sched *s = arg;
 
 	(void)what;
-	if (ipc_watch_base_freed(s->turn)) /* no: it was the timer that fired */
+	if (ipc_watch_base_freed(s->turn)) /* it was not freed: the timer has fired */
 		ipc_watch_after(s->turn, FAR);
 	atomic_store_explicit(&s->thread, ipc_thread_serial(), memory_order_relaxed);
 	s->turning = true;
@@ -224,8 +224,8 @@ void ipc_task_leave(void (*fn)(void *), void *arg)
 /* Parking. */
 
 /*
- * The loop may come here first after the process was stopped, or another callback took long. So it goes round once more, and sees
- * what came in time, before the deadline is called passed.
+ * After a stop of the process, or a long callback, the loop may call this before it has looked at descriptors. So it runs one more turn and sees
+ * what came in time, before the task is told that its deadline has passed.
  */
 static void on_timer(short what, void *arg)
 {
@@ -245,7 +245,7 @@ static void on_timer(short what, void *arg)
 	}
 }
 
-/* One that is set for an earlier moment looks for itself how much is left then. */
+/* A timer that is set for an earlier moment stays: it finds out how much time is left then. */
 static int set_timer(struct aiotask *t, int64_t left)
 {
 	if (t->deadline == AIOIPC_FOREVER || (t->timer_at && t->timer_at <= t->deadline))
@@ -266,7 +266,7 @@ static inline int outcome(struct aiotask *t)
 	return -1;
 }
 
-/* A cancel that came before the wait is told by it. */
+/* The task was cancelled before this wait, which fails therefore. */
 static inline bool is_cancelled(struct aiotask *t)
 {
 	if (!t->cancelled)
@@ -362,7 +362,7 @@ void ipc_task_not_on_end(struct ipc_task_end *e)
 	e->next = e->prev = e;
 }
 
-/* The scheduler's own life. */
+/* Making and freeing schedulers. */
 
 static struct ipc_sched *find(struct event_base *base)
 {
@@ -419,7 +419,7 @@ static void release(struct ipc_sched *s)
 	free(s);
 }
 
-/* Its base was freed while it was parked: what its stack held is lost, but not what belongs to others. */
+/* Its base was freed while it was parked. What only its stack knew is lost; what others know of it is put in order. */
 static void die(struct aiotask *t)
 {
 	if (t->waiter)
@@ -464,7 +464,7 @@ static int check_thread(const struct ipc_sched *s)
 	return -1;
 }
 
-/* Not while one of its tasks runs: they are still needed. */
+/* Was its base freed? False while its tasks run: they are still needed. */
 static bool is_dead(const struct ipc_sched *s)
 {
 	return s->waits.epoch == ipc_epoch() && is_this_thread_s(s) && !s->turning &&

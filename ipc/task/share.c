@@ -1,6 +1,6 @@
 /*
- * Waking a task from other threads: they leave it at the scheduler's door and ring, and the loop of its base wakes it. A
- * scheduler has a door once a task of it has called ipc_task_share().
+ * Waking a task from other threads. They put it into a list, the door of its scheduler, and write to a pipe; the loop of its base reads that and
+ * wakes the task. A scheduler has a door after one of its tasks has called ipc_task_share().
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -122,7 +122,7 @@ int ipc_task_share(void)
 	return s->door ? 0 : -1;
 }
 
-/* True when the bell must be rung. */
+/* True when the list was empty: then the loop must be woken. */
 static bool leave_at(struct door *door, struct aiotask *t)
 {
 	bool ring;

@@ -1,4 +1,4 @@
-/* Stacks for tasks: see stack.h. The registry's mutex guards the list of slabs, and so survives a fork with it. */
+/* Stacks for tasks: see stack.h. The mutex of own/epoch.h guards the list of slabs, so a fork finds it whole. */
 #include "ipc/task/stack.h"
 
 #include <errno.h>
@@ -11,8 +11,8 @@
 #define KEPT_MOST 4 /* slabs of which no stack is used */
 
 /*
- * Below each stack: a frame may be larger than what is left of the stack by so much, and the first touch of its far end still traps.
- * Linux leaves as much below the stack of a program. It costs address space, and a page of page tables for every 2 MiB of that.
+ * Below each stack. A frame may exceed what is left of the stack by so much, and its first access still traps. Linux leaves as much below a
+ * program's stack. It costs address space, and a page of page tables for every 2 MiB of that.
  */
 #define GUARD (sizeof(void *) > 4 ? (size_t)1 << 20 : (size_t)64 << 10)
 
@@ -55,7 +55,7 @@ static void unmap(struct ipc_slab *slab)
 	free(slab);
 }
 
-/* Guards and hands to the slab its stacks. */
+/* Makes the guards, and puts the stacks into the list of the slab. */
 static int cut(struct ipc_slab *slab)
 {
 	for (unsigned i = 0; i < SLAB_STACKS; i++) {

@@ -1,9 +1,9 @@
 /*
- * Switching stacks: see switch.h. A stack is entered by makecontext() and setcontext(), once; all else is _setjmp() and
- * _longjmp(), which make no system call and know every processor. A stack that is used again begins where
- * it began the first time. The address and thread sanitizers and valgrind are told.
+ * Switching stacks: see switch.h. makecontext() and setcontext() enter a stack for the first time. All else is _setjmp() and _longjmp(), which
+ * make no system call and exist for every processor. A stack that is used again begins where it began the first time. The address and thread
+ * sanitizers and valgrind are told.
  *
- * glibc's fortified longjmp() takes a jump to another stack for a mistake and aborts, so it is off in this file.
+ * glibc's fortified longjmp() aborts when it jumps to another stack, so it is off in this file.
  */
 #undef _FORTIFY_SOURCE
 #include "ipc/task/switch.h"
@@ -45,8 +45,8 @@ void AnnotateIgnoreSyncBegin(const char *file, int line);
 #endif
 
 /*
- * What runs between two stacks: the thread sanitizer must not count its calls to one and its returns to the other, nor the
- * address sanitizer guard frames that nobody returns from.
+ * For functions that run between two stacks. The thread sanitizer would count their calls on one stack and their returns on the other; the address
+ * sanitizer would guard frames that never return.
  */
 #define UNSEEN __attribute__((no_sanitize("thread"), no_sanitize("address")))
 
@@ -87,8 +87,8 @@ UNSEEN void ipc_switch_forked(void)
 }
 
 /*
- * The last thing on the stack that is left, before the jump. The thread sanitizer keeps a signal until its stack makes a call that may wait: a
- * poll lets it tell of those that came so far, before it takes the next stack for another thread.
+ * The last call on the stack that is left, before the jump. The thread sanitizer takes each stack for a thread, and delays signals until that
+ * thread makes a call that may wait. The poll is such a call.
  */
 UNSEEN static void leave(struct ipc_context *from, struct ipc_context *to, bool for_ever)
 {
@@ -104,7 +104,7 @@ UNSEEN static void leave(struct ipc_context *from, struct ipc_context *to, bool 
 #endif
 }
 
-/* The first thing after it. */
+/* The first call after the jump. */
 UNSEEN static void arrive(struct ipc_context *here)
 {
 #ifdef ASAN

@@ -1,6 +1,6 @@
 /*
- * Two stacks and the way from one to the other. Knows nothing of tasks: floor mates say who runs next. A context
- * that was left is resumed by switching to it, in the thread that left it.
+ * Switching from one stack to another. This knows nothing of tasks: its callers say what runs next. To resume a context, switch to it, in the
+ * thread that left it.
  */
 #ifndef IPC_TASK_SWITCH_H
 #define IPC_TASK_SWITCH_H
@@ -9,14 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A stack that is not running. The loop's own is one, too; of that the bounds are learned when it is left. */
+/* Code that was left, with its stack. The loop has one too; the bounds of its stack are learned when it is left. */
 struct ipc_context {
 	jmp_buf env;
 	struct ipc_context *from; /* who switched to it last */
-	const void *low;          /* its stack, for the address sanitizer, */
+	const void *low;          /* its stack, for the address sanitizer */
 	size_t size;
-	void *fake;  /* and what that keeps for it */
-	void *fiber; /* what the thread sanitizer keeps */
+	void *fake;  /* of the address sanitizer */
+	void *fiber; /* of the thread sanitizer */
 };
 
 /* A stack to start contexts on, one after another; stack.c makes them. */
@@ -25,7 +25,7 @@ struct ipc_stack {
 	struct ipc_slab *slab;
 	char *low; /* the lowest byte that may be used; the page below is the guard */
 	size_t size;
-	bool begun; /* a context was started on it before: @again is where the next one starts */
+	bool begun; /* a context has started on it before, so @again is set: the next one starts there */
 	jmp_buf again;
 	struct ipc_context *context;
 	void (*fn)(void *);
@@ -41,15 +41,15 @@ void ipc_switch(struct ipc_context *from, struct ipc_context *to);
 void ipc_switch_new(struct ipc_context *from, struct ipc_context *to, struct ipc_stack *stack,
 		    void (*fn)(void *), void *arg);
 
-/* Leaves @from for ever: its stack may be used again by who runs then. */
+/* Leaves @from for ever. What runs then may use its stack again. */
 void ipc_switch_last(struct ipc_context *from, struct ipc_context *to) __attribute__((noreturn));
 void ipc_switch_last_new(struct ipc_context *from, struct ipc_context *to, struct ipc_stack *stack,
 			 void (*fn)(void *), void *arg) __attribute__((noreturn));
 
-/* The next switch is made in a child that a task forked: the thread sanitizer has lost count of who is who there. */
+/* The next switch happens in a child that a task has forked: the thread sanitizer knows the stacks no more there. */
 void ipc_switch_forked(void);
 
-/* What the tools want to know of a stack, once made, and before it is unmapped. */
+/* Tells valgrind and the sanitizers of a stack after it was made, and before it is unmapped. */
 void ipc_switch_know(struct ipc_stack *stack);
 void ipc_switch_forget(struct ipc_stack *stack);
 

@@ -1,4 +1,4 @@
-/* The public calls of tasks. What a task is, and how it comes to run, is in sched.c. */
+/* The public calls of tasks. How tasks run is in sched.c. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -67,7 +67,7 @@ static bool has_ended(const void *arg)
 	return t->state == IPC_TASK_ENDED;
 }
 
-/* Would the two wait for each other? */
+/* Does @t wait for @who, maybe through others? Then joining it would be for ever. */
 static bool waits_for(const struct aiotask *t, const struct aiotask *who)
 {
 	while (t && t != who)
@@ -189,7 +189,7 @@ int aiotask_park(int64_t deadline)
 	return 0;
 }
 
-/* A cancel ends it; anything else that ends it is what was waited for. */
+/* A cancel ends it early; the deadline ends it in order. */
 static int sleep_in_task(struct aiotask *t, int64_t deadline)
 {
 	if (deadline == AIOIPC_NOW && !t->cancelled)
