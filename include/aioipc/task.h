@@ -27,8 +27,8 @@ struct aiotask;
 AIOIPC_API struct aiotask *aiotask_spawn(struct event_base *base, void (*fn)(void *arg), void *arg);
 
 /*
- * aiotask_spawn() and aiotask_join() in one call: runs the base until @fn(@arg) has ended. In a task of another base only
- * that task waits meanwhile. Tasks that @fn has spawned, and that have not ended, go on when the base runs again.
+ * aiotask_spawn() and aiotask_join() in one call: runs the base until @fn(@arg) has ended. In a task of @base itself only
+ * that task waits. In a task of another base, the call runs @base, and that other base waits with all its tasks. Tasks that @fn has spawned, and that have not ended, go on when the base runs again.
  * Errno: as aiotask_spawn() and aiotask_join(). Since 0.1.
  */
 AIOIPC_API int aiotask_run(struct event_base *base, void (*fn)(void *arg), void *arg);
