@@ -108,6 +108,28 @@ static int little_of(struct iovec *iov, int n)
 	return n;
 }
 
+/* No more bytes come. */
+static void input_ended(struct aioconn *c)
+{
+	c->in.eof = true;
+	if (c->way_in == IPC_IN_OPEN)
+		c->way_in = IPC_IN_EOF;
+	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
+}
+
+/* Where the next bytes go. Frames that are whole may have to leave before there is room. As ipc_in_room(). */
+static int make_room(struct aioconn *c, struct iovec iov[2])
+{
+	int room = ipc_in_room(&c->in, iov);
+
+	if (room == 0) {
+		if (ipc_conn_stow(c) < 0)
+			return -1;
+		room = ipc_in_room(&c->in, iov);
+	}
+	return room > 0 && c->ledger && c->ledger->over ? little_of(iov, room) : room;
+}
+
 static int fill(struct aioconn *c)
 {
 	struct iovec iov[2];
@@ -115,31 +137,21 @@ static int fill(struct aioconn *c)
 	int room;
 
 	c->used = true;
-	room = ipc_in_room(&c->in, iov);
-	if (room == 0) {
-		if (ipc_conn_stow(c) < 0)
-			return -1;
-		room = ipc_in_room(&c->in, iov);
-	}
+	room = make_room(c, iov);
 	if (room <= 0)
 		return room;
-	if (c->ledger && c->ledger->over)
-		room = little_of(iov, room);
 	n = read_into(c, iov, room);
 	if (n > 0) {
 		arrived(c, (size_t)n);
 		return 1;
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n < 0 && is_shortage(errno))
 		return -1;
-	c->in.eof = true;
-	if (c->way_in == IPC_IN_OPEN)
-		c->way_in = IPC_IN_EOF;
 	if (n < 0)
 		input_broke(c);
-	ipc_conn_wake(c, IPC_FOR_INPUT | IPC_FOR_CLOSE);
+	input_ended(c);
 	return 0;
 }
 
