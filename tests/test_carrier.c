@@ -156,6 +156,7 @@ TEST(input_may_be_shown_by_room)
 	static struct ipc_carry how;
 
 	for (int i = 0; i < 2; i++) {
+		struct seen s = {.stay = true};
 		struct aioconn *c;
 		int fd = raw_peer(PAIR, i ? base : NULL, &c);
 
@@ -165,8 +166,6 @@ TEST(input_may_be_shown_by_room)
 		put(fd, PREFACE, PREFACE_LEN);
 		put_frame(fd, BYTES, 0, "across", 6);
 		if (i) {
-			struct seen s = {.stay = true};
-
 			see(c, &s);
 			run_until(base, &s.msgs, 1);
 			ck_assert_str_eq(s.text, "across ");
