@@ -77,12 +77,12 @@ private_in_public() {
 	grep -n '# *include' "$srcdir"/include/*.h "$srcdir"/include/*/*.h | grep -v -E '<(aioipc/)?[a-z]+\.h>|<sys/types\.h>'
 }
 
-# Calls that end the process, or print: "object: symbol". The trace, asked for by the user, writes to stderr; what the caller has
-# printed is flushed around a fork.
+# Calls that end the process, or print: "object: symbol". The trace and the log, when the user asks for them in the environment, write to
+# descriptor 2 by ipc_log_print(), which is none of these; what the caller has printed is flushed around a fork.
 unwelcome() {
 	nm -A -u $all | sed 's/^[^:]*:\([^:]*\): *U */\1: /' |
 		grep -E ': (exit|abort|quick_exit|__assert_fail|v?f?printf|__v?f?printf_chk|v?dprintf|f?puts|f?putc|putchar|perror|stderr|stdout|err|errx|warn|warnx|v?syslog)$' |
-		grep -v -E 'trace\.o: |stdio\.o: std(out|err)$'
+		grep -v -E 'stdio\.o: std(out|err)$'
 }
 
 # Folders that HACKING.md, or the picture of the floors, does not name.

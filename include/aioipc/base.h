@@ -40,7 +40,9 @@ AIOIPC_API int64_t aioipc_after(int64_t ms);
 
 /*
  * Sets the log: the library calls @cb with what it can tell in no other way. @text is one line, without a newline, and is
- * valid only during the call. @cb may be called in any thread. NULL, the default, switches the log off. Since 0.1.
+ * valid only during the call. @cb may be called in any thread, and in the middle of a call that fails. NULL, the default,
+ * switches the log off, unless AIOIPC_LOG=1 is in the environment: then the lines go to stderr. Since 0.1; which argument of
+ * a call that fails with EINVAL is wrong, and AIOIPC_LOG: since 0.2.
  */
 typedef void aioipc_log_cb(const char *text, void *arg);
 AIOIPC_API void aioipc_set_log(aioipc_log_cb *cb, void *arg);

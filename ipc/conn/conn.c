@@ -10,6 +10,7 @@
 #include "ipc/conn/trace.h"
 #include "ipc/conn/turn.h"
 #include "ipc/end/end.h"
+#include "ipc/os/log.h"
 #include "ipc/os/sized.h"
 
 #define QUEUE_DEFAULT ((size_t)1 << 20)
@@ -105,10 +106,13 @@ int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, const char *d
 
 	if (unused(c) < 0)
 		return -1;
-	if (f < AIOCONN_MESSAGES || f > AIOCONN_BYTES || len == 0 || len > IPC_DELIMITER_MOST) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (f < AIOCONN_MESSAGES || f > AIOCONN_BYTES)
+		return ipc_refuse("aioconn_set_framing: %d is none: AIOCONN_MESSAGES, AIOCONN_LINES and "
+				  "AIOCONN_BYTES are",
+				  (int)f);
+	if (len == 0 || len > IPC_DELIMITER_MOST)
+		return ipc_refuse("aioconn_set_framing: the delimiter has %zu bytes, 1 to %d are right", len,
+				  (int)IPC_DELIMITER_MOST);
 	c->in.framing = f;
 	c->in.delimiter_len = len;
 	memcpy(c->in.delimiter, delimiter ? delimiter : "\n", len);
@@ -120,10 +124,9 @@ int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 {
 	if (unused(c) < 0)
 		return -1;
-	if (most_queued > IPC_FDS_MOST) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (most_queued > IPC_FDS_MOST)
+		return ipc_refuse("aioconn_allow_fds: %u descriptors, %d is the most", most_queued,
+				  (int)IPC_FDS_MOST);
 	if (!c->reads || !(c->carrier.can & IPC_CARRY_FDS_IN)) {
 		errno = EOPNOTSUPP;
 		return -1;
@@ -142,10 +145,10 @@ int aioconn_set_send_wait(struct aioconn *c, int64_t ms)
 {
 	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
-	if (ms < 0 && ms != AIOIPC_FOREVER) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (ms < 0 && ms != AIOIPC_FOREVER)
+		return ipc_refuse(
+			"aioconn_set_send_wait: %lld: it takes milliseconds, 0 or more, or AIOIPC_FOREVER",
+			(long long)ms);
 	c->send_wait = ms;
 	return 0;
 }
@@ -154,10 +157,9 @@ int aioconn_set_spin(struct aioconn *c, unsigned us)
 {
 	if (ipc_own_check(&c->carrier.own) < 0)
 		return -1;
-	if (us > IPC_SPIN_MOST) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (us > IPC_SPIN_MOST)
+		return ipc_refuse("aioconn_set_spin: %u microseconds, %d is the most", us,
+				  (int)IPC_SPIN_MOST);
 	if (us && c->base && !c->awake && !(c->awake = ipc_watch_new(c->base, -1, ipc_conn_on_awake, c)))
 		return -1;
 	c->spin = (int64_t)us * 1000;
@@ -170,8 +172,8 @@ int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits 
 		return -1;
 	if (to->message <= IPC_MESSAGE_MOST && to->line <= IPC_MESSAGE_MOST)
 		return 0;
-	errno = EINVAL;
-	return -1;
+	return ipc_refuse("the limits are %zu for a message and %zu for a line, %zu is the most", to->message,
+			  to->line, (size_t)IPC_MESSAGE_MOST);
 }
 
 int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)

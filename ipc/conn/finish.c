@@ -11,6 +11,7 @@
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
 #include "ipc/loop/wait.h"
+#include "ipc/os/log.h"
 
 void aioconn_abort(struct aioconn *c)
 {
@@ -94,10 +95,9 @@ int aioconn_finish(struct aioconn *c, int64_t deadline)
 		return 0;
 	if (ipc_conn_may_end(c, deadline) < 0)
 		return -1;
-	if (!c->base) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (!c->base)
+		return ipc_refuse("aioconn_finish: the connection was opened without an event base: use "
+				  "aioconn_close()");
 	if (c->life == IPC_LIFE_OVER)
 		return 0;
 	if (ipc_conn_begin_close(c) < 0) {

@@ -30,7 +30,7 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 		c->goodbye_len = preface + IPC_FRAME_LEN;
 		ipc_out_commit(&c->out, c->goodbye_len, NULL);
 		if (c->trace)
-			ipc_trace(ipc_conn_fd(c), ">", "goodbye", 0, 0);
+			ipc_trace(ipc_conn_fd(c), ">", IPC_KIND_GOODBYE, NULL, 0, 0);
 	}
 	c->used = true;
 	c->way_out = IPC_OUT_GOODBYE;

@@ -11,6 +11,7 @@
 #include "ipc/conn/wait.h"
 #include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
+#include "ipc/os/log.h"
 #include "ipc/wire/frame.h"
 #include "ipc/msg/image.h"
 
@@ -38,7 +39,9 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 	if (c->life == IPC_LIFE_OVER || c->way_out >= IPC_OUT_GOODBYE)
 		return fail(c->way_out >= IPC_OUT_LOST ? ipc_conn_send_error(c) : EPIPE);
 	if (c->in.framing != AIOCONN_MESSAGES && kind != IPC_KIND_BYTES)
-		return fail(EINVAL);
+		return ipc_refuse("typed values need the framing AIOCONN_MESSAGES, this connection has %s: "
+				  "send bytes here",
+				  c->in.framing == AIOCONN_LINES ? "AIOCONN_LINES" : "AIOCONN_BYTES");
 	if (len >
 	    (c->in.framing == AIOCONN_LINES && !c->in.long_lines ? c->in.line_limit : c->in.message_limit))
 		return fail(EMSGSIZE);
@@ -168,7 +171,7 @@ static int leave_with_fds(struct aioconn *c)
 }
 
 /* A message is in the queue. -1 when it is known at once that it can't be sent. */
-static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds)
+static int posted(struct aioconn *c, enum ipc_kind kind, const unsigned char *data, size_t len, unsigned nfds)
 {
 	c->used = true;
 	if (c->way_out == IPC_OUT_NEW)
@@ -176,7 +179,7 @@ static int posted(struct aioconn *c, const char *what, size_t len, unsigned nfds
 	if (c->out.bytes > c->peak_out)
 		c->peak_out = c->out.bytes;
 	if (c->trace)
-		ipc_trace(ipc_conn_fd(c), ">", what, len, nfds);
+		ipc_trace(ipc_conn_fd(c), ">", kind, data, len, nfds);
 	if (!nfds)
 		leave(c, false);
 	else if (leave_with_fds(c) < 0)
@@ -236,7 +239,7 @@ static int send_values(struct aioconn *c, const char *format, va_list ap)
 		return -1;
 	ipc_image_write(at, len, format, ap);
 	ipc_out_commit(&c->out, e.head + len, NULL);
-	return posted(c, format, len, 0);
+	return posted(c, IPC_KIND_TPL, at, len, 0);
 }
 
 int aioconn_send(struct aioconn *c, const char *format, ...)
@@ -321,20 +324,21 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 		return -1;
 	if (e.tail) {
 		if (ends_early(c, data, len))
-			return fail(EINVAL);
+			return ipc_refuse(
+				"the line has its delimiter in it: its reader would find two lines");
 		memcpy(at + len, c->in.delimiter, e.tail);
 	}
 	if (goes_direct(c, len)) {
 		if (write_direct(c, at, &e, data) < 0)
 			return -1;
-		return posted(c, NULL, len, 0);
+		return posted(c, IPC_KIND_BYTES, data, len, 0);
 	}
 	if (c->way_out >= IPC_OUT_LOST)
 		return fail(ipc_conn_send_error(c));
 	if (len)
 		memcpy(at, data, len);
 	ipc_out_commit(&c->out, e.head + len + e.tail, NULL);
-	return posted(c, NULL, len, 0);
+	return posted(c, IPC_KIND_BYTES, data, len, 0);
 }
 
 int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len)
@@ -393,7 +397,7 @@ static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *d
 		ipc_out_commit(&c->out, e.head + inside, duplicates);
 	if (m->len > inside)
 		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
-	return posted(c, aiomsg_format(m), m->len, nfds);
+	return posted(c, m->kind, m->data, m->len, nfds);
 }
 
 static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
@@ -420,7 +424,7 @@ static int send_copy(struct aioconn *c, const struct aiomsg *m)
 		return -1;
 	memcpy(at, m->data, m->len);
 	ipc_out_commit(&c->out, e.head + m->len, NULL);
-	return posted(c, aiomsg_format(m), m->len, 0);
+	return posted(c, m->kind, m->data, m->len, 0);
 }
 
 static int send_msg(struct aioconn *c, const struct aiomsg *m)

@@ -65,7 +65,7 @@ static int split(struct aioconn *c, struct aiomsg **m)
 	if (r == 1 && !c->trace)
 		return 1;
 	if (r == 1 && c->trace)
-		ipc_trace(ipc_conn_fd(c), "<", aiomsg_format(*m), (*m)->len, nfds);
+		ipc_trace(ipc_conn_fd(c), "<", (*m)->kind, (*m)->data, (*m)->len, nfds);
 	if (r == 0 && unannounced_fds(c))
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
 	if (r == 0 && (c->way_in == IPC_IN_EOF || c->in.goodbye))

@@ -4,6 +4,7 @@
 
 #include "ipc/conn/recv.h"
 #include "ipc/conn/wait.h"
+#include "ipc/os/log.h"
 
 static int begin(struct aioconn *c, int64_t deadline)
 {
@@ -11,8 +12,9 @@ static int begin(struct aioconn *c, int64_t deadline)
 		return -1;
 	if (c->in.framing == AIOCONN_MESSAGES || c->on_msg) {
 		ipc_conn_end_receive(c);
-		errno = EINVAL;
-		return -1;
+		return ipc_refuse(
+			"bytes are read of a connection that has the framing AIOCONN_BYTES or AIOCONN_LINES "
+			"by aioconn_set_framing(), and no callback for messages");
 	}
 	return 0;
 }
@@ -148,7 +150,10 @@ ssize_t aioconn_read_until(struct aioconn *c, const void *mark, size_t len, size
 	if (limit == 0)
 		limit = c->in.line_limit;
 	if (len == 0 || len > limit || limit > IPC_MESSAGE_MOST)
-		errno = EINVAL;
+		ipc_refuse("aioconn_read_until: a mark of %zu bytes, within a limit of %zu: it has 1 byte or "
+			   "more, and they are in the "
+			   "limit, of %zu at most",
+			   len, limit, (size_t)IPC_MESSAGE_MOST);
 	else
 		n = find_until(c, mark, len, limit, deadline);
 	if (n > 0)
@@ -178,7 +183,8 @@ ssize_t aioconn_read_all(struct aioconn *c, struct aiomsg **all, size_t limit, i
 	if (limit == 0)
 		limit = c->in.message_limit;
 	if (limit > IPC_MESSAGE_MOST)
-		errno = EINVAL;
+		ipc_refuse("aioconn_read_all: a limit of %zu bytes, %zu is the most", limit,
+			   (size_t)IPC_MESSAGE_MOST);
 	else
 		m = gather_all(c, limit, deadline);
 	if (m)

@@ -1,24 +1,33 @@
 /*
- * With AIOIPC_TRACE=1 in the environment, a line on stderr for every frame. If the reader of stderr left, the process goes on. If that
- * reader is slow, the process waits, as with anything that is printed there.
+ * With AIOIPC_TRACE=1 in the environment, a line on stderr for every frame. With AIOIPC_TRACE=2 the line also has the values, as
+ * aiomsg_text() writes them, the time of day in UTC, and the peer.
  */
-#include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "ipc/conn/trace.h"
 
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ipc/msg/image.h"
+#include "ipc/msg/show.h"
+#include "ipc/os/log.h"
 #include "ipc/os/os.h"
 
-static bool wanted;
+#define LINE_MOST 1024
+#define SHOWN_MOST 700 /* of the values */
+
+static int level;
 
 static void read_environment(void)
 {
-	const char *value = secure_getenv("AIOIPC_TRACE");
-
-	wanted = value && value[0] == '1' && value[1] == '\0';
+	level = ipc_log_asked("AIOIPC_TRACE");
+	if (level > 2)
+		level = 0;
 }
 
 bool ipc_trace_wanted(void)
@@ -26,23 +35,65 @@ bool ipc_trace_wanted(void)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, read_environment);
-	return wanted;
+	return level > 0;
 }
 
-void ipc_trace(int fd, const char *direction, const char *what, size_t len, unsigned nfds)
+/* " 13:37:00.123456Z" */
+static void write_time(char *text, size_t size)
 {
-	char line[512];
-	int error = errno, n;
-	struct iovec iov = {.iov_base = line};
+	struct timespec now;
+	unsigned long s;
 
-	n = snprintf(line, sizeof line, "aioipc %d: fd %d %s %s, %zu bytes, %u descriptors\n", (int)getpid(),
-		     fd, direction, what ? what : "bytes", len, nfds);
-	if (n >= (int)sizeof line) {
-		n = sizeof line;
-		line[n - 1] = '\n';
+	clock_gettime(CLOCK_REALTIME, &now);
+	s = (unsigned long)now.tv_sec % 86400;
+	snprintf(text, size, " %02lu:%02lu:%02lu.%06ldZ", s / 3600, s / 60 % 60, s % 60, now.tv_nsec / 1000);
+}
+
+/* " (127.0.0.1:4711)" or " (process 42)"; nothing of a pipe. */
+static void write_peer(int fd, char *text, size_t size)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof peer;
+	char host[64], port[8];
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+
+	text[0] = '\0';
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == -1)
+		return;
+	if (peer.ss_family != AF_UNIX && getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port,
+						     sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		snprintf(text, size, strchr(host, ':') ? " ([%s]:%s)" : " (%s:%s)", host, port);
+	else if (ipc_os_peer_cred(fd, &pid, &uid, &gid) == 0)
+		snprintf(text, size, " (process %d)", (int)pid);
+}
+
+static void write_kind(enum ipc_kind kind, const unsigned char *data, size_t len, char *text, size_t size)
+{
+	if (kind == IPC_KIND_GOODBYE)
+		snprintf(text, size, "goodbye");
+	else if (level > 1)
+		ipc_show_brief(kind, data ? data : (const unsigned char *)"", len, text, size);
+	else if (kind == IPC_KIND_TPL)
+		snprintf(text, size, "%s", (const char *)data + IPC_IMAGE_FORMAT);
+	else
+		snprintf(text, size, "bytes");
+}
+
+void ipc_trace(int fd, const char *direction, enum ipc_kind kind, const unsigned char *data, size_t len,
+	       unsigned nfds)
+{
+	char line[LINE_MOST], when[32] = "", peer[96] = "", what[SHOWN_MOST];
+	int error = errno, n;
+
+	if (level > 1) {
+		write_time(when, sizeof when);
+		write_peer(fd, peer, sizeof peer);
 	}
-	iov.iov_len = (size_t)n;
-	while (n > 0 && ipc_os_write_masked(STDERR_FILENO, &iov, 1) == -1 && errno == EINTR)
-		;
+	write_kind(kind, data, len, what, sizeof what);
+	n = snprintf(line, sizeof line, "aioipc %d%s: fd %d%s %s %s, %zu bytes, %u descriptors\n",
+		     (int)getpid(), when, fd, peer, direction, what, len, nfds);
+	ipc_log_print(line, (size_t)n);
 	errno = error;
 }

@@ -5,9 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ipc/msg/msg.h"
+
 bool ipc_trace_wanted(void);
 
-/* One line: the connection's descriptor, "<" or ">", the format or the kind of frame (NULL: bytes), and how much it is. */
-void ipc_trace(int fd, const char *direction, const char *what, size_t len, unsigned nfds);
+/* One line: the connection's descriptor, "<" or ">", a frame or other piece of the stream, and how many descriptors go with it. */
+void ipc_trace(int fd, const char *direction, enum ipc_kind kind, const unsigned char *data, size_t len,
+	       unsigned nfds);
 
 #endif

@@ -172,10 +172,8 @@ int ipc_end_adopt(struct ipc_own *own, int rfd, int wfd)
 {
 	int rc;
 
-	if (rfd == -1 && wfd == -1) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (rfd == -1 && wfd == -1)
+		return ipc_refuse("aioend_from_fds: both descriptors are -1: one must be given");
 	if (check_way(rfd, O_RDONLY) == -1 || check_way(wfd, O_WRONLY) == -1)
 		return -1;
 	if (check_stream(rfd) == -1 || check_stream(wfd) == -1 || ipc_own_hold() == -1)
@@ -243,10 +241,10 @@ int aioend_set_name(struct aioend *end, const char *name)
 
 	if (ipc_own_check(&end->own) == -1)
 		return -1;
-	if (!name_ok(name)) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (!name_ok(name))
+		return ipc_refuse(
+			"aioend_set_name: \"%.80s\": a name has 1 to %d letters, digits, _, - and .",
+			name ? name : "", IPC_NAME_MOST);
 	copy = strdup(name);
 	if (!copy)
 		return -1;
@@ -259,11 +257,10 @@ int aioend_set_stdio(struct aioend *end, int rfd, int wfd)
 {
 	if (ipc_own_check(&end->own) == -1)
 		return -1;
-	if ((rfd != -1 && rfd != STDIN_FILENO) ||
-	    (wfd != -1 && wfd != STDOUT_FILENO && wfd != STDERR_FILENO)) {
-		errno = EINVAL;
-		return -1;
-	}
+	if ((rfd != -1 && rfd != STDIN_FILENO) || (wfd != -1 && wfd != STDOUT_FILENO && wfd != STDERR_FILENO))
+		return ipc_refuse(
+			"aioend_set_stdio: %d and %d: they must be 0 or -1 to read, and 1, 2 or -1 to write",
+			rfd, wfd);
 	if ((rfd != -1 && end->own.r.fd == -1) || (wfd != -1 && end->own.w.fd == -1)) {
 		errno = EBADF;
 		return -1;

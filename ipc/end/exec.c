@@ -15,6 +15,7 @@
 
 #include "ipc/end/become.h"
 #include "ipc/end/end.h"
+#include "ipc/os/log.h"
 #include "ipc/own/registry.h"
 #include "ipc/os/child.h"
 
@@ -210,17 +211,21 @@ static int check_seats(const struct job *j)
 		const struct aioend *end = j->seats[i].end;
 
 		if (!end->name && end->stdio_r == -1 && end->stdio_w == -1)
-			goto bad;
+			return ipc_refuse(
+				"aioproc_exec: an end that is detached has no place in the program: call "
+				"aioend_set_name() or aioend_set_stdio() first");
 		for (size_t k = 0; k < i; k++)
 			if (clash(end, j->seats[k].end))
-				goto bad;
+				return ipc_refuse("aioproc_exec: two ends are detached with the same name "
+						  "(\"%s\"), or for the "
+						  "same standard stream",
+						  end->name ? end->name : "");
 		named += end->name != NULL;
 	}
 	if (named <= IPC_ENDS_MOST)
 		return 0;
-bad:
-	errno = EINVAL;
-	return -1;
+	return ipc_refuse("aioproc_exec: %zu ends are detached with names, %d is the most", named,
+			  IPC_ENDS_MOST);
 }
 
 static int find_seats(struct job *j)

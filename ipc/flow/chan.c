@@ -8,6 +8,7 @@
 
 #include <aioipc/chan.h>
 
+#include "ipc/os/log.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
 #include "ipc/task/task.h"
@@ -179,8 +180,11 @@ static int use(struct side *s, int64_t deadline)
 		return fail(ECHILD);
 	if (ipc_deadline_check(deadline) == -1)
 		return -1;
-	if (!t)
+	if (!t) {
+		ipc_log("a channel is for tasks, and this call is made outside one: aiotask_run() or "
+			"aiotask_spawn() makes a task");
 		return fail(EPERM);
+	}
 	if (!s->ch->thread)
 		s->ch->thread = ipc_thread_serial();
 	if (s->waits || s->ch->making || s->ch->thread != ipc_thread_serial())
@@ -334,7 +338,7 @@ ssize_t aiochan_send_each(struct aiochan *ch, bool (*make)(void *arg, void **ite
 	ssize_t result;
 
 	if (!make)
-		return fail(EINVAL);
+		return ipc_refuse("aiochan_send_each: make is NULL: it must be a function that makes items");
 	if (use(&ch->server, deadline) == -1)
 		return -1;
 	begin_call(&ch->server);
@@ -413,7 +417,8 @@ static ssize_t next(struct aiochan *ch, void *item, void **items, size_t n, int6
 	if (ch->closed)
 		return over(&ch->client);
 	if (item && !ch->owed)
-		return fail(EINVAL);
+		return ipc_refuse("aiochan_next: nobody would hear the item, it must be NULL in the first "
+				  "question and after one that failed");
 	begin_call(&ch->client);
 	while (result == 1 && some == 0) {
 		if (!is_served(ch))
@@ -500,12 +505,15 @@ int aiochan_lend(struct aiochan *ch, struct aiotask *helper)
 	if (ch->epoch != ipc_epoch())
 		return fail(ECHILD);
 	s = side_of(ch, t);
-	if (!s)
+	if (!s) {
+		ipc_log("aiochan_lend: this task has no side of the channel yet: its first call gives it "
+			"one");
 		return fail(EPERM);
+	}
 	if (s->calls)
 		return fail(EBUSY);
 	if (helper == t)
-		return fail(EINVAL);
+		return ipc_refuse("aiochan_lend: helper is this task itself: it must be another one");
 	if (ipc_task_check_running(helper) == -1)
 		return -1;
 	l = malloc(sizeof *l);

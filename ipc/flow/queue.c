@@ -14,6 +14,7 @@
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
+#include "ipc/os/log.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
 #include "ipc/flow/store.h"
@@ -336,7 +337,7 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 	struct aioqueue *q;
 
 	if (most == 0 && most_bytes == 0) {
-		errno = EINVAL;
+		ipc_refuse("aioqueue_new: most and most_bytes are both 0: one must bound the queue");
 		return NULL;
 	}
 	q = aligned_alloc(IPC_CACHE_LINE, sizeof *q);

@@ -6,6 +6,7 @@
 #include <aioipc/base.h>
 
 #include "ipc/loop/here.h"
+#include "ipc/os/log.h"
 #include "ipc/os/os.h"
 
 /* This bit marks a deadline. A clock in nanoseconds needs 146 years to reach it, and no caller passes such a number by mistake. */
@@ -26,8 +27,10 @@ int ipc_deadline_check(int64_t deadline)
 {
 	if (deadline == AIOIPC_NOW || deadline == AIOIPC_FOREVER || deadline >= MARK)
 		return 0;
-	errno = EINVAL;
-	return -1;
+	return ipc_refuse("the deadline %lld is neither AIOIPC_NOW nor AIOIPC_FOREVER: for so many "
+			  "milliseconds from now, use "
+			  "aioipc_after()",
+			  (long long)deadline);
 }
 
 int64_t ipc_deadline_left(int64_t deadline)

@@ -291,12 +291,14 @@ static struct aiomsg *build(const char *text, size_t place, struct ipc_source *s
 {
 	struct build b = {.source = s};
 	struct ipc_format f;
-	size_t hashes;
+	size_t hashes, wrong_at;
+	const char *why;
 
 	if (ipc_format_scan(text, &f) == -1) {
+		why = ipc_format_why(text, &wrong_at);
 		s->place = place;
-		ipc_source_fail(s, "\"%.*s\" is not a format, see aiomsg(3)", ipc_written_shown(strlen(text)),
-				text);
+		ipc_source_fail(s, "\"%.*s\" is not a format, see aiomsg(3): at character %zu, %s",
+				ipc_written_shown(strlen(text)), text, wrong_at, why);
 		return NULL;
 	}
 	if (ipc_image_head(&f) > UINT32_MAX) {

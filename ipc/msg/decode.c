@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ipc/msg/number.h"
+#include "ipc/os/log.h"
 
 /* The passes over the same arguments. LOOK writes nothing; TELL, when an A() found no room, only how many elements it has. */
 enum pass { LOOK, TELL, READ };
@@ -70,10 +71,8 @@ static int read_vector(struct decode *d, char c, struct ipc_args *a, const char 
 
 	if (ipc_args_counts(a, p, &n) == -1)
 		return -1;
-	if (!at) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (!at)
+		return ipc_refuse("the pointer for the values of %c# is NULL", c);
 	return read_values(d, c, at, n);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ipc/msg/number.h"
+#include "ipc/os/log.h"
 
 static int fail(int error)
 {
@@ -60,7 +61,7 @@ static int size_vector(char c, struct ipc_args *a, const char **p, uint64_t *tot
 
 	if (ipc_args_counts(a, p, &n) == -1)
 		return -1;
-	return at ? size_values(total, c, at, n) : fail(EINVAL);
+	return at ? size_values(total, c, at, n) : ipc_refuse("the address of the values of %c# is NULL", c);
 }
 
 static int size_bytes(struct ipc_args *a, uint64_t *total)
@@ -69,7 +70,7 @@ static int size_bytes(struct ipc_args *a, uint64_t *total)
 	size_t len = va_arg(a->ap, size_t);
 
 	if (!data && len > 0)
-		return fail(EINVAL);
+		return ipc_refuse("the address of B is NULL, but its length %zu", len);
 	return add(total, 4) == -1 ? -1 : add(total, len);
 }
 
@@ -259,7 +260,7 @@ int ipc_image_size(const char *format, va_list ap, size_t *len)
 	uint64_t total;
 	int error;
 
-	if (ipc_format_scan(format, &f) == -1)
+	if (ipc_format_take(format, &f) == -1)
 		return -1;
 	total = ipc_image_head(&f);
 	va_copy(a.ap, ap);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ipc/msg/number.h"
+#include "ipc/os/log.h"
 
 /* Some compilers align 8 bytes by 4 within a struct. */
 #define ALIGN(type)                                                                                          \
@@ -95,37 +96,99 @@ static const char *scan_close(struct scan *s, const char *p)
 	return p;
 }
 
-int ipc_format_scan(const char *format, struct ipc_format *f)
+/*
+ * Returns where it ends, NULL if it is none; *@at is the last character that was looked at. Inline, so that it costs nothing where
+ * nobody wants to know that.
+ */
+static inline __attribute__((always_inline)) const char *scan(struct scan *s, const char *format,
+							      const char **at)
 {
-	struct scan s;
 	const char *p = format;
+	struct ipc_format *f = s->f;
 
-	s.f = f;
-	s.depth = 0;
-	s.in_struct = false;
+	s->depth = 0;
+	s->in_struct = false;
 	f->hashes = f->arrays = f->depth = 0;
 	f->strings = false;
 	while (p && *p) {
-		char c = *p++;
+		char c = *p;
 
+		*at = p++;
 		if (ipc_letter(c)->wire) {
 			f->strings |= c == 's';
 			if (*p == '#')
-				p = scan_hashes(&s, p);
+				p = scan_hashes(s, p);
 		} else if (c == 'A') {
-			p = scan_array(&s, p);
+			p = scan_array(s, p);
 		} else if (c == 'S') {
-			p = scan_struct(&s, p);
+			p = scan_struct(s, p);
 		} else if (c == ')') {
-			p = scan_close(&s, p);
-		} else if (c != 'B' || s.in_struct) {
+			p = scan_close(s, p);
+		} else if (c != 'B' || s->in_struct) {
 			p = NULL;
 		}
 	}
-	if (!p || s.depth > 0 || s.in_struct)
+	return p;
+}
+
+int ipc_format_scan(const char *format, struct ipc_format *f)
+{
+	struct scan s;
+	const char *at, *end;
+
+	s.f = f;
+	end = scan(&s, format, &at);
+	if (!end || s.depth > 0 || s.in_struct)
 		return fail(EINVAL);
-	f->len = (size_t)(p - format);
+	f->len = (size_t)(end - format);
 	return 0;
+}
+
+/* The scan ended at @at, since this is no format. */
+static const char *explain(const struct scan *s, const char *at)
+{
+	bool opens = (*at == 'A' || *at == 'S') && at[1] == '(';
+
+	if (opens && s->in_struct)
+		return "no brackets stand in S(..)";
+	if (opens && at[2] == ')')
+		return "brackets are not empty";
+	if (opens)
+		return "there are more than 64 A(..)";
+	if (*at == 'A' || *at == 'S')
+		return "a ( is missing behind this";
+	if (*at == 'B')
+		return "B does not stand in S(..)";
+	if (strspn(at + 1, "#") > IPC_FORMAT_HASHES)
+		return "more than 10 # stand in a row";
+	if (*at == ')')
+		return "no ( belongs to this )";
+	if (*at == '(')
+		return "A or S is missing in front of this";
+	return *at == '#' ? "a # stands behind a letter or S(..) only"
+			  : "this is no letter of a format: c j v i u I U f s B are";
+}
+
+const char *ipc_format_why(const char *format, size_t *place)
+{
+	struct ipc_format f;
+	struct scan s = {.f = &f};
+	const char *at = format, *end = scan(&s, format, &at);
+
+	*place = (size_t)((end ? end : at) - format) + 1;
+	return end ? "a ) is missing" : explain(&s, at);
+}
+
+int ipc_format_take(const char *format, struct ipc_format *f)
+{
+	size_t place;
+	const char *why;
+
+	if (ipc_format_scan(format, f) == 0)
+		return 0;
+	why = ipc_format_why(format, &place);
+	return ipc_refuse("\"%.200s\" is not a format, see aiomsg(3): at character %zu, %s", format, place,
+			  why);
 }
 
 int ipc_stretch_fit(struct ipc_stretch *s, const char *text, const char *p)
@@ -166,6 +229,13 @@ void ipc_args_copy(struct ipc_args *to, struct ipc_args *from)
 	to->differs = from->differs;
 }
 
+static int refuse_count(const struct ipc_args *a, uint32_t there, uint32_t count)
+{
+	ipc_refuse("the count of a # is %u, but it is %u %s", count, there,
+		   a->differs == EINVAL ? "in the elements before" : "in the message");
+	return fail(a->differs);
+}
+
 static int match_count(struct ipc_args *a, uint32_t count)
 {
 	uint32_t there = ipc_get32(a->counts, a->swap);
@@ -173,7 +243,7 @@ static int match_count(struct ipc_args *a, uint32_t count)
 	if (there == 0)
 		ipc_put32(a->counts, count);
 	else if (there != count)
-		return fail(a->differs);
+		return refuse_count(a, there, count);
 	a->counts += sizeof there;
 	return 0;
 }
@@ -186,7 +256,10 @@ int ipc_args_counts(struct ipc_args *a, const char **p, size_t *n)
 		size_t count = va_arg(a->ap, size_t);
 
 		if (count < 1 || count > INT32_MAX || product * count > INT32_MAX)
-			return fail(EINVAL);
+			return ipc_refuse("the count of a # is %zu: it must be a size_t, 1 or more, and all "
+					  "that belong together "
+					  "2147483647 at most",
+					  count);
 		product *= count;
 		if (a->counts && match_count(a, (uint32_t)count) == -1)
 			return -1;
@@ -229,7 +302,8 @@ static int layout_member(struct ipc_group *g, struct ipc_args *a, const char **p
 		return error ? -1 : layout_add(g, nested.size, nested.align, nested.wire, nested.count);
 	}
 	if (l->wire == 0)
-		return fail(EINVAL); /* B or A */
+		return ipc_refuse("%c in an A(..) is for aiowriter_put() and aioreader_get(), piece by piece",
+				  c);
 	g->strings |= c == 's';
 	if (ipc_args_counts(a, p, &n) == -1)
 		return -1;
@@ -260,6 +334,15 @@ static int layout_nested(struct ipc_group *g, struct ipc_args *a, const char **p
 	return ipc_args_counts(a, p, &g->count);
 }
 
+static int check_group(const struct ipc_group *g, size_t size, const char *what)
+{
+	if (size != g->size)
+		return ipc_refuse("the size of a struct of %s is %zu, but its letters say %zu bytes, as "
+				  "sizeof it would be",
+				  what, size, (size_t)g->size);
+	return g->base || g->count == 0 ? 0 : ipc_refuse("the address of %s is NULL, but has values", what);
+}
+
 int ipc_group_struct(struct ipc_group *g, struct ipc_args *a, const char **p)
 {
 	size_t size;
@@ -269,7 +352,7 @@ int ipc_group_struct(struct ipc_group *g, struct ipc_args *a, const char **p)
 	g->told = NULL;
 	if (layout_nested(g, a, p) == -1)
 		return -1;
-	return size == g->size && g->base ? 0 : fail(EINVAL);
+	return check_group(g, size, "S(..)");
 }
 
 int ipc_group_array(struct ipc_group *g, struct ipc_args *a, const char **p, bool to_read)
@@ -287,7 +370,7 @@ int ipc_group_array(struct ipc_group *g, struct ipc_args *a, const char **p, boo
 	if (layout(g, a, p) == -1)
 		return -1;
 	++*p;
-	return (one_letter || size == g->size) && (g->base || g->count == 0) ? 0 : fail(EINVAL);
+	return check_group(g, one_letter ? g->size : size, "A(..)");
 }
 
 void ipc_group_end(struct ipc_group *g)

@@ -43,8 +43,12 @@ struct ipc_format {
 	struct ipc_array array[IPC_FORMAT_ARRAYS]; /* in the order of their '(' */
 };
 
-/* Is @format one? -1/EINVAL if not. */
+/* Is @format one? -1/EINVAL if not. The other one is for a user's, and says why to the log. */
 int ipc_format_scan(const char *format, struct ipc_format *f);
+int ipc_format_take(const char *format, struct ipc_format *f);
+
+/* What is wrong with a format that is none, and at which character, counted from 1. */
+const char *ipc_format_why(const char *format, size_t *place);
 
 /* A piece of a format, as the writer and the reader are given it: whole items, and maybe an "A(" at its end. */
 struct ipc_stretch {

@@ -13,6 +13,7 @@
 #include "ipc/msg/format.h"
 #include "ipc/msg/image.h"
 #include "ipc/msg/pool.h"
+#include "ipc/os/log.h"
 
 #define FDS_MOST 253 /* what the kernel lets one sendmsg carry */
 
@@ -290,8 +291,14 @@ int ipc_msg_view(const struct aiomsg *m, const char *format, struct ipc_view *v)
 
 	if (m->kind == IPC_KIND_TPL && ipc_image_view(m->data, format, v))
 		return 0;
-	if (ipc_format_scan(format, &f) == 0)
-		errno = EBADMSG;
+	if (ipc_format_take(format, &f) == -1)
+		return -1;
+	if (m->kind == IPC_KIND_TPL)
+		ipc_log("the message is \"%.100s\", not \"%.100s\" as it is asked for", aiomsg_format(m),
+			format);
+	else
+		ipc_log("the message is plain bytes, not \"%.100s\" as it is asked for", format);
+	errno = EBADMSG;
 	return -1;
 }
 

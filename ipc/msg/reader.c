@@ -8,6 +8,7 @@
 
 #include "ipc/msg/image.h"
 #include "ipc/msg/number.h"
+#include "ipc/os/log.h"
 
 static int fail(int error)
 {
@@ -20,7 +21,7 @@ int aioreader_init(struct aioreader *r, const struct aiomsg *m, const char *form
 	struct ipc_format f;
 	struct ipc_view v;
 
-	if (ipc_format_scan(format, &f) == -1)
+	if (ipc_format_take(format, &f) == -1)
 		return -1;
 	if (f.depth > AIOREADER_DEPTH)
 		return fail(EMSGSIZE);
@@ -88,7 +89,9 @@ int aioreader_get(struct aioreader *r, const char *text, ...)
 	if (!find_step(r, &s))
 		return 0;
 	if (ipc_stretch_fit(&stretch, text, s.p) == -1)
-		return -1;
+		return ipc_refuse(
+			"the piece \"%.60s\" is no stretch of the format, of which \"%.60s\" is next", text,
+			s.p);
 	a.counts = s.counts;
 	va_start(a.ap, text);
 	error = ipc_image_read_part(s.p, stretch.end, &a, &place);

@@ -10,6 +10,7 @@
 #include "ipc/msg/image.h"
 #include "ipc/msg/msg.h"
 #include "ipc/msg/number.h"
+#include "ipc/os/log.h"
 
 struct aiomsg *ipc_tpl_dump(tpl_node *tn)
 {
@@ -18,7 +19,7 @@ struct aiomsg *ipc_tpl_dump(tpl_node *tn)
 
 	/* libtpl ends the process over a node that is not the root, and cannot have the length refused. */
 	if (tn->parent || tpl_dump(tn, TPL_GETSIZE, &len) == -1) {
-		errno = EINVAL;
+		ipc_refuse("this node of libtpl can't be dumped: it must be the root, with values packed");
 		return NULL;
 	}
 	m = ipc_msg_alloc(IPC_KIND_TPL, len);
@@ -26,7 +27,8 @@ struct aiomsg *ipc_tpl_dump(tpl_node *tn)
 		return NULL;
 	if (tpl_dump(tn, TPL_MEM | TPL_PREALLOCD, m->data, len) == -1 || ipc_image_check(m->data, len)) {
 		aiomsg_free(m);
-		errno = EINVAL;
+		ipc_refuse("what this node of libtpl has packed is no image that others take: is an array "
+			   "without index 0 packed?");
 		return NULL;
 	}
 	return m;
@@ -67,7 +69,7 @@ static tpl_node *load(const struct aiomsg *m, const struct ipc_view *v, va_list 
 	}
 	tn = tpl_map_va((char *)v->format, ap);
 	if (!tn) {
-		errno = EINVAL;
+		ipc_refuse("libtpl does not map the format \"%.60s\" to these arguments", v->format);
 		return NULL;
 	}
 	if (tpl_load(tn, TPL_MEM, m->data, m->len) == -1) {

@@ -10,6 +10,7 @@
 #include "ipc/msg/image.h"
 #include "ipc/msg/number.h"
 #include "ipc/msg/pool.h"
+#include "ipc/os/log.h"
 
 /* An array that is open. */
 struct open_array {
@@ -66,7 +67,7 @@ struct aiowriter *aiowriter_new(const char *format)
 {
 	struct ipc_format f;
 
-	if (ipc_format_scan(format, &f) == -1)
+	if (ipc_format_take(format, &f) == -1)
 		return NULL;
 	if (f.depth > AIOREADER_DEPTH || ipc_image_head(&f) > UINT32_MAX) {
 		errno = EMSGSIZE;
@@ -85,8 +86,12 @@ static int close_array(struct aiowriter *w)
 {
 	struct open_array *array;
 
-	if (!between_elements(w))
+	if (!between_elements(w)) {
+		ipc_refuse("a ) in front of a piece closes an array between two elements, here \"%.60s\" is "
+			   "next",
+			   w->p);
 		return fail(w, EINVAL);
+	}
 	array = &w->array[--w->depth];
 	ipc_put32(w->m->data + array->count_at, array->count);
 	w->p = ipc_stretch_leave(w->p, &w->hashes);
@@ -144,8 +149,11 @@ static int put_piece(struct aiowriter *w, const char *text, va_list values)
 
 	if (between_elements(w))
 		begin_element(w);
-	if (ipc_stretch_fit(&stretch, text, w->p) == -1)
+	if (ipc_stretch_fit(&stretch, text, w->p) == -1) {
+		ipc_refuse("the piece \"%.60s\" is no stretch of the format, of which \"%.60s\" is next",
+			   text, w->p);
 		return fail(w, EINVAL);
+	}
 	set_args(&a, w, values);
 	error = ipc_image_size_part(w->p, stretch.end, &a, &total);
 	va_end(a.ap);
@@ -171,8 +179,10 @@ int aiowriter_put(struct aiowriter *w, const char *piece, ...)
 	va_list values;
 	int error = 0;
 
-	if (!w || w->error) {
-		errno = w ? w->error : EINVAL;
+	if (!w)
+		return ipc_refuse("the writer is NULL: aiowriter_new() has failed");
+	if (w->error) {
+		errno = w->error;
 		return -1;
 	}
 	for (; *piece == ')' && !error; piece++)
@@ -198,10 +208,13 @@ struct aiomsg *aiowriter_finish(struct aiowriter *w)
 	struct aiomsg *m = NULL;
 	int error = EINVAL;
 
-	if (w) {
+	if (w)
 		error = w->error;
-		if (!error && (w->depth > 0 || *w->p))
-			error = EINVAL;
+	else
+		ipc_refuse("the writer is NULL: aiowriter_new() has failed");
+	if (!error && (w->depth > 0 || *w->p)) {
+		ipc_refuse("the message is not at the end of its format: \"%.60s\" is left", w->p);
+		error = EINVAL;
 	}
 	if (!error) {
 		fill_counts(w);

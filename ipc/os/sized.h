@@ -5,16 +5,18 @@
 #ifndef IPC_OS_SIZED_H
 #define IPC_OS_SIZED_H
 
-#include <errno.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "ipc/os/log.h"
 
 static inline int ipc_sized_check(size_t theirs, size_t ours)
 {
 	if (theirs >= sizeof(size_t) && theirs <= ours)
 		return 0;
-	errno = EINVAL;
-	return -1;
+	return ipc_refuse(
+		"the member size of a struct is %zu, it must be from %zu to %zu: set it to sizeof the struct",
+		theirs, sizeof(size_t), ours);
 }
 
 /* Copies a caller's options to *@to, which is ours and has @size bytes. -1/EINVAL: the caller's size is larger, or no size at all. */

@@ -1,6 +1,7 @@
 /* What the owner of descriptors calls: see own.h. */
 #include "ipc/own/own.h"
 
+#include "ipc/os/log.h"
 #include "ipc/os/os.h"
 
 _Thread_local void (*ipc_own_closes)(int fd);
@@ -157,18 +158,20 @@ int ipc_own_detach(struct ipc_own *own)
 
 int ipc_own_reclaim(struct ipc_own *own)
 {
-	int rc = -1;
+	bool was_detached, moved;
 
 	if (ipc_own_check(own) == -1 || ipc_own_hold() == -1)
 		return -1;
-	if (own->moved || !own->detacher)
-		errno = own->moved ? EBADF : EINVAL;
-	else {
+	moved = own->moved;
+	was_detached = own->detacher != 0;
+	if (!moved && was_detached)
 		ipc_own_undetach_held(own);
-		rc = 0;
-	}
 	ipc_own_let_go();
-	return rc;
+	if (moved) {
+		errno = EBADF;
+		return -1;
+	}
+	return was_detached ? 0 : ipc_refuse("aioend_reclaim: this end is not detached");
 }
 
 size_t ipc_own_detached(struct ipc_own **list, size_t room)

@@ -6,6 +6,7 @@
 #include "ipc/loop/here.h"
 #include "ipc/loop/run.h"
 #include "ipc/loop/wait.h"
+#include "ipc/os/log.h"
 #include "ipc/task/sched.h"
 #include "ipc/task/stack.h"
 
@@ -17,8 +18,8 @@ static _Atomic(size_t) stack_size = (size_t)128 * 1024;
 int aiotask_set_stack_size(size_t size)
 {
 	if (size < STACK_LEAST || size > STACK_MOST) {
-		errno = EINVAL;
-		return -1;
+		return ipc_refuse("aiotask_set_stack_size: %zu bytes: they must be from %zu to %zu", size,
+				  STACK_LEAST, STACK_MOST);
 	}
 	atomic_store(&stack_size, size);
 	return 0;
@@ -37,7 +38,7 @@ struct aiotask *aiotask_spawn(struct event_base *base, void (*fn)(void *), void 
 	int error;
 
 	if (!base || !fn) {
-		errno = EINVAL;
+		ipc_refuse("aiotask_spawn: %s is NULL", base ? "the function" : "the event base");
 		return NULL;
 	}
 	t = calloc(1, sizeof *t);
