@@ -134,6 +134,7 @@ class Limits:
 
 
 _FDS_MOST = 253
+_owned: weakref.WeakSet[Any] = weakref.WeakSet()  # what has descriptors, which a forked child is not to hold
 _Fd = Union[int, Any]  # Any: what has fileno()
 
 
@@ -788,6 +789,7 @@ class _Input:
         self.cause: Optional[Cause] = None
         self.end: Tuple[Type[BaseException], Tuple[Any, ...]] = (Goodbye, ())
         self.why = ""
+        _owned.add(self)
 
     def held(self) -> int:
         return len(self.buf) - self.pos
@@ -835,6 +837,11 @@ class _Input:
         self.buf = bytearray()
         self.pos = self.skip = 0
         _close_all(self.fds)
+
+    def close(self) -> None:
+        _close_all(self.fds)
+
+    __del__ = close
 
     def next(self) -> Optional[Message]:
         """The next message, or None: more bytes are needed. Raises the end."""
@@ -955,6 +962,7 @@ class _Output:
         self.pieces: Deque[_Piece] = collections.deque()
         self.size = 0
         self.prefaced = self.goodbye = False
+        _owned.add(self)
 
     def add(self, kind: int, payload: bytes, fds: List[int]) -> _Piece:
         if not self.prefaced:
@@ -989,20 +997,24 @@ class _Output:
         return True
 
     def drop(self) -> None:
-        for piece in self.pieces:
-            _close_all(piece.fds)
+        self.close()
         self.pieces.clear()
         self.size = 0
+
+    def close(self) -> None:
+        for piece in self.pieces:
+            _close_all(piece.fds)
+
+    __del__ = close
 
 
 # Descriptors: who owns them, and how bytes are moved.
 
-_owned: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
 def _close_in_child() -> None:
+    global _inherited, _inherited_lock
     for one in list(_owned):
         one.close()
+    _inherited, _inherited_lock = {}, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_close_in_child)

@@ -251,6 +251,17 @@ check "a chain of services, through another process and to its end" roles_say <<
 [B] to upper: CHERRY
 END
 
+check "python_parent and its python_worker" succeeds "${PYTHON3:-python3}" -B "$srcdir/demos/python_parent.py"
+check "a parent in Python, a worker in C" says <<'END'
+[A] worker, C: sum of squares of 3 numbers
+[B] parent, Python: the sum of squares of 1, 2, 3 is 14
+[A] worker, C: sum of squares of 0 numbers
+[B] parent, Python: the sum of squares of nothing is 0
+[A] worker, C: sum of squares of 2 numbers
+[B] parent, Python: the sum of squares of 0.5, -0.5 is 0.5
+[B] parent, Python: the worker ended with status 0
+END
+
 check "pysock_server generates, pysock_client logs, and connects again" client_logs "tcp://127.0.0.1:0"
 check "at a path too" client_logs "unix://$tmp/socket"
 

@@ -131,6 +131,25 @@ class Ends(unittest.TestCase):
         self.assertRaises(PeerLost, b.recv)
         b.abort()
 
+    def test_descriptors_on_their_way_are_not_lost_with_a_connection(self):
+        before = len(os.listdir("/proc/self/fd"))
+        r, w = os.pipe()
+        a, b = pair(fds=1)
+        with self.assertRaises(TimeoutError):
+            while True:
+                a.send_bytes(bytes(100000), timeout=0)
+        with self.assertRaises(TimeoutError):
+            a.send("", fds=[w], timeout=0)
+        a._queue(Message("", fds=[w]))
+        os.close(w)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(os.listdir("/proc/self/fd")) - before - 1)  # but the pipe
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        del a, b
+        self.assertEqual(os.read(r, 1), b"")
+        os.close(r)
+
     def test_released_ones_are_left_alone(self):
         r, w = aioipc.duplex()[0].release()
         pid = os.fork()
