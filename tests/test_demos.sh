@@ -278,6 +278,14 @@ the answer is 42
 a dozen is 12
 END
 
+first_says() {
+	sed 's/process [0-9]*/process N/g' "$tmp/raw" | diff - "$1"
+}
+
+check "the first program of quickstart" succeeds tests/example_first
+echo "hello from process N, says process N" >"$tmp/due"
+check "says who says what" first_says "$tmp/due"
+
 check "duplex_server and duplex_client" both_succeed
 check "every message gets there and back" says <<'END'
 [A] client: connected to tcp://127.0.0.1:PORT
