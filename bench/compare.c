@@ -18,7 +18,7 @@ struct options {
 	const char *json;
 	const char *only; /* works whose name holds this */
 	int rounds, ms;
-	bool pin;
+	bool pin, targets;
 };
 
 static const char *folder; /* of this program and the others */
@@ -103,7 +103,7 @@ static void compare(const struct options *o, struct work *w)
 	if (shown)
 		fprintf(stderr, "\r\033[K");
 	sum_up(w, o->rounds);
-	report_work(w);
+	report_work(w, o->targets);
 }
 
 static int read_options(struct options *o, int argc, char **argv)
@@ -111,6 +111,8 @@ static int read_options(struct options *o, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--no-pin") == 0)
 			o->pin = false;
+		else if (strcmp(argv[i], "--targets") == 0)
+			o->targets = true;
 		else if (i + 1 == argc)
 			return -1;
 		else if (strcmp(argv[i], "--json") == 0)
@@ -141,13 +143,15 @@ int main(int argc, char **argv)
 	struct options o = {.only = "", .rounds = 7, .ms = 120, .pin = true};
 
 	if (read_options(&o, argc, argv) == -1) {
-		fprintf(stderr, "usage: %s [--json FILE] [--only TEXT] [--rounds N] [--ms N] [--no-pin]\n",
+		fprintf(stderr,
+			"usage: %s [--json FILE] [--only TEXT] [--rounds N] [--ms N] [--no-pin] "
+			"[--targets]\n",
 			argv[0]);
 		return 2;
 	}
 	folder = dirname(argv[0]);
 	mind_the_load();
-	report_head();
+	report_head(o.targets);
 	for (struct work *w = bench_table; w->name; w++)
 		if (strstr(w->name, o.only))
 			compare(&o, w);

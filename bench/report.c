@@ -6,20 +6,20 @@
 static const char *const units[] = {"M/s", "GB/s", "us", "KiB"};
 static const char *const states[] = {"not run", "", "missing", "failed"};
 
-void report_head(void)
+void report_head(bool targets)
 {
-	printf("%-30s %-26s %13s  %8s  %s\n", "work", "who", "figure", "aioipc/", "target");
+	printf("%-30s %-26s %13s  %8s%s\n", "work", "who", "figure", "aioipc/", targets ? "  target" : "");
 }
 
-static void print_target(const struct work *w, const struct contestant *c)
+static void print_ratio(const struct work *w, const struct contestant *c, bool targets)
 {
 	printf("  %8.2f", c->ratio);
-	if (c->target > 0)
+	if (targets && c->target > 0)
 		printf("  %s %-4g  %s", less_is_better(w->unit) ? "<=" : ">=", c->target,
 		       on_target(w, c) ? "met" : "MISSED");
 }
 
-void report_work(const struct work *w)
+void report_work(const struct work *w, bool targets)
 {
 	for (const struct contestant *c = w->who; c->who; c++) {
 		printf("%-30s %-26s", c == w->who ? w->name : "", c->who);
@@ -28,7 +28,7 @@ void report_work(const struct work *w)
 		else
 			printf(" %13s", states[c->state]);
 		if (c != w->who && c->ratio > 0)
-			print_target(w, c);
+			print_ratio(w, c, targets);
 		putchar('\n');
 	}
 	fflush(stdout);

@@ -6,8 +6,9 @@
 
 #include "bench/table.h"
 
-void report_head(void);
-void report_work(const struct work *w);
+/* With @targets, also what is wanted of each ratio, and whether it is so. */
+void report_head(bool targets);
+void report_work(const struct work *w, bool targets);
 
 /* 0, or -1 with errno. */
 int report_json(const char *path, const struct work *table, int rounds, int ms, bool pinned);
