@@ -278,6 +278,15 @@ the answer is 42
 a dozen is 12
 END
 
+# Those of tasks and links have checks of their own.
+check "README has no other block of C" test "$(grep -c '^```c$' "$srcdir/README.md")" = 3
+check "the one of README that has tasks" succeeds tests/example_tasks
+check "gets each number" says <<'END'
+0
+1
+2
+END
+
 first_says() {
 	sed 's/process [0-9]*/process N/g' "$tmp/raw" | diff - "$1"
 }
