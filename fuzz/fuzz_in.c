@@ -61,6 +61,9 @@ static void note(struct found *f, const struct ipc_in *in, const struct aiomsg *
 		mix(f, &len, sizeof len);
 		mix(f, &nfds, sizeof nfds);
 		mix(f, &m->kind, 1);
+		mix(f, &m->role, 1);
+		if (m->role)
+			mix(f, &in->id, sizeof in->id);
 		f->msgs++;
 	}
 	mix(f, data, len);

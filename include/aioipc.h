@@ -8,6 +8,7 @@
 #define AIOIPC_H
 
 #include <aioipc/base.h>
+#include <aioipc/call.h>
 #include <aioipc/chan.h>
 #include <aioipc/conn.h>
 #include <aioipc/end.h>

@@ -168,7 +168,8 @@ TEST(what_breaks_the_protocol_is_said_in_words)
 	refused(PREFACE "\xff\xff\xff\xff\2\0\0\0", 16, EMSGSIZE,
 		"frame of 4294967295 bytes, limit 16777216");
 	refused(PREFACE "\1\0\0\0\0\0\0\0", 16, EPROTO, "unknown kind 0");
-	refused(PREFACE "\0\0\0\0\4\0\0\0", 16, EPROTO, "unknown kind 4");
+	refused(PREFACE "\0\0\0\0\4\0\0\0", 16, EPROTO, "kind 4 and only 0 bytes");
+	refused(PREFACE "\0\0\0\0\12\0\0\0", 16, EPROTO, "unknown kind 10");
 	refused(PREFACE "\0\0\0\0\x7f\0\0\0", 16, EPROTO, "unknown kind 127");
 	refused(PREFACE "\0\0\0\0\2\1\0\0", 16, EPROTO, "1 descriptors, 0 are allowed");
 	refused(PREFACE "\0\0\0\0\2\0\1\0", 16, EPROTO, "unknown flags");

@@ -319,6 +319,120 @@ TEST_WITHIN(callbacks_on_a_pair, 60)
 	fail_each(callbacks_on_pair);
 }
 
+/* Calls: what became of each is told once, whatever fails on either side. */
+
+static struct aiomsg *kept_call;
+
+static void serve_calls(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct aiomsg *answer = NULL;
+	int32_t n = 0;
+
+	(void)arg;
+	if (aiomsg_unpack(m, "i", &n) == -1)
+		return;
+	if (n == 1)
+		answer = aiomsg_answer(m, "s", "one");
+	else if (n == 2)
+		answer = aiomsg_answer_error(m, EDOM, "two");
+	else
+		kept_call = aiomsg_ref(m);
+	if (answer)
+		aioconn_send_msg(c, answer); /* when it fails, the call is refused */
+	aiomsg_free(answer);
+}
+
+struct call_outcome {
+	unsigned times;
+	int error;
+};
+
+static void call_ended(struct aiomsg *answer, int error, void *arg)
+{
+	struct call_outcome *o = arg;
+
+	(void)answer;
+	o->times++;
+	o->error = error;
+}
+
+static bool call_number(struct aioconn *c, int32_t n, struct call_outcome *o)
+{
+	struct aiomsg *m = aiomsg_new("i", n);
+	bool made = m && aioconn_call_later(c, m, call_ended, o, n == 1 ? soon() : AIOIPC_FOREVER);
+
+	aiomsg_free(m);
+	return made;
+}
+
+static enum outcome calls_in_callbacks(void)
+{
+	struct event_base *base = quiet_base();
+	struct call_outcome o[3] = {{0, 0}};
+	enum outcome outcome = TOLD;
+	struct aioconn *a, *b;
+	unsigned made = 0;
+
+	if (make_pair(PAIR, base, &a, &b) && aioconn_set_callbacks(b, serve_calls, NULL, NULL, NULL) == 0)
+		while (made < 3 && call_number(a, (int32_t)made + 1, &o[made]))
+			made++;
+	for (int ms = 0; o[0].times + o[1].times + o[2].times < made && ms < 1000; ms++) {
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		aiomsg_free(kept_call);
+		kept_call = NULL;
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	}
+	aioconn_abort(a); /* what a side that can't write any more will never hear of */
+	for (unsigned i = 0; i < made; i++)
+		if (o[i].times != 1)
+			outcome = SILENT;
+	if (outcome == TOLD && made == 3 && o[0].error == 0 && o[1].error == EDOM && o[2].error == ENOMSG)
+		outcome = COMPLETE;
+	aioconn_abort(b);
+	quiet_free(base);
+	return outcome;
+}
+
+TEST_WITHIN(calls_that_are_called_back, 60)
+{
+	fail_each(calls_in_callbacks);
+}
+
+static int receive_again(struct aioconn *c, struct aiomsg **m)
+{
+	int64_t deadline = aioipc_after(5);
+	int r;
+
+	while ((r = aioconn_recv(c, m, deadline)) == -1 && errno == EINTR)
+		continue;
+	return r;
+}
+
+/* Nobody answers in time. Then the call is received and freed, and who called hears of that too late. */
+static enum outcome call_in_plain_code(void)
+{
+	struct aioconn_stats s = {.size = sizeof s};
+	struct aioconn *a, *b;
+	struct aiomsg *m = NULL;
+	bool done = make_pair(PAIR, NULL, &a, &b);
+
+	done = done && aioconn_call(a, &m, aioipc_after(5), "s", "slow") == -1 && errno == ETIMEDOUT;
+	done = done && receive_again(b, &m) == 1;
+	aiomsg_free(m);
+	done = done && receive_again(b, &m) == -1 && errno == ETIMEDOUT;
+	done = done && receive_again(a, &m) == -1 && errno == ETIMEDOUT;
+	if (done)
+		must(aioconn_stats(a, &s));
+	aioconn_abort(a);
+	aioconn_abort(b);
+	return done && s.strays == 1 ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(calls_in_plain_code, 60)
+{
+	fail_each(call_in_plain_code);
+}
+
 static enum outcome pass_descriptors(void)
 {
 	struct aiomsg *got = NULL, *m = aiomsg_new_bytes("three", 5);

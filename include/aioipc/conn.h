@@ -188,6 +188,11 @@ struct aioconn_limits {
 	 * pieces without a delimiter. Lines up to the message limit can be sent. Since 0.2.
 	 */
 	bool long_lines;
+	/*
+	 * calls: of ours that are in flight at once, 16384; at most 1048576. unanswered: of the peer's that were received and not answered yet, 16384;
+	 * what comes beyond is refused with EAGAIN. See <aioipc/call.h>. Since 0.2.
+	 */
+	size_t calls, unanswered;
 };
 
 /* Sets the limits; @limits is copied. Errno: EINVAL. Since 0.1. */
@@ -209,6 +214,12 @@ struct aioconn_stats {
 		refused; /* sends that failed with EAGAIN or ETIMEDOUT, and messages whose descriptors could not be passed */
 	size_t queued_in, queued_out; /* bytes that wait now */
 	size_t peak_in, peak_out;     /* the most that ever waited */
+	/* Since 0.2, all below. Answered or not: calls that we made, and that came from the peer. */
+	uint64_t calls_out, calls_in;
+	uint64_t
+		strays; /* answers and cancels that belong to no call: not asked for, twice, too late. They are ignored */
+	size_t in_flight,
+		unanswered; /* calls now: of ours without an end, and of the peer's without an answer */
 };
 
 /* Fills *@stats, up to the size that @stats->size says. Errno: EINVAL. Since 0.1. */

@@ -26,6 +26,8 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 
 	if (ipc_conn_begin_close(c) < 0)
 		return -1;
+	if (c->life == IPC_LIFE_OVER) /* a callback of a call that ended with it */
+		return 0;
 	if (ipc_conn_undelivered(c) && ipc_conn_wait_allowed(c, deadline) < 0)
 		return -1;
 	while (ipc_conn_undelivered(c)) {

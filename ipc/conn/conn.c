@@ -38,6 +38,7 @@ static struct aioconn *new_conn(struct event_base *base)
 	c->base = base;
 	ipc_in_init(&c->in);
 	c->inbox_limit = c->outbox_limit = QUEUE_DEFAULT;
+	c->calls_limit = c->unanswered_limit = IPC_CALLS_USUAL;
 	c->send_wait = AIOIPC_FOREVER;
 	c->owes = true;
 	c->refused = 1; /* on_writable is due once after opening */
@@ -170,8 +171,10 @@ int ipc_conn_take_limits(struct aioconn_limits *to, const struct aioconn_limits 
 {
 	if (ipc_sized_take(to, sizeof *to, from) < 0)
 		return -1;
-	if (to->message <= IPC_MESSAGE_MOST && to->line <= IPC_MESSAGE_MOST)
+	if (to->message <= IPC_MESSAGE_MOST && to->line <= IPC_MESSAGE_MOST && to->calls <= IPC_CALLS_MOST)
 		return 0;
+	if (to->calls > IPC_CALLS_MOST)
+		return ipc_refuse("the limits are %zu for calls, %zu is the most", to->calls, IPC_CALLS_MOST);
 	return ipc_refuse("the limits are %zu for a message and %zu for a line, %zu is the most", to->message,
 			  to->line, (size_t)IPC_MESSAGE_MOST);
 }
@@ -192,6 +195,10 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 		c->inbox_limit = l.inbox;
 	if (l.outbox)
 		c->outbox_limit = l.outbox;
+	if (l.calls)
+		c->calls_limit = l.calls;
+	if (l.unanswered)
+		c->unanswered_limit = l.unanswered;
 	ipc_conn_soon(c);
 	return 0;
 }
@@ -208,6 +215,11 @@ int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
 		.queued_out = c->out.bytes,
 		.peak_in = c->peak_in,
 		.peak_out = c->peak_out,
+		.calls_out = c->calls_out,
+		.calls_in = c->calls_in,
+		.strays = c->strays,
+		.in_flight = c->flight ? c->flight->count : 0,
+		.unanswered = ipc_desk_count(c->desk),
 	};
 
 	return ipc_sized_give(stats, &s, sizeof s);

@@ -36,6 +36,8 @@
 
 #include "ipc/carry/carry.h"
 #include "ipc/conn/blame.h"
+#include "ipc/conn/desk.h"
+#include "ipc/conn/flight.h"
 #include "ipc/conn/hook.h"
 #include "ipc/conn/inbox.h"
 #include "ipc/conn/ledger.h"
@@ -106,6 +108,14 @@ struct aioconn {
 	bool blocked;       /* the kernel took less than was offered: wait until it shows room */
 	bool lost_output;   /* something that a send had accepted never left */
 
+	struct ipc_flight *flight; /* our calls; NULL before the first */
+	struct ipc_desk *desk;     /* the peer's; NULL before the first */
+	struct ipc_own *bell; /* for a call that sleeps in poll while some of these are not answered; NULL */
+	struct aiomsg *unsorted; /* came, and there was no memory for its ticket; NULL */
+	size_t calls_limit, unanswered_limit;
+	unsigned callers; /* calls that wait for an answer */
+	bool refusing; /* it refused a call for want of places: who does not read that is not read either */
+
 	int64_t spin, awake_until; /* nanoseconds */
 	int64_t deadline;          /* of finish */
 	unsigned holds, calls;
@@ -119,6 +129,7 @@ struct aioconn {
 	bool trace;
 
 	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;
+	uint64_t calls_out, calls_in, strays;
 	size_t peak_in, peak_out;
 };
 

@@ -38,6 +38,9 @@ bool ipc_conn_all_arrived(const struct aioconn *c)
 
 int ipc_conn_begin_close(struct aioconn *c)
 {
+	ipc_conn_end_calls(c);
+	if (c->life == IPC_LIFE_OVER)
+		return 0;
 	c->corked = false;
 	if (c->life == IPC_LIFE_OPEN)
 		c->life = IPC_LIFE_CLOSING;
@@ -89,8 +92,25 @@ void ipc_conn_finish_turn(struct aioconn *c)
 	}
 }
 
+static int begin_finish(struct aioconn *c, int64_t deadline)
+{
+	if (ipc_conn_begin_close(c) < 0) {
+		aioconn_abort(c);
+		return -1;
+	}
+	if (c->life == IPC_LIFE_OVER) /* a callback of a call that ended with it */
+		return 0;
+	c->life = IPC_LIFE_FINISHING;
+	c->deadline = deadline;
+	ipc_conn_interest(c);
+	ipc_conn_soon(c);
+	return 0;
+}
+
 int aioconn_finish(struct aioconn *c, int64_t deadline)
 {
+	int r;
+
 	if (!c)
 		return 0;
 	if (ipc_conn_may_end(c, deadline) < 0)
@@ -100,14 +120,10 @@ int aioconn_finish(struct aioconn *c, int64_t deadline)
 				  "aioconn_close()");
 	if (c->life == IPC_LIFE_OVER)
 		return 0;
-	if (ipc_conn_begin_close(c) < 0) {
-		aioconn_abort(c);
+	ipc_conn_hold(c);
+	r = begin_finish(c, deadline);
+	ipc_conn_release(c);
+	if (r < 0)
 		errno = ENOMEM;
-		return -1;
-	}
-	c->life = IPC_LIFE_FINISHING;
-	c->deadline = deadline;
-	ipc_conn_interest(c);
-	ipc_conn_soon(c);
-	return 0;
+	return r;
 }

@@ -22,7 +22,9 @@ bool ipc_conn_is_read(const struct aioconn *c)
 		return false;
 	if (c->life != IPC_LIFE_OPEN)
 		return true;
-	if ((c->paused && !c->receiving) || ipc_conn_must_wait(c))
+	if ((c->paused && !c->receiving && !c->callers) || ipc_conn_must_wait(c))
+		return false;
+	if (c->refusing && c->out.bytes > c->outbox_limit)
 		return false;
 	return !inbox_full(c) && !ipc_in_full(&c->in);
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "ipc/loop/knock.h"
+
 void ipc_conn_hold(struct aioconn *c)
 {
 	c->holds++;
@@ -17,6 +19,8 @@ void ipc_conn_release(struct aioconn *c)
 {
 	if (--c->holds)
 		return;
+	ipc_flight_free(c->flight);
+	free(c->bell);
 	free(c->fds);
 	free(c);
 }
@@ -79,8 +83,11 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	c->end_error = error;
 	c->why = why;
 	ipc_conn_wake(c, ~0u);
+	if (c->flight)
+		ipc_flight_end_all(c->flight, cause == AIOCONN_CLEAN ? EPIPE : error);
 	if (cause == AIOCONN_CLEAN)
 		return;
+	ipc_desk_strand(c->desk);
 	ipc_conn_drop_output(c);
 	ipc_watch_free(c->read_watch);
 	ipc_watch_free(c->write_watch);
@@ -99,6 +106,8 @@ void ipc_conn_lose_peer(struct aioconn *c, const struct ipc_blame *why)
 	if (!*c->why)
 		c->why = why->why;
 	ipc_conn_drop_output(c);
+	if (c->flight)
+		ipc_flight_end_unsent(c->flight, c->bytes_out + c->bytes_refused, ipc_conn_send_error(c));
 	if (!c->reads)
 		ipc_conn_end(c, why->cause, why->error, why->why);
 	else if (c->by_hand)
@@ -123,12 +132,58 @@ void ipc_conn_set_reset(struct aioconn *c, bool on)
 		c->carrier.own.in_order = on ? in_order : NULL;
 }
 
+void ipc_conn_tell_calls(struct aioconn *c)
+{
+	bool calling = c->calling;
+	struct aiocall *call;
+
+	while (c->flight && (call = ipc_flight_take_due(c->flight))) {
+		aiocall_cb *cb = call->cb;
+
+		call->cb = NULL;
+		c->calling = true;
+		if (cb)
+			cb(call->answer, call->error, call->arg);
+		c->calling = calling;
+		ipc_call_free(call);
+	}
+}
+
+void ipc_conn_end_calls(struct aioconn *c)
+{
+	if (!c->flight)
+		return;
+	ipc_flight_end_all(c->flight, EPIPE);
+	if (ipc_own_check(&c->carrier.own) == 0)
+		ipc_conn_tell_calls(c);
+}
+
+/* No call comes or goes any more. Who still has a message of one frees it as it likes. */
+static void close_desk(struct aioconn *c)
+{
+	struct ipc_desk *d = c->desk;
+	struct ipc_knock *knock;
+
+	c->desk = NULL;
+	if (!d)
+		return;
+	knock = ipc_desk_knock(d);
+	ipc_desk_set_knock(d, NULL);
+	ipc_desk_set_bell(d, NULL);
+	ipc_desk_close(d);
+	ipc_knock_free(knock);
+	if (c->bell)
+		ipc_own_close(c->bell);
+}
+
 /* Frees what waits, both ways. */
 static void drop_all(struct aioconn *c)
 {
 	unsigned i;
 
 	ipc_in_free(&c->in);
+	aiomsg_free(c->unsorted);
+	c->unsorted = NULL;
 	ipc_inbox_free(&c->inbox);
 	ipc_out_free(&c->out);
 	for (i = 0; c->fds && i < c->fds->n; i++)
@@ -152,8 +207,11 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 		return;
 	c->life = IPC_LIFE_OVER;
 	ipc_conn_wake(c, ~0u);
+	ipc_conn_end_calls(c);
 	if (c->way_in != IPC_IN_TOLD && c->on_close && ipc_own_check(&c->carrier.own) == 0)
 		c->on_close(c, cause, c->arg);
+	if (c->flight)
+		ipc_flight_stop(c->flight);
 	ipc_watch_free(c->awake);
 	ipc_watch_free(c->turn);
 	ipc_watch_free(c->read_watch);
@@ -162,6 +220,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (over)
 		ipc_conn_set_reset(c, false);
 	c->carrier.how->close(&c->carrier);
+	close_desk(c);
 	drop_all(c);
 	ipc_conn_put_on(c, NULL);
 	while ((h = c->hooks)) {

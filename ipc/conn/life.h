@@ -38,6 +38,12 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
  */
 void ipc_conn_set_reset(struct aioconn *c, bool on);
 
+/* Calls back for calls that have ended. The caller holds the connection, which may be over afterwards. */
+void ipc_conn_tell_calls(struct aioconn *c);
+
+/* The same, when no answer will be waited for any more. */
+void ipc_conn_end_calls(struct aioconn *c);
+
 /* The connection is over: tells on_close unless it was told, closes all, and drops the owner's hold. */
 void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause);
 

@@ -3,6 +3,7 @@
 
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
+#include "ipc/conn/note.h"
 #include "ipc/conn/output.h"
 #include "ipc/conn/recv.h"
 #include "ipc/conn/split.h"
@@ -60,6 +61,15 @@ void ipc_conn_end_receive(struct aioconn *c)
 	errno = error;
 }
 
+/* The user has it now, and may give it to another thread. */
+static inline int received(struct aioconn *c, const struct aiomsg *m)
+{
+	c->msgs_in++;
+	if (m->role == IPC_CALL)
+		ipc_conn_mind_desk(c);
+	return 1;
+}
+
 /* The next message, unless the callback must see it first: 1, 0, -1/ENOMEM. */
 static int take(struct aioconn *c, struct aiomsg **m)
 {
@@ -70,7 +80,7 @@ static int take(struct aioconn *c, struct aiomsg **m)
 	r = ipc_conn_next(c, m);
 	if (r != 1)
 		return r;
-	c->msgs_in++;
+	received(c, *m);
 	if (c->kept) {
 		c->kept = false;
 		ipc_conn_soon(c);
@@ -83,7 +93,7 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 	for (;;) {
 		int r;
 
-		if (c->on_msg) {
+		if (c->on_msg || ipc_flight_has_due(c->flight)) {
 			ipc_conn_turn(c);
 			if (c->life == IPC_LIFE_OVER) {
 				errno = EPIPE;
@@ -110,19 +120,20 @@ static inline bool is_plain(const struct aioconn *c)
 	special =
 		(c->life != IPC_LIFE_OPEN) | (c->way_in != IPC_IN_OPEN) | c->receiving | c->corked | c->trace;
 	return !special && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
-	       c->in.framing == AIOCONN_MESSAGES;
+	       !c->unsorted && c->in.framing == AIOCONN_MESSAGES;
 }
 
 int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 {
+	struct aiomsg *next;
 	unsigned none;
 	int r;
 
 	if (ipc_own_check(&c->carrier.own) == 0 && is_plain(c) &&
 	    (deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) &&
-	    ipc_in_next(&c->in, m, &none) == 1) {
-		c->msgs_in++;
-		return 1;
+	    ipc_in_next(&c->in, &next, &none) == 1 && (!next->role || ipc_conn_sorted(c, next) == 1)) {
+		*m = next;
+		return received(c, next);
 	}
 	if (ipc_conn_begin_receive(c, deadline) < 0)
 		return -1;

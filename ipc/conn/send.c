@@ -7,6 +7,7 @@
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
+#include "ipc/conn/send.h"
 #include "ipc/conn/trace.h"
 #include "ipc/conn/wait.h"
 #include "ipc/loop/here.h"
@@ -14,6 +15,7 @@
 #include "ipc/os/log.h"
 #include "ipc/wire/frame.h"
 #include "ipc/msg/image.h"
+#include "ipc/msg/ticket.h"
 
 /* From this size on, the kernel copies straight from the caller's memory. */
 #define DIRECT ((size_t)16 * 1024)
@@ -23,6 +25,13 @@
 /* The lengths of what is in front of a payload, of the payload, and of what is behind it. */
 struct envelope {
 	size_t head, len, tail;
+};
+
+/* How a message is marked as a call, or as what answers one: as a part of the payload, in front. */
+struct label {
+	uint8_t kind;
+	size_t len; /* 0: a message */
+	unsigned char at[IPC_REFUSAL_LEN];
 };
 
 static int fail(int error)
@@ -42,7 +51,7 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 		return ipc_refuse("typed values need the framing AIOCONN_MESSAGES, this connection has %s: "
 				  "send bytes here",
 				  c->in.framing == AIOCONN_LINES ? "AIOCONN_LINES" : "AIOCONN_BYTES");
-	if (len >
+	if (len - ipc_frame_label((uint8_t)kind) >
 	    (c->in.framing == AIOCONN_LINES && !c->in.long_lines ? c->in.line_limit : c->in.message_limit))
 		return fail(EMSGSIZE);
 	return 0;
@@ -171,7 +180,7 @@ static int leave_with_fds(struct aioconn *c)
 }
 
 /* A message is in the queue. -1 when it is known at once that it can't be sent. */
-static int posted(struct aioconn *c, enum ipc_kind kind, const unsigned char *data, size_t len, unsigned nfds)
+static int posted(struct aioconn *c, uint8_t kind, const unsigned char *data, size_t len, unsigned nfds)
 {
 	c->used = true;
 	if (c->way_out == IPC_OUT_NEW)
@@ -380,60 +389,99 @@ static struct aiomsg *duplicates_of(const struct aiomsg *m)
 }
 
 /*
- * Queues header and payload. A large payload is queued by reference. A small one is copied, because a reference would keep the
+ * Queues header, label and payload. A large payload is queued by reference. A small one is copied, because a reference would keep the
  * message's own descriptors open. Takes @duplicates over.
  */
-static int queue_msg(struct aioconn *c, const struct aiomsg *m, struct aiomsg *duplicates)
+static int queue_msg(struct aioconn *c, const struct aiomsg *m, const struct label *l,
+		     struct aiomsg *duplicates)
 {
 	unsigned nfds = duplicates ? aiomsg_fds(duplicates) : 0;
 	size_t inside = m->len < BY_REFERENCE ? m->len : 0;
 	struct envelope e;
-	unsigned char *at = begin(c, m->kind, m->len, inside, nfds, &e);
+	unsigned char *at = begin(c, l->kind, l->len + m->len, l->len + inside, nfds, &e);
 
 	if (!at || ipc_out_prepare(&c->out, 2) < 0)
 		return free_and_fail(duplicates);
-	memcpy(at, m->data, inside);
+	memcpy(at, l->at, l->len);
+	memcpy(at + l->len, m->data, inside);
 	if (e.head)
-		ipc_out_commit(&c->out, e.head + inside, duplicates);
+		ipc_out_commit(&c->out, e.head + l->len + inside, duplicates);
 	if (m->len > inside)
 		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
-	return posted(c, m->kind, m->data, m->len, nfds);
+	return posted(c, l->kind, m->data, m->len, nfds);
 }
 
-static int send_with_fds(struct aioconn *c, const struct aiomsg *m)
+static int send_with_fds(struct aioconn *c, const struct aiomsg *m, const struct label *l)
 {
 	struct aiomsg *duplicates;
 
 	if (!(c->carrier.can & IPC_CARRY_FDS_OUT) || c->in.framing != AIOCONN_MESSAGES)
 		return fail(EOPNOTSUPP);
 	duplicates = duplicates_of(m);
-	return duplicates ? queue_msg(c, m, duplicates) : -1;
+	return duplicates ? queue_msg(c, m, l, duplicates) : -1;
 }
 
-static int send_copy(struct aioconn *c, const struct aiomsg *m)
+static int send_copy(struct aioconn *c, const struct aiomsg *m, const struct label *l)
 {
-	unsigned char *at = behind_others(c, m->kind, m->len);
-	struct envelope e;
+	size_t len = l->len + m->len;
+	unsigned char *at = behind_others(c, l->kind, len);
 
 	if (at) {
-		memcpy(at, m->data, m->len);
-		return join_others(c, m->len);
+		memcpy(at, l->at, l->len);
+		memcpy(at + l->len, m->data, m->len);
+		return join_others(c, len);
 	}
-	at = begin(c, m->kind, m->len, m->len, 0, &e);
-	if (!at)
-		return -1;
-	memcpy(at, m->data, m->len);
-	ipc_out_commit(&c->out, e.head + m->len, NULL);
-	return posted(c, m->kind, m->data, m->len, 0);
+	return queue_msg(c, m, l, NULL);
+}
+
+static int send_labelled(struct aioconn *c, const struct aiomsg *m, const struct label *l)
+{
+	if (m->fds && aiomsg_fds(m))
+		return send_with_fds(c, m, l);
+	return m->len < BY_REFERENCE ? send_copy(c, m, l) : queue_msg(c, m, l, NULL);
+}
+
+int ipc_conn_send_call(struct aioconn *c, const struct aiomsg *m, uint64_t id)
+{
+	struct label l = {.kind = m->kind == IPC_KIND_TPL ? IPC_FRAME_CALL : IPC_FRAME_CALL_BYTES,
+			  .len = IPC_CALL_ID_LEN};
+
+	ipc_frame_write_id(l.at, id);
+	return send_labelled(c, m, &l);
+}
+
+static int send_answer(struct aioconn *c, const struct aiomsg *m)
+{
+	struct label l = {.kind = m->kind == IPC_KIND_TPL ? IPC_FRAME_ANSWER : IPC_FRAME_ANSWER_BYTES,
+			  .len = IPC_CALL_ID_LEN};
+	uint64_t id;
+	int r = ipc_desk_answer(c->desk, m, &id), error;
+
+	if (r <= 0)
+		return r < 0 ? -1 : check(c, IPC_KIND_BYTES, 0);
+	ipc_frame_write_id(l.at, id);
+	if (m->role == IPC_REFUSAL) {
+		l.kind = IPC_FRAME_REFUSAL;
+		l.len = IPC_REFUSAL_LEN;
+		ipc_frame_write_error(l.at + IPC_CALL_ID_LEN, ipc_msg_refusal_error(m));
+	}
+	r = send_labelled(c, m, &l);
+	error = errno;
+	if (r < 0)
+		ipc_desk_not_sent(m);
+	errno = error;
+	return r;
 }
 
 static int send_msg(struct aioconn *c, const struct aiomsg *m)
 {
-	if (m->fds && aiomsg_fds(m))
-		return send_with_fds(c, m);
-	if (c->in.framing != AIOCONN_MESSAGES && m->kind == IPC_KIND_BYTES)
+	const struct label none = {.kind = m->kind};
+
+	if (m->ticket && (m->role == IPC_ANSWER || m->role == IPC_REFUSAL))
+		return send_answer(c, m);
+	if (c->in.framing != AIOCONN_MESSAGES && m->kind == IPC_KIND_BYTES && !(m->fds && aiomsg_fds(m)))
 		return send_bytes(c, m->data, m->len);
-	return m->len < BY_REFERENCE ? send_copy(c, m) : queue_msg(c, m, NULL);
+	return send_labelled(c, m, &none);
 }
 
 int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m)

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "ipc/conn/life.h"
+#include "ipc/conn/sort.h"
 #include "ipc/conn/trace.h"
 #include "ipc/wire/frame.h"
 
@@ -49,8 +50,26 @@ static bool unannounced_fds(const struct aioconn *c)
 	return c->fds && c->fds->n && c->bytes_in > IPC_PREFACE_LEN && c->fds->n > ipc_in_fds_due(&c->in);
 }
 
-/* The next message of the stream: 1, 0 none (the end may have been found), -1/ENOMEM. */
-static int split(struct aioconn *c, struct aiomsg **m)
+static uint8_t frame_kind(const struct aiomsg *m)
+{
+	uint8_t bytes = m->kind == IPC_KIND_BYTES;
+
+	switch ((enum ipc_role)m->role) {
+	case IPC_CALL:
+		return IPC_FRAME_CALL + bytes;
+	case IPC_ANSWER:
+		return IPC_FRAME_ANSWER + bytes;
+	case IPC_REFUSAL:
+		return IPC_FRAME_REFUSAL;
+	case IPC_CANCEL:
+		return IPC_FRAME_CANCEL;
+	default:
+		return m->kind;
+	}
+}
+
+/* Whatever is next in the stream: 1, 0 none (the end may have been found), -1/ENOMEM. */
+static int split_any(struct aioconn *c, struct aiomsg **m)
 {
 	struct aiomsg *next;
 	unsigned nfds;
@@ -65,7 +84,7 @@ static int split(struct aioconn *c, struct aiomsg **m)
 	if (r == 1 && !c->trace)
 		return 1;
 	if (r == 1 && c->trace)
-		ipc_trace(ipc_conn_fd(c), "<", (*m)->kind, (*m)->data, (*m)->len, nfds);
+		ipc_trace(ipc_conn_fd(c), "<", frame_kind(*m), (*m)->data, (*m)->len, nfds);
 	if (r == 0 && unannounced_fds(c))
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
 	if (r == 0 && (c->way_in == IPC_IN_EOF || c->in.goodbye))
@@ -74,6 +93,35 @@ static int split(struct aioconn *c, struct aiomsg **m)
 		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);
 		return 0;
 	}
+	return r;
+}
+
+/* The next message that is the user's. Others are sorted out on the way. */
+static int split(struct aioconn *c, struct aiomsg **m)
+{
+	struct aiomsg *next;
+	int r;
+
+	do {
+		next = c->unsorted;
+		c->unsorted = NULL;
+		r = next ? 1 : split_any(c, &next);
+		if (r == 1 && next->role)
+			r = ipc_conn_sorted(c, next);
+		else if (r <= 0)
+			return r;
+	} while (r == 0 && c->way_in < IPC_IN_ENDED);
+	if (r == 1)
+		*m = next;
+	return r;
+}
+
+int ipc_conn_sorted(struct aioconn *c, struct aiomsg *m)
+{
+	int r = ipc_conn_sort(c, m);
+
+	if (r < 0)
+		c->unsorted = m;
 	return r;
 }
 

@@ -7,6 +7,9 @@
 /* The next message, from the inbox or from the bytes behind it: 1, 0 none, -1/ENOMEM. Ends the connection where the stream is broken. */
 int ipc_conn_next(struct aioconn *c, struct aiomsg **m);
 
+/* Took @m out of the bytes by itself, and it has a role: 1, it is the user's; 0, it is gone; -1/ENOMEM, it is kept for another try. */
+int ipc_conn_sorted(struct aioconn *c, struct aiomsg *m);
+
 /* Moves messages that are whole to the inbox, while there is room: 0, -1/ENOMEM. */
 int ipc_conn_stow(struct aioconn *c);
 

@@ -17,6 +17,7 @@
 #include "ipc/msg/show.h"
 #include "ipc/os/log.h"
 #include "ipc/os/os.h"
+#include "ipc/wire/frame.h"
 
 #define LINE_MOST 1024
 #define SHOWN_MOST 700 /* of the values */
@@ -69,7 +70,18 @@ static void write_peer(int fd, char *text, size_t size)
 		snprintf(text, size, " (process %d)", (int)pid);
 }
 
-static void write_kind(enum ipc_kind kind, const unsigned char *data, size_t len, char *text, size_t size)
+/* Of a call, or of what answers or cancels one: says so, and that leaves its content. */
+static uint8_t write_role(uint8_t kind, char *text, size_t size)
+{
+	static const char *const roles[] = {"call", "call", "answer", "answer", "refusal", "cancel"};
+
+	if (!ipc_frame_is_call(kind))
+		return kind;
+	snprintf(text, size, "%s ", roles[kind - IPC_FRAME_CALL]);
+	return kind == IPC_FRAME_CALL || kind == IPC_FRAME_ANSWER ? IPC_KIND_TPL : IPC_KIND_BYTES;
+}
+
+static void write_kind(uint8_t kind, const unsigned char *data, size_t len, char *text, size_t size)
 {
 	if (kind == IPC_KIND_GOODBYE)
 		snprintf(text, size, "goodbye");
@@ -81,19 +93,20 @@ static void write_kind(enum ipc_kind kind, const unsigned char *data, size_t len
 		snprintf(text, size, "bytes");
 }
 
-void ipc_trace(int fd, const char *direction, enum ipc_kind kind, const unsigned char *data, size_t len,
+void ipc_trace(int fd, const char *direction, uint8_t kind, const unsigned char *data, size_t len,
 	       unsigned nfds)
 {
-	char line[LINE_MOST], when[32] = "", peer[96] = "", what[SHOWN_MOST];
+	char line[LINE_MOST], when[32] = "", peer[96] = "", role[16] = "", what[SHOWN_MOST];
 	int error = errno, n;
 
 	if (level > 1) {
 		write_time(when, sizeof when);
 		write_peer(fd, peer, sizeof peer);
 	}
+	kind = write_role(kind, role, sizeof role);
 	write_kind(kind, data, len, what, sizeof what);
-	n = snprintf(line, sizeof line, "aioipc %d%s: fd %d%s %s %s, %zu bytes, %u descriptors\n",
-		     (int)getpid(), when, fd, peer, direction, what, len, nfds);
+	n = snprintf(line, sizeof line, "aioipc %d%s: fd %d%s %s %s%s, %zu bytes, %u descriptors\n",
+		     (int)getpid(), when, fd, peer, direction, role, what, len, nfds);
 	ipc_log_print(line, (size_t)n);
 	errno = error;
 }

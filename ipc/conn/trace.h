@@ -9,8 +9,8 @@
 
 bool ipc_trace_wanted(void);
 
-/* One line: the connection's descriptor, "<" or ">", a frame or other piece of the stream, and how many descriptors go with it. */
-void ipc_trace(int fd, const char *direction, enum ipc_kind kind, const unsigned char *data, size_t len,
+/* One line: the connection's descriptor, "<" or ">", a frame of this kind or other piece of the stream, and how many descriptors go with it. */
+void ipc_trace(int fd, const char *direction, uint8_t kind, const unsigned char *data, size_t len,
 	       unsigned nfds);
 
 #endif

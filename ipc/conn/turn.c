@@ -10,8 +10,10 @@
 #include "ipc/conn/input.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
+#include "ipc/conn/note.h"
 #include "ipc/conn/output.h"
 #include "ipc/conn/split.h"
+#include "ipc/loop/wait.h"
 
 /* A connection's share of one turn. So a flood does not starve the other connections. */
 #define TURN_MESSAGES 1024
@@ -82,6 +84,21 @@ static inline bool is_share_over(struct aioconn *c, unsigned n, int64_t *until)
 	return n > 1 && ipc_os_now() >= *until;
 }
 
+/* Calls whose answers came before @m are told first. False: @m is not to be handed out any more. */
+static bool told_before(struct aioconn *c, struct aiomsg *m)
+{
+	if (!ipc_flight_has_due(c->flight))
+		return true;
+	ipc_conn_tell_calls(c);
+	if (deliverable(c))
+		return true;
+	if (c->life == IPC_LIFE_OVER)
+		aiomsg_free(m);
+	else
+		ipc_inbox_unshift(&c->inbox, m);
+	return false;
+}
+
 static void deliver(struct aioconn *c)
 {
 	int64_t until = 0;
@@ -100,9 +117,67 @@ static void deliver(struct aioconn *c)
 		if (r <= 0)
 			return;
 		bytes += m->len;
+		if (!told_before(c, m))
+			return;
 		hand(c, m);
 	}
 	later(c, 0);
+}
+
+/* Nobody takes messages, but answers, or cancels, may come behind them. */
+static void look_for_answers(struct aioconn *c)
+{
+	bool any = (c->flight && c->flight->count) || ipc_desk_count(c->desk);
+
+	if (any && !deliverable(c) && c->life == IPC_LIFE_OPEN && c->way_in < IPC_IN_ENDED &&
+	    ipc_conn_stow(c) < 0)
+		later(c, RETRY_NS);
+}
+
+static bool is_overdue(const struct aioconn *c)
+{
+	const struct aiocall *next = ipc_flight_next_deadline(c->flight);
+
+	return next && ipc_deadline_left(next->deadline) == 0;
+}
+
+/* Deadlines have passed. What the kernel has by now came in time. */
+static void end_overdue(struct aioconn *c)
+{
+	if (!is_overdue(c))
+		return;
+	ipc_conn_flush(c);
+	if (ipc_conn_fill(c) > 0) {
+		deliver(c);
+		look_for_answers(c);
+	}
+	while (c->life != IPC_LIFE_OVER && is_overdue(c))
+		ipc_conn_give_up(c, ipc_flight_next_deadline(c->flight), ETIMEDOUT);
+}
+
+void ipc_conn_time_calls(struct aioconn *c)
+{
+	const struct aiocall *next = ipc_flight_next_deadline(c->flight);
+	struct ipc_flight *f = c->flight;
+
+	if (!next || !f->timer || (f->timer_at && f->timer_at <= next->deadline))
+		return;
+	f->timer_at = next->deadline;
+	ipc_watch_later(f->timer, ipc_deadline_left(next->deadline));
+}
+
+/* Whether the calls of both sides are where they should be. */
+static void turn_calls(struct aioconn *c)
+{
+	look_for_answers(c);
+	end_overdue(c);
+	ipc_conn_tell_calls(c);
+	if (c->life == IPC_LIFE_OVER)
+		return;
+	if (ipc_conn_pay(c) < 0)
+		later(c, RETRY_NS);
+	ipc_conn_mind_desk(c);
+	ipc_conn_time_calls(c);
 }
 
 static void tell_room(struct aioconn *c)
@@ -134,6 +209,8 @@ static bool answered(struct aioconn *c)
 {
 	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->way_out >= IPC_OUT_LOST || c->by_hand)
 		return true;
+	if (ipc_desk_count(c->desk))
+		return false;
 	if (ipc_conn_say_goodbye(c) < 0) {
 		later(c, RETRY_NS);
 		return false;
@@ -187,6 +264,8 @@ void ipc_conn_turn(struct aioconn *c)
 		return;
 	tell_room(c);
 	deliver(c);
+	if ((c->flight || c->desk) && c->life != IPC_LIFE_OVER)
+		turn_calls(c);
 	if (c->life == IPC_LIFE_OVER)
 		return;
 	look_for_end(c);
@@ -275,6 +354,17 @@ void ipc_conn_on_turn(short what, void *arg)
 	turn_over(c);
 	if (ipc_conn_at_hand(c))
 		read_more(c);
+	settle(c);
+	ipc_conn_release(c);
+}
+
+void ipc_conn_on_call_timer(short what, void *arg)
+{
+	struct aioconn *c = arg;
+
+	(void)what;
+	c->flight->timer_at = 0;
+	ipc_conn_hold(c);
 	settle(c);
 	ipc_conn_release(c);
 }

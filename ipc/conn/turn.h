@@ -11,5 +11,9 @@ void ipc_conn_turn(struct aioconn *c);
 void ipc_conn_on_turn(short what, void *arg);
 void ipc_conn_on_ready(short what, void *arg);
 void ipc_conn_on_awake(short what, void *arg);
+void ipc_conn_on_call_timer(short what, void *arg);
+
+/* The next deadline of a call may be another one now. */
+void ipc_conn_time_calls(struct aioconn *c);
 
 #endif

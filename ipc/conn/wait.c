@@ -6,9 +6,11 @@
 #include "ipc/conn/input.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
+#include "ipc/conn/note.h"
 #include "ipc/conn/output.h"
 #include "ipc/conn/turn.h"
 #include "ipc/loop/wait.h"
+#include "ipc/os/bell.h"
 
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
 {
@@ -49,7 +51,7 @@ static bool spun(struct aioconn *c)
 {
 	int64_t until;
 
-	if (!c->spin || !c->receiving)
+	if (!c->spin || (!c->receiving && !c->callers))
 		return false;
 	until = ipc_os_now() + c->spin;
 	do {
@@ -59,17 +61,49 @@ static bool spun(struct aioconn *c)
 	return false;
 }
 
-/* Until @deadline, or until the retry, if that is due before. */
+/* Of @deadline and what else is due, whichever comes first. */
+static int64_t first_due(const struct aioconn *c, int64_t deadline)
+{
+	const struct aiocall *next = ipc_flight_next_deadline(c->flight);
+	int64_t first = deadline;
+
+	if (c->retry && (first == AIOIPC_FOREVER || c->retry < first))
+		first = c->retry;
+	if (next && (first == AIOIPC_FOREVER || next->deadline < first))
+		first = next->deadline;
+	return first;
+}
+
+static void ring_off(struct aioconn *c)
+{
+	ipc_desk_set_bell(c->desk, NULL);
+	ipc_os_bell_quiet(c->bell->r.fd);
+}
+
+/* While calls of the peer are not answered, another thread may free one: adds what tells that. */
+static nfds_t add_bell(struct aioconn *c, struct pollfd *p)
+{
+	if (!ipc_desk_count(c->desk) || !ipc_conn_has_bell(c))
+		return 0;
+	ipc_desk_set_bell(c->desk, c->bell);
+	*p = (struct pollfd){.fd = c->bell->r.fd, .events = POLLIN};
+	return 1;
+}
+
+/* Until @deadline, or something else that is due before. */
 static int wait_polled(struct aioconn *c, int64_t deadline)
 {
-	bool retry_first = c->retry && (deadline == AIOIPC_FOREVER || c->retry < deadline);
-	int64_t until = retry_first ? c->retry : deadline;
-	struct pollfd p[2];
-	nfds_t n = poll_set(c, p);
+	int64_t until = first_due(c, deadline);
+	struct pollfd p[3];
+	nfds_t n = poll_set(c, p), bell = add_bell(c, p + n);
+	bool owes = bell && ipc_conn_owes(c);
+	int r = 0;
 
-	if (ipc_conn_at_hand(c))
-		return 0;
-	if (ipc_wait(p, n, until) == 0 || (errno == ETIMEDOUT && retry_first))
+	if (!ipc_conn_at_hand(c) && !owes)
+		r = ipc_wait(p, n + bell, until);
+	if (bell && c->desk)
+		ring_off(c);
+	if (r == 0 || (errno == ETIMEDOUT && until != deadline))
 		return 0;
 	return -1;
 }
@@ -184,6 +218,8 @@ static int wait_told_of_death(struct aioconn *c, enum ipc_conn_for what, int64_t
 
 int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
+	if (ipc_conn_pay(c) < 0)
+		return -1;
 	if (wait_told_of_death(c, what, deadline) < 0)
 		return -1;
 	ipc_conn_turn(c);

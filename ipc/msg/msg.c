@@ -13,6 +13,7 @@
 #include "ipc/msg/format.h"
 #include "ipc/msg/image.h"
 #include "ipc/msg/pool.h"
+#include "ipc/msg/ticket.h"
 #include "ipc/os/log.h"
 
 #define FDS_MOST 253 /* what the kernel lets one sendmsg carry */
@@ -32,9 +33,11 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	atomic_init(&m->refs, 1);
 	m->kind = (uint8_t)kind;
 	m->part = 0;
+	m->role = IPC_PLAIN;
 	m->block = block;
 	m->len = len;
 	m->fds = NULL;
+	m->ticket = NULL;
 	atomic_init(&m->strings, NULL);
 	m->data[len] = 0;
 	return m;
@@ -54,6 +57,7 @@ int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep)
 		return -1;
 	memcpy(new->data, old->data, keep);
 	new->len = old->len;
+	new->role = old->role;
 	new->fds = old->fds;
 	ipc_pool_put(old, old->block);
 	*m = new;
@@ -255,19 +259,25 @@ struct aiomsg *aiomsg_ref(struct aiomsg *m)
 	return m;
 }
 
-static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
+static void free_fds(struct ipc_msgfds *fds)
 {
-	if (strings)
-		ipc_pool_put(strings, strings->block);
-	if (!m->fds)
-		return;
-	for (unsigned i = 0; i < m->fds->n; i++) {
-		int fd = atomic_load_explicit(&m->fds->fd[i], memory_order_relaxed);
+	for (unsigned i = 0; i < fds->n; i++) {
+		int fd = atomic_load_explicit(&fds->fd[i], memory_order_relaxed);
 
 		if (fd >= 0)
 			close(fd);
 	}
-	ipc_pool_put(m->fds, m->fds->block);
+	ipc_pool_put(fds, fds->block);
+}
+
+static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
+{
+	if (strings)
+		ipc_pool_put(strings, strings->block);
+	if (m->fds)
+		free_fds(m->fds);
+	if (m->ticket)
+		ipc_ticket_drop(m->ticket);
 }
 
 void aiomsg_free(struct aiomsg *m)
@@ -280,7 +290,7 @@ void aiomsg_free(struct aiomsg *m)
 	if (!ipc_msg_unshared(m) && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	strings = atomic_load_explicit(&m->strings, memory_order_relaxed);
-	if (strings || m->fds)
+	if (strings || m->fds || m->ticket)
 		free_extras(m, strings);
 	ipc_pool_put(m, m->block);
 }

@@ -16,6 +16,16 @@
 /* As on the wire. */
 enum ipc_kind { IPC_KIND_TPL = 1, IPC_KIND_BYTES = 2, IPC_KIND_GOODBYE = 3 };
 
+/* What a message is besides its payload. It does not travel when the message is sent on. */
+enum ipc_role {
+	IPC_PLAIN,
+	IPC_CALL,    /* was received, and may be answered: ticket */
+	IPC_ANSWER,  /* made here for a ticket, or on its way from the splitter to who called */
+	IPC_REFUSAL, /* the same; the payload is the words, and the error hides behind it */
+	IPC_CANCEL,  /* for the connection alone */
+	IPC_ASK,     /* made here, to be sent as a call: ticket */
+};
+
 /* Descriptors of a message: made only for messages that have some. -1 once taken. */
 struct ipc_msgfds {
 	size_t block; /* what the pool gave, this struct included */
@@ -33,10 +43,12 @@ struct aiomsg {
 	atomic_uint refs;
 	uint8_t kind;                             /* enum ipc_kind */
 	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
+	uint8_t role;                             /* enum ipc_role */
 	size_t block;                             /* what the pool gave, this struct included */
 	size_t len;                               /* of the payload */
 	struct ipc_msgfds *fds;                   /* NULL when it has none */
 	_Atomic(struct ipc_msgstrings *) strings; /* made by the first that needs them; NULL before */
+	struct ipc_ticket *ticket;                /* of a call, and of what answers it; NULL */
 	unsigned char data[];                     /* the payload, and a NUL behind it */
 };
 

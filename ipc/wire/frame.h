@@ -5,11 +5,28 @@
 #ifndef IPC_WIRE_FRAME_H
 #define IPC_WIRE_FRAME_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define IPC_PREFACE_LEN 8
 #define IPC_FRAME_LEN 8
 #define IPC_WIRE_VERSION 1
+
+/* A call, and what answers it, begin with the number that the caller gave the call; a refusal has an errno behind that. */
+#define IPC_CALL_ID_LEN 8
+#define IPC_REFUSAL_LEN 12
+
+/* Kinds of frames behind those of enum ipc_kind. Here a tpl image has an even number, and plain bytes the odd one behind it. */
+enum ipc_frame_kind {
+	IPC_FRAME_CALL = 4,
+	IPC_FRAME_CALL_BYTES = 5,
+	IPC_FRAME_ANSWER = 6,
+	IPC_FRAME_ANSWER_BYTES = 7,
+	IPC_FRAME_REFUSAL = 8,
+	IPC_FRAME_CANCEL = 9,
+	IPC_FRAME_SKIPPED = 128, /* from here on they are skipped by who does not know them */
+};
 
 struct ipc_frame {
 	uint32_t length; /* of the payload */
@@ -19,6 +36,40 @@ struct ipc_frame {
 };
 
 extern const unsigned char ipc_preface[IPC_PREFACE_LEN];
+
+static inline bool ipc_frame_is_call(uint8_t kind)
+{
+	return kind >= IPC_FRAME_CALL && kind <= IPC_FRAME_CANCEL;
+}
+
+/* Of a call and its like: how much of the payload stands in front of the content. 0 of a message. */
+static inline size_t ipc_frame_label(uint8_t kind)
+{
+	if (!ipc_frame_is_call(kind))
+		return 0;
+	return kind == IPC_FRAME_REFUSAL ? IPC_REFUSAL_LEN : IPC_CALL_ID_LEN;
+}
+
+static inline void ipc_frame_write_id(unsigned char *to, uint64_t id)
+{
+	for (int i = 0; i < IPC_CALL_ID_LEN; i++)
+		to[i] = (unsigned char)(id >> 8 * i);
+}
+
+static inline uint64_t ipc_frame_read_id(const unsigned char *from)
+{
+	uint64_t id = 0;
+
+	for (int i = 0; i < IPC_CALL_ID_LEN; i++)
+		id |= (uint64_t)from[i] << 8 * i;
+	return id;
+}
+
+static inline void ipc_frame_write_error(unsigned char *to, uint32_t error)
+{
+	for (int i = 0; i < IPC_REFUSAL_LEN - IPC_CALL_ID_LEN; i++)
+		to[i] = (unsigned char)(error >> 8 * i);
+}
 
 static inline void ipc_frame_write(unsigned char *to, const struct ipc_frame *f)
 {

@@ -9,6 +9,7 @@
 
 #include "ipc/wire/frame.h"
 #include "ipc/msg/pool.h"
+#include "ipc/msg/ticket.h"
 
 #define BUFFER ((size_t)64 * 1024)
 #define FEW ((size_t)512)
@@ -226,17 +227,25 @@ static int check_preface(struct ipc_in *in)
 /* What a header may say. */
 static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 {
+	size_t label = ipc_frame_label(f->kind);
+
 	if (f->zero)
 		return broken(in, EPROTO, "frame header with unknown flags");
-	if (f->kind == 0 || (f->kind > IPC_KIND_GOODBYE && f->kind < 128))
+	if (f->kind == 0 || (f->kind > IPC_FRAME_CANCEL && f->kind < IPC_FRAME_SKIPPED))
 		return broken(in, EPROTO, "frame of unknown kind %u", f->kind);
-	if (f->length > in->message_limit)
+	if (f->length < label)
+		return broken(in, EPROTO, "frame of kind %u and only %u bytes", f->kind, f->length);
+	if (f->length - label > in->message_limit)
 		return broken(in, EMSGSIZE, "frame of %u bytes, limit %zu", f->length, in->message_limit);
 	if (f->nfds > in->fds_limit)
 		return broken(in, EPROTO, "frame with %u descriptors, %u are allowed", f->nfds,
 			      in->fds_limit);
-	if (f->kind >= 128 && f->nfds)
+	if (f->kind >= IPC_FRAME_SKIPPED && f->nfds)
 		return broken(in, EPROTO, "frame to be skipped has descriptors");
+	if (f->kind == IPC_FRAME_CANCEL && f->length > label)
+		return broken(in, EPROTO, "cancel with a payload");
+	if ((f->kind == IPC_FRAME_REFUSAL || f->kind == IPC_FRAME_CANCEL) && f->nfds)
+		return broken(in, EPROTO, "refusal or cancel with descriptors");
 	if (f->kind == IPC_KIND_GOODBYE && (f->length || f->nfds))
 		return broken(in, EPROTO, "goodbye with a payload");
 	return 0;
@@ -255,6 +264,33 @@ static int sealed(struct ipc_in *in, struct aiomsg *msg, struct aiomsg **m)
 	return 1;
 }
 
+/* What a frame of a call's kinds carries, and what its message is. */
+static enum ipc_kind content_of(uint8_t kind)
+{
+	if (!ipc_frame_is_call(kind))
+		return kind;
+	return kind == IPC_FRAME_CALL || kind == IPC_FRAME_ANSWER ? IPC_KIND_TPL : IPC_KIND_BYTES;
+}
+
+static enum ipc_role role_of(uint8_t kind)
+{
+	static const enum ipc_role roles[] = {IPC_CALL,   IPC_CALL,    IPC_ANSWER,
+					      IPC_ANSWER, IPC_REFUSAL, IPC_CANCEL};
+
+	return ipc_frame_is_call(kind) ? roles[kind - IPC_FRAME_CALL] : IPC_PLAIN;
+}
+
+/* A refusal came whole, its errno in front of the words. */
+static int take_refusal(struct ipc_in *in, struct aiomsg *msg, struct aiomsg **m)
+{
+	if (ipc_msg_split_refusal(msg) < 0) {
+		aiomsg_free(msg);
+		return broken(in, EPROTO, "refusal without an error");
+	}
+	*m = msg;
+	return 1;
+}
+
 static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
 	struct aiomsg *msg = in->large;
@@ -263,26 +299,38 @@ static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 		return 0;
 	in->large = NULL;
 	in->said = true;
+	in->id = in->large_id;
 	*nfds = in->large_fds;
-	return sealed(in, msg, m);
+	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : sealed(in, msg, m);
+}
+
+/* Where the content of the frame at the front begins. The error of a refusal is taken for the first of its words at first. */
+static size_t head_of(const struct ipc_frame *f)
+{
+	return IPC_FRAME_LEN + (ipc_frame_is_call(f->kind) ? IPC_CALL_ID_LEN : 0);
 }
 
 /* The frame at the front is not whole: from some size on, its rest is received in place. */
 static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 {
-	size_t have = ipc_in_raw(in) - IPC_FRAME_LEN, first = f->length < BUFFER ? f->length : BUFFER;
+	size_t head = head_of(f), len = f->length - (head - IPC_FRAME_LEN);
+	size_t have = ipc_in_raw(in) - head, first = len < BUFFER ? len : BUFFER;
 	struct aiomsg *m;
 
-	if (f->length < LARGE)
+	if (len < LARGE || ipc_in_raw(in) < head)
 		return 0;
-	m = ipc_msg_alloc(f->kind, have < first ? first : have); /* the pool gives buffers a little more */
+	m = ipc_msg_alloc(content_of(f->kind),
+			  have < first ? first : have); /* the pool gives buffers a little more */
 	if (!m)
 		return -1;
-	memcpy(m->data, in->buf + in->start + IPC_FRAME_LEN, have);
-	m->len = f->length;
+	memcpy(m->data, in->buf + in->start + head, have);
+	m->len = len;
+	m->role = role_of(f->kind);
 	in->large = m;
 	in->large_have = have;
 	in->large_fds = f->nfds;
+	in->large_id =
+		ipc_frame_is_call(f->kind) ? ipc_frame_read_id(in->buf + in->start + IPC_FRAME_LEN) : 0;
 	in->start = in->end = 0;
 	in->window = LARGE; /* large ones come in rows: read little past them, so that little is copied */
 	return 0;
@@ -305,6 +353,24 @@ static inline int take_frame(struct ipc_in *in, const struct ipc_frame *f, struc
 	return 1;
 }
 
+/* The same of a call, or of what answers or cancels one. */
+static int take_call(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg **m)
+{
+	size_t len = f->length - IPC_CALL_ID_LEN;
+	struct aiomsg *msg = ipc_msg_alloc(content_of(f->kind), len);
+	const unsigned char *at = in->buf + in->start + IPC_FRAME_LEN;
+
+	if (!msg)
+		return -1;
+	in->id = ipc_frame_read_id(at);
+	memcpy(msg->data, at + IPC_CALL_ID_LEN, len);
+	msg->role = role_of(f->kind);
+	in->start += IPC_FRAME_LEN + f->length;
+	in->window = BUFFER;
+	in->said = true;
+	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : sealed(in, msg, m);
+}
+
 static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
 	struct ipc_frame f;
@@ -312,7 +378,7 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	ipc_frame_read(in->buf + in->start, &f);
 	if (check_frame(in, &f) < 0)
 		return -1;
-	if (f.kind == IPC_KIND_GOODBYE || f.kind >= 128) {
+	if (f.kind == IPC_KIND_GOODBYE || f.kind >= IPC_FRAME_SKIPPED) {
 		in->goodbye = f.kind == IPC_KIND_GOODBYE;
 		in->skip = f.length;
 		in->start += IPC_FRAME_LEN;
@@ -321,7 +387,7 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	if (ipc_in_raw(in) - IPC_FRAME_LEN < f.length)
 		return begin_large(in, &f);
 	*nfds = f.nfds;
-	return take_frame(in, &f, m);
+	return ipc_frame_is_call(f.kind) ? take_call(in, &f, m) : take_frame(in, &f, m);
 }
 
 unsigned ipc_in_fds_due(const struct ipc_in *in)

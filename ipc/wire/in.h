@@ -32,6 +32,9 @@ struct ipc_in {
 	struct aiomsg *large;     /* being received into its own memory */
 	size_t large_have;
 	unsigned large_fds;
+	uint64_t large_id;
+	uint64_t
+		id; /* of the call that was taken last, or of what answers or cancels it: see the role of the message */
 	size_t skip; /* bytes of a frame that is to be ignored */
 	bool prefaced, goodbye;
 	bool said;             /* something whole came */
