@@ -1,6 +1,6 @@
 /*
- * A message from values that are written down: see build.h. They go into the image as it will be, letter by letter, without a detour
- * over structs in memory; the checker has the last word.
+ * Makes a message from written values: see build.h. Each value goes directly into the image; no struct is laid out in memory. At the end
+ * the checker looks at the image.
  */
 #include "ipc/msg/build.h"
 
@@ -271,7 +271,7 @@ static int on_group(void *context, bool opens)
 
 static const struct ipc_walk_ops ops = {on_begin, on_next, on_group, on_value, on_row};
 
-/* Behind the walk: of elements that there are none of, nobody has said how many of a '#' they have. */
+/* After the walk. The count of a '#' in an array without elements is not known yet: it becomes 1. */
 static int finish(struct build *b, size_t hashes)
 {
 	unsigned char *counts = b->m->data + b->counts;

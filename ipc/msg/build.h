@@ -1,6 +1,6 @@
 /*
- * A message from values that somebody wrote down: builds the image piece by piece, as the format asks for them. Where they come from,
- * words or JSON, is a source's business, which knows brackets and commas and gives each value as it is written.
+ * Makes a message from written values. The format asks for the values one by one, and each goes into the image. A source gives the values:
+ * words or JSON. It knows brackets and commas, and gives each value as it is written.
  */
 #ifndef IPC_MSG_BUILD_H
 #define IPC_MSG_BUILD_H

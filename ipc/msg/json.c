@@ -1,6 +1,6 @@
 /*
- * A message from JSON, as aiomsg_json() writes it: a source for build.c. The object is gone through once, which finds its members and checks
- * its grammar; then the format asks for the values one by one. Nothing is kept, and nothing recurses with the text.
+ * Reads a message from JSON: a source for build.c. The first pass over the object checks its grammar and finds the members. Then the format
+ * asks for the values one by one. No pass allocates, and none recurses with the text.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Numbers of the letter f as text, of any value to the bit, whatever the locale. */
+/* Doubles as text, and back to the same bits, in any locale. */
 #ifndef IPC_MSG_REAL_H
 #define IPC_MSG_REAL_H
 

@@ -1,6 +1,6 @@
 /*
- * Messages as text and as JSON: walks an image, of any format, that the checker has said yes to. As text the values are words: arrays in
- * brackets, the members of a struct one after the other. As JSON, structs and elements of several values are arrays too.
+ * Writes messages as text and as JSON. It walks an image of any format; the checker has accepted the image. In the text, values are
+ * words, arrays have brackets, and the members of a struct follow each other. In JSON, structs and elements of several values are arrays.
  */
 #include "ipc/msg/show.h"
 
@@ -64,7 +64,7 @@ static uint32_t take_count(struct show *s)
 	return n;
 }
 
-/* More than there is room for are as good as all. */
+/* A brief text is full after as many bytes as it has room for. */
 static int show_bytes(struct show *s, size_t n)
 {
 	size_t shown = s->brief && n > s->sink->room ? s->sink->room + 1 : n;

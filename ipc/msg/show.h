@@ -1,4 +1,4 @@
-/* Messages as text, for those who have only the bytes of one: the trace. Everybody else has aiomsg_text(). */
+/* Messages as text, for the trace, which has only the bytes of a message. Everybody else uses aiomsg_text(). */
 #ifndef IPC_MSG_SHOW_H
 #define IPC_MSG_SHOW_H
 
@@ -7,8 +7,8 @@
 #include "ipc/msg/msg.h"
 
 /*
- * What aiomsg_text() writes of a payload of this kind, a checked image or plain bytes, and "..." at the end where there is no place for
- * all of it. It stops there: it costs no more than what is written.
+ * Writes what aiomsg_text() would write of this payload, a checked image or plain bytes. It stops when @text is full, and puts "..."
+ * at the end. So a large message costs no more than a small one.
  */
 void ipc_show_brief(enum ipc_kind kind, const unsigned char *data, size_t len, char *text, size_t size);
 

@@ -1,6 +1,6 @@
 /*
- * Where text is written: a buffer of its caller, and how long all of it would be. It also knows the two ways in which bytes are
- * written, and how they are read back.
+ * A buffer of a caller that text is written to, and the length that the whole text would have. Also the two ways to write bytes, and to read
+ * them back.
  */
 #ifndef IPC_MSG_SINK_H
 #define IPC_MSG_SINK_H

@@ -1,6 +1,6 @@
 /*
- * The one walk over a format, with or without values: who reads an image goes through what is there, who builds one through what is
- * given. The walk knows the format, and which '#' is whose; the four calls below know the values.
+ * The one walk over a format. A reader of an image walks over the values that are there; a builder of an image walks over the values that it
+ * is given. The walk knows the format, and which '#' belongs to what. The calls below know the values.
  */
 #ifndef IPC_MSG_WALK_H
 #define IPC_MSG_WALK_H
@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is repeated: the elements of an A(), or those of one '#'. The walk fills in the first three. */
+/* A repetition: the elements of an A(), or of one '#'. The walk sets the first three members. */
 struct ipc_loop {
-	bool array;    /* or a '#', */
-	uint32_t hash; /* which of the format */
-	bool last;     /* nothing follows it in the message, and it is in nothing */
-	bool bracket;  /* the rest is for who walks */
+	bool array;    /* of an A(); else of a '#' */
+	uint32_t hash; /* which '#' of the format */
+	bool last;     /* it is the end of the message, and inside no other array */
+	bool bracket;  /* the rest is for the calls */
 	uint32_t n;
 	size_t place;
 };

@@ -1,6 +1,6 @@
 /*
- * A message from words, of a command line or as aiomsg_text() writes them: a source for build.c. Each letter takes a word; an array, and
- * a row of '#', its values between the words "[" and "]", which may be left out around the last of a message.
+ * Reads a message from words of a command line, or from a text of aiomsg_text(): a source for build.c. Each letter takes a word. The values
+ * of an array, and of a row of '#', stand between the words "[" and "]", which may be missing around the last array of a message.
  */
 #include <errno.h>
 #include <string.h>
