@@ -666,6 +666,89 @@ TEST(an_answer_that_is_freed_unsent_leaves_the_call_as_it_was)
 	event_base_free(base);
 }
 
+static void *send_from_thread(void *arg)
+{
+	struct freer *f = arg;
+	struct aiomsg *answer = must(aiomsg_answer(f->m, "i", 77));
+
+	aiomsg_free(f->m);
+	must(aiomsg_send_answer(answer));
+	must_fail(aiomsg_send_answer(answer), EALREADY);
+	aiomsg_free(answer);
+	return NULL;
+}
+
+static void answer_in_thread(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct freer *f = arg;
+
+	(void)c;
+	f->m = aiomsg_ref(m);
+	must(pthread_create(&f->thread, NULL, send_from_thread, f) == 0 ? 0 : -1);
+}
+
+TEST(an_answer_finds_its_way_from_any_thread)
+{
+	struct event_base *base = new_base();
+	struct aioconn *a, *b;
+	struct outcome o = {0};
+	struct freer f;
+	struct aiomsg *m = must(aiomsg_new(""));
+
+	must_fail(aiomsg_send_answer(m), EINVAL);
+	aiomsg_free(m);
+	open_pair(PAIR, base, &a, &b);
+	must(aioconn_set_callbacks(b, answer_in_thread, NULL, NULL, &f));
+	call_number(a, 1, &o, AIOIPC_FOREVER);
+	run_until(base, &o.times, 1);
+	ck_assert_int_eq(o.error, 0);
+	ck_assert_int_eq(o.number, 77);
+	pthread_join(f.thread, NULL);
+	ck_assert_uint_eq(stats_of(b).s.unanswered, 0);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}
+
+TEST(answers_that_are_sent_that_way_may_be_large_carry_descriptors_or_refuse)
+{
+	static char much[200000];
+	struct event_base *base = new_base();
+	struct aioconn *a, *b;
+	struct aiomsg *m, *payload, *answer;
+	struct outcome o[4] = {{0}};
+
+	fill(much, sizeof much, 3);
+	open_pair(PAIR, base, &a, &b);
+	must(aioconn_allow_fds(a, 4));
+	for (int i = 0; i < 4; i++)
+		call_number(a, i, &o[i], AIOIPC_FOREVER);
+	run_now(base);
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_eq(must(aioconn_recv(b, &m, soon())), 1);
+		payload = must(aiomsg_new_bytes(much, i == 0 ? sizeof much : 5));
+		if (i == 1)
+			must(aiomsg_add_fd(payload, 0));
+		answer = i == 2 ? must(aiomsg_answer_error(m, EDOM, "no"))
+				: must(aiomsg_answer_msg(m, payload));
+		must(aiomsg_send_answer(answer));
+		if (i == 3) /* never mind */
+			aioconn_abort(b);
+		aiomsg_free(answer);
+		aiomsg_free(payload);
+		aiomsg_free(m);
+		for (int turn = 0; i < 3 && !o[i].times && turn < 1000; turn++)
+			must(event_base_loop(base, EVLOOP_ONCE));
+	}
+	run_until(base, &o[3].times, 1);
+	ck_assert(o[0].answered && o[1].answered);
+	ck_assert_int_eq(o[2].error, EDOM);
+	ck_assert_str_eq(o[2].text, "no");
+	ck_assert_int_eq(o[3].error, ECONNRESET);
+	aioconn_abort(a);
+	event_base_free(base);
+}
+
 TEST(a_call_and_its_answer_carry_descriptors_and_much)
 {
 	static char much[300000];

@@ -41,12 +41,21 @@ AIOIPC_API bool aiomsg_is_wanted(const struct aiomsg *call);
  * The answer to @call, as a new message: these values; the payload and the descriptors of @m, copied; or a refusal, an @error above
  * 0 (an errno, or a number that both sides agreed on) and words (copied; NULL: none). Descriptors may be added to the first
  * two. One is sent for each call: a second is EALREADY to aioconn_send_msg(), and one that is no longer wanted is dropped there
- * without an error. Over another connection than the call's, say after a reconnect, ESTALE. A link drops all these.
+ * without an error. Over another connection than the call's, say after a reconnect, ESTALE: see aiomsg_send_answer(). A link sends what
+ * is wanted where it belongs, and drops the others.
  * One that is freed instead leaves the call as it was. Errno: EINVAL (no call; @error), as aiomsg_new(), as aiomsg_add_fd(). Since 0.2.
  */
 AIOIPC_API struct aiomsg *aiomsg_answer(const struct aiomsg *call, const char *format, ...);
 AIOIPC_API struct aiomsg *aiomsg_answer_msg(const struct aiomsg *call, const struct aiomsg *m);
 AIOIPC_API struct aiomsg *aiomsg_answer_error(const struct aiomsg *call, int error, const char *text);
+
+/*
+ * Sends an answer over the connection that its call came by, from any thread: for who has no connection or link at hand, such as a service that
+ * works for many. It waits for nothing: the connection takes it in its next turn, or next call that waits, when there is room. @answer stays
+ * the caller's. A link does this with the answers in its outbox that are not for its own connection. Errno: EALREADY (the call was answered),
+ * EINVAL (no answer). Since 0.2.
+ */
+AIOIPC_API int aiomsg_send_answer(struct aiomsg *answer);
 
 /*
  * The error of a refusal, and its words (*@text, which lives as long as @m; may be NULL); 0 of any other message, and *@text stays. What

@@ -16,8 +16,8 @@
 #define BUCKETS ((size_t)16) /* a power of two */
 
 enum state {
-	OPEN,     /* waits for its answer; in the table */
-	OWED,     /* no message of it is left; in the table, and in the line of those that are owed one */
+	OPEN, /* waits for its answer; in the table */
+	OWED, /* has an answer, or no message is left; in the table, and in the line of those that are owed something */
 	ANSWERED, /* over, all three: it is in no list */
 	UNWANTED,
 	STRANDED, /* the connection is over */
@@ -31,6 +31,7 @@ struct called {
 	_Atomic(enum state) state; /* changes under the desk's lock */
 	struct called *next;       /* in its bucket */
 	struct called *next_owed;
+	struct aiomsg *answer; /* that it is owed; it holds the ticket */
 };
 
 struct ipc_desk {
@@ -193,7 +194,28 @@ static void ticket_dropped(struct ipc_ticket *ticket)
 		free_called(t);
 }
 
-static const struct ipc_ticket_ops ops = {ticket_check, ticket_wanted, ticket_dropped};
+static int ticket_send(struct ipc_ticket *ticket, struct aiomsg *answer)
+{
+	struct called *t = called_of(ticket);
+	struct ipc_desk *d = t->desk;
+	enum state was;
+
+	if (ticket_check(ticket) < 0)
+		return -1;
+	pthread_mutex_lock(&d->lock);
+	was = t->state;
+	if (was == OPEN) {
+		t->answer = aiomsg_ref(answer);
+		owe(d, t);
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (was != ANSWERED && was != OWED)
+		return 0;
+	errno = EALREADY;
+	return -1;
+}
+
+static const struct ipc_ticket_ops ops = {ticket_check, ticket_wanted, ticket_dropped, ticket_send};
 
 int ipc_desk_take(struct ipc_desk *d, struct aiomsg *m, uint64_t id)
 {
@@ -259,9 +281,10 @@ int ipc_desk_answer(struct ipc_desk *d, const struct aiomsg *answer, uint64_t *i
 		t->state = ANSWERED;
 	}
 	pthread_mutex_unlock(&d->lock);
-	if (was == ANSWERED)
-		errno = EALREADY;
-	return was == ANSWERED ? -1 : was == OPEN;
+	if (was != ANSWERED && was != OWED)
+		return was == OPEN;
+	errno = EALREADY;
+	return -1;
 }
 
 /* Unless the peer has used its number for another call meanwhile. */
@@ -281,7 +304,7 @@ void ipc_desk_not_sent(const struct aiomsg *answer)
 
 /* What is owed. */
 
-int ipc_desk_owes(struct ipc_desk *d, uint64_t *id)
+int ipc_desk_owes(struct ipc_desk *d, uint64_t *id, struct aiomsg **answer)
 {
 	int r = 0;
 
@@ -290,10 +313,23 @@ int ipc_desk_owes(struct ipc_desk *d, uint64_t *id)
 	pthread_mutex_lock(&d->lock);
 	if (d->owed) {
 		*id = d->owed->id;
+		*answer = d->owed->answer;
 		r = 1;
 	}
 	pthread_mutex_unlock(&d->lock);
 	return r;
+}
+
+/* It is in no list any more. With an answer, it goes with that. */
+static void let_go(struct called *t)
+{
+	struct aiomsg *answer = t->answer;
+
+	t->answer = NULL;
+	if (answer)
+		aiomsg_free(answer);
+	else
+		free_called(t);
 }
 
 void ipc_desk_paid(struct ipc_desk *d)
@@ -308,8 +344,9 @@ void ipc_desk_paid(struct ipc_desk *d)
 		d->owes = false;
 	}
 	take_out(d, t);
+	t->state = ANSWERED;
 	pthread_mutex_unlock(&d->lock);
-	free_called(t);
+	let_go(t);
 }
 
 void ipc_desk_set_knock(struct ipc_desk *d, struct ipc_knock *knock)
@@ -339,18 +376,14 @@ void ipc_desk_set_bell(struct ipc_desk *d, const struct ipc_own *bell)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* Those that are owed something are freed here, the others with their last message. */
-static void strand_all(struct ipc_desk *d)
+/* All are out of the table now. Those that are owed something are returned, as a list. */
+static struct called *strand_all(struct ipc_desk *d)
 {
-	for (size_t i = 0; i < d->buckets; i++) {
-		for (struct called *t = d->bucket[i], *next; t; t = next) {
-			bool owed = t->state == OWED;
+	struct called *owed = d->owed;
 
-			next = t->next;
+	for (size_t i = 0; i < d->buckets; i++) {
+		for (struct called *t = d->bucket[i]; t; t = t->next)
 			t->state = STRANDED;
-			if (owed)
-				free_called(t);
-		}
 		d->bucket[i] = NULL;
 	}
 	d->count = 0;
@@ -358,15 +391,22 @@ static void strand_all(struct ipc_desk *d)
 	d->last_owed = &d->owed;
 	d->owes = false;
 	d->stranded = true;
+	return owed;
 }
 
 void ipc_desk_strand(struct ipc_desk *d)
 {
+	struct called *t, *next;
+
 	if (!d || !is_ours(d))
 		return;
 	pthread_mutex_lock(&d->lock);
-	strand_all(d);
+	t = strand_all(d);
 	pthread_mutex_unlock(&d->lock);
+	for (; t; t = next) {
+		next = t->next_owed;
+		let_go(t);
+	}
 }
 
 void ipc_desk_close(struct ipc_desk *d)

@@ -41,8 +41,11 @@ bool ipc_desk_cancel(struct ipc_desk *d, uint64_t id);
 int ipc_desk_answer(struct ipc_desk *d, const struct aiomsg *answer, uint64_t *id);
 void ipc_desk_not_sent(const struct aiomsg *answer);
 
-/* The next one that is owed an answer, as nobody can give one any more: 1, 0 none. paid: it was told. */
-int ipc_desk_owes(struct ipc_desk *d, uint64_t *id);
+/*
+ * The next one that is owed something: *@answer, which somebody gave for it, or a refusal (NULL), as nobody can answer it any more. 1, 0 none.
+ * paid: it is in the queue.
+ */
+int ipc_desk_owes(struct ipc_desk *d, uint64_t *id, struct aiomsg **answer);
 void ipc_desk_paid(struct ipc_desk *d);
 
 /*

@@ -11,7 +11,7 @@
 int ipc_conn_put_refusal(struct aioconn *c, uint64_t id, uint32_t error, const char *text);
 int ipc_conn_put_cancel(struct aioconn *c, uint64_t id);
 
-/* Refuses the calls that nobody can answer any more, while there is room for that: 0, -1/ENOMEM. */
+/* Sends what is owed to calls, answers that were given elsewhere and refusals of those that nobody can answer, while there is room for that: 0, -1/ENOMEM. */
 int ipc_conn_pay(struct aioconn *c);
 
 /* Is one of them waiting for that? */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <aioipc/call.h>
 #include <aioipc/queue.h>
 
 #include "ipc/conn/output.h"
@@ -99,7 +100,6 @@ static void drop(struct ipc_outgoing *f, size_t i)
 		place(f, i)->m = place(f, i + 1)->m;
 	aiomsg_free(m);
 	ipc_queue_gone(f->queue, 1);
-	ipc_counter_add(&f->refused, 1);
 }
 
 static uint64_t accepted(const struct aioconn *c)
@@ -111,7 +111,9 @@ static uint64_t accepted(const struct aioconn *c)
 static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 {
 	while (f->given < f->count && accepted(c) < until) {
-		if (aioconn_send_msg(c, place(f, f->given)->m) == 0) {
+		struct aiomsg *m = place(f, f->given)->m;
+
+		if (aioconn_send_msg(c, m) == 0) {
 			place(f, f->given)->end = accepted(c);
 			f->given++;
 			ipc_counter_add(&f->resent, f->torn);
@@ -121,10 +123,14 @@ static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 			return -1;
 		} else if (is_for_later(errno)) {
 			return -1;
-		} else {
-			ipc_log("a message of %zu bytes can't be sent and is dropped: %s",
-				place(f, f->given)->m->len, strerror(errno));
+		} else if (errno == ESTALE || errno == EALREADY) {
+			aiomsg_send_answer(m); /* of a call that did not come by @c, or was answered */
 			drop(f, f->given);
+		} else {
+			ipc_log("a message of %zu bytes can't be sent and is dropped: %s", m->len,
+				strerror(errno));
+			drop(f, f->given);
+			ipc_counter_add(&f->refused, 1);
 		}
 	}
 	return f->given == f->count;
@@ -187,6 +193,7 @@ void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end)
 		if (place(f, i)->end == end) {
 			f->given--;
 			drop(f, i);
+			ipc_counter_add(&f->refused, 1);
 			return;
 		}
 }

@@ -149,3 +149,10 @@ struct aiomsg *aiomsg_answer_error(const struct aiomsg *call, int error, const c
 		return NULL;
 	return make_answer(ipc_msg_refusal((uint32_t)error, text), IPC_REFUSAL, call);
 }
+
+int aiomsg_send_answer(struct aiomsg *answer)
+{
+	if (!answer->ticket || (answer->role != IPC_ANSWER && answer->role != IPC_REFUSAL))
+		return ipc_refuse("aiomsg_send_answer: the message is no answer: see aiomsg_answer()");
+	return answer->ticket->ops->send(answer->ticket, answer);
+}

@@ -17,6 +17,8 @@ struct ipc_ticket_ops {
 	int (*check)(const struct ipc_ticket *t);   /* may it be answered in this process? -1/ECHILD */
 	bool (*wanted)(const struct ipc_ticket *t); /* does anybody wait for the answer? Any thread */
 	void (*dropped)(struct ipc_ticket *t);      /* no message is left. Any thread, any process */
+	/* Sends an answer by the way that its call came, and takes a reference. As aiomsg_send_answer(). */
+	int (*send)(struct ipc_ticket *t, struct aiomsg *answer);
 };
 
 struct ipc_ticket {
