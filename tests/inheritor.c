@@ -137,6 +137,33 @@ static int leave(const char *how)
 	return fcntl(0, F_GETFL) & O_NONBLOCK && fcntl(1, F_GETFL) & O_NONBLOCK ? 0 : 200;
 }
 
+/* A worker of a service: what it is told is a number. */
+static int handle(struct aiomsg *m, struct aioqueue *out, void *arg)
+{
+	struct aiomsg *answer;
+	uint32_t n;
+	int r;
+
+	(void)arg;
+	memcpy(&n, aiomsg_bytes(m, NULL), sizeof n);
+	if (n == 7)
+		raise(SIGKILL);
+	while (n == 1000)
+		pause();
+	n *= 2;
+	answer = aiomsg_new_bytes(&n, sizeof n);
+	r = aioqueue_put(out, answer, AIOIPC_NOW);
+	aiomsg_free(answer);
+	return r;
+}
+
+static int work(void)
+{
+	const struct aioservice_options o = {.size = sizeof o, .handle = handle};
+
+	return aioservice_worker(&o) == 0 ? 0 : errno;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -149,6 +176,8 @@ int main(int argc, char **argv)
 		return getpgrp() == getpid();
 	if (strcmp(what, "signals") == 0)
 		return signals();
+	if (strcmp(what, "work") == 0)
+		return work();
 	if (strcmp(what, "session") == 0)
 		return getsid(0) == getpid();
 	if (strcmp(what, "ids") == 0)

@@ -1,6 +1,6 @@
 /*
- * aioservice: threads that take messages from one queue, handle them, and put the results into another queue. Services,
- * queues and links in a chain make a program.
+ * aioservice: threads or processes that take messages from one queue, handle them, and put the results into another queue.
+ * Services, queues and links in a chain make a program.
  *
  * The end of the stream runs down the chain. When `in` is closed and all messages are handled, the threads end, and the
  * service closes `out`. Where other services or links also put into `out`, the last of them closes it. Back-pressure runs up
@@ -17,6 +17,7 @@
 #ifndef AIOIPC_SERVICE_H
 #define AIOIPC_SERVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,26 +47,73 @@ typedef int aioservice_handle(struct aiomsg *m, struct aioqueue *out, void *arg)
  */
 typedef int aioservice_error_cb(struct aioservice *s, struct aiomsg *m, int error, void *arg);
 
+/* What on_error returns to have the message handled again. Since 0.2. */
+#define AIOSERVICE_RETRY 0x72657472
+
+/*
+ * init: each worker calls it first, in its own thread or process. 0, or -1 with errno: then the service stops with that error.
+ * fini: each worker for which init returned 0 calls it last; not one that is killed. Since 0.2.
+ */
+typedef int aioservice_init(void *arg);
+typedef void aioservice_fini(void *arg);
+
+/*
+ * What the workers are. Since 0.2.
+ *
+ * FORKED: aioservice_new() forks one process, the fork server, which forks the workers, also those that replace others. So the
+ * workers see the memory as it was at aioservice_new(), and no other thread of the program matters: make the service
+ * before the program has threads. EXECUTED: each worker is a new program, which calls aioservice_worker().
+ *
+ * A handler in a process gets a queue of its own as `out`. What it puts there comes to the service's `out` when it has returned 0 or 1:
+ * all of it or, if it failed or its process died, nothing. Descriptors in messages travel both ways. `in`, the service and
+ * all else that the program shares between threads is not there in a worker, and can't be called.
+ */
+enum aioservice_kind {
+	AIOSERVICE_THREADS,
+	AIOSERVICE_FORKED,
+	AIOSERVICE_EXECUTED,
+};
+
 /* 0 and NULL are the defaults. A handler is needed. */
 struct aioservice_options {
-	size_t size;          /* sizeof(struct aioservice_options) */
-	struct aioqueue *in;  /* NULL: a generator. The service takes references to both queues */
-	struct aioqueue *out; /* NULL: the service has no results */
-	unsigned workers; /* threads, at most 1024; 0 means 1. Messages are handled in order only with 1 */
-	aioservice_handle *handle;     /* every thread calls it */
+	size_t size;               /* sizeof(struct aioservice_options) */
+	struct aioqueue *in;       /* NULL: a generator. The service takes references to both queues */
+	struct aioqueue *out;      /* NULL: the service has no results */
+	unsigned workers;          /* at most 1024; 0 means 1. Messages are handled in order only with 1 */
+	aioservice_handle *handle; /* every worker calls it. A service of EXECUTED has none */
 	aioservice_error_cb *on_error; /* NULL: any error stops the service */
-	void *arg;                     /* for both callbacks */
+	void *arg;                     /* for all callbacks */
+
+	/* Since 0.2. */
+	enum aioservice_kind kind;
+	unsigned
+		retries; /* so often a message whose worker died is handled again before on_error is asked. Processes only */
+	const char *
+		path; /* of EXECUTED: the program, its arguments and environment (NULL: that of this process). */
+	char *const *argv; /* They must stay as long as the service */
+	char *const *envp;
+	int64_t limit; /* ms for one message, for init and for fini: then the worker is killed. 0: none. Processes only */
+	uint64_t
+		jobs_each; /* a worker handles so many messages, and is then replaced. 0: no limit. Processes only */
+	aioservice_init *init; /* NULL: none */
+	aioservice_fini *fini; /* NULL: none */
+	bool in_order;         /* results come in the order of the messages. Processes only */
+	bool with_terminal; /* the workers stay in the process group of the program: Ctrl-C kills them too. Processes only */
+	bool only_ends; /* FORKED: the workers have none of the program's descriptors but 0, 1 and 2 */
+	char unused[5];
 };
 
 /*
- * Makes a service that does not run yet. Errno: EINVAL (size, no handler, too many workers, or `out` is `in`; the log says
- * which). Since 0.1.
+ * Makes a service that does not run yet. Errno: EINVAL (size, no handler, too many workers, or `out` is `in`, options that do
+ * not go together; the log says which); of FORKED also as fork(2), EMFILE, ENFILE. Since 0.1.
  */
 AIOIPC_API struct aioservice *aioservice_new(const struct aioservice_options *o);
 
 /*
  * Starts all threads. When it fails, none runs, and the caller may try again.
- * Errno: EALREADY (it was started before), EAGAIN (the system has no more threads). Since 0.1.
+ * Processes start in the background: a program that can't be executed stops the service with the errno of execve(2).
+ * Errno: EALREADY (it was started before), EAGAIN (the system has no more threads); with processes also EMFILE, ENFILE.
+ * Since 0.1.
  */
 AIOIPC_API int aioservice_start(struct aioservice *s);
 
@@ -102,6 +150,38 @@ AIOIPC_API int aioservice_close(struct aioservice *s, int64_t deadline);
  * service itself it does not wait: the service is freed when its last handler has returned. @s may be NULL. Since 0.1.
  */
 AIOIPC_API void aioservice_abort(struct aioservice *s);
+
+/*
+ * For on_error: how the worker ended that was at work on this message, as from waitpid(2); -1: the handler failed, and no
+ * worker ended. on_error is told EOWNERDEAD when the worker ended by itself or was killed, and ETIMEDOUT when it took longer than `limit`.
+ * Since 0.2.
+ */
+AIOIPC_API int aioservice_worker_status(const struct aioservice *s);
+
+struct aioservice_stats {
+	size_t size;       /* sizeof(struct aioservice_stats) */
+	uint64_t jobs;     /* handlers that returned 0 or 1 */
+	uint64_t failed;   /* handlers that returned -1 */
+	uint64_t lost;     /* messages whose worker died at work on them, each time counted */
+	uint64_t retried;  /* messages that were handled again */
+	uint64_t starts;   /* workers that were started */
+	uint64_t restarts; /* those of them that replaced one that died, or had handled jobs_each messages */
+	uint64_t late;     /* workers that were killed because of `limit` */
+	uint64_t busy_ns;  /* time that handlers took, of processes only */
+	unsigned workers;  /* that run now */
+	unsigned busy;     /* that are at work on a message now */
+};
+
+/* Fills as much of @stats as @stats->size says. Any thread. Errno: EINVAL (size). Since 0.2. */
+AIOIPC_API int aioservice_stats(const struct aioservice *s, struct aioservice_stats *stats);
+
+/*
+ * For programs that a service of EXECUTED started: serves until the service wants no more, which is 0. Of @o it uses handle, init,
+ * fini and arg. The program should end then. Call it before the program has threads or forks.
+ * Errno: ENOENT (no service started this program), EINVAL (size, no handler), ECONNRESET or EPIPE (the service is gone), what init
+ * failed with, ECHILD (the handler forked, and this is the child). Since 0.2.
+ */
+AIOIPC_API int aioservice_worker(const struct aioservice_options *o);
 
 /*
  * For handlers: waits until @deadline; AIOIPC_NOW only looks. Returns -1/ECANCELED at once when the service has to stop: it

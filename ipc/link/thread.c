@@ -7,6 +7,7 @@
 
 #include "ipc/os/thread.h"
 #include "ipc/link/link.h"
+#include "ipc/loop/fresh.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/bell.h"
 #include "ipc/os/os.h"
@@ -93,39 +94,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* libevent ends the process if it gets no descriptors for a base. It needs a pair of sockets, and one to poll: try before. */
-static int probe_descriptors(void)
-{
-	int one[2], other[2], r;
-
-	if (ipc_own_hold() == -1)
-		return -1;
-	r = ipc_os_pipe(one);
-	if (r == 0) {
-		r = ipc_os_pipe(other);
-		if (r == 0)
-			ipc_fd_close_pipe(other);
-		ipc_fd_close_pipe(one);
-	}
-	ipc_own_let_go();
-	return r;
-}
-
-static struct event_base *new_base(void)
-{
-	struct event_base *base = NULL;
-	int low[3];
-
-	if (ipc_os_block_stdio(low) == 0) {
-		if (probe_descriptors() == 0)
-			base = event_base_new();
-		ipc_os_block_stdio_end(low);
-	}
-	if (!base && errno != EMFILE && errno != ENFILE)
-		errno = ENOMEM;
-	return base;
-}
-
 static struct ipc_link_thread *new_thread(struct aiolink *l, struct event_base *base)
 {
 	struct ipc_link_thread *t = calloc(1, sizeof *t);
@@ -177,7 +145,7 @@ static int equip_and_run(struct aiolink *l, struct event_base *base)
 
 int ipc_link_start_thread(struct aiolink *l)
 {
-	struct event_base *base = new_base();
+	struct event_base *base = ipc_base_new();
 	int error;
 
 	if (!base)

@@ -16,6 +16,7 @@
 #include "ipc/loop/wait.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/sized.h"
+#include "ipc/service/dispatch.h"
 
 #define WORKERS_MOST 1024
 
@@ -30,14 +31,62 @@ static int check(const struct aioservice *s)
 	return s->epoch == ipc_epoch() ? 0 : fail(ECHILD);
 }
 
+/* What only processes have. */
+static const char *check_threads(const struct aioservice_options *o)
+{
+	if (o->limit || o->jobs_each || o->retries || o->in_order || o->with_terminal || o->only_ends)
+		return "limit, jobs_each, retries, in_order, with_terminal and only_ends are for processes";
+	return o->path ? "threads have no path" : NULL;
+}
+
+static const char *check_processes(const struct aioservice_options *o)
+{
+	if (o->limit < 0 || o->limit > INT64_MAX / 2000000)
+		return "no limit of time";
+	if (o->kind == AIOSERVICE_FORKED)
+		return o->path ? "a forked worker has no path" : NULL;
+	if (o->kind != AIOSERVICE_EXECUTED)
+		return "no such kind of workers";
+	if (o->handle || o->init || o->fini)
+		return "what an executed worker calls is in its own program";
+	return o->path && o->argv ? NULL : "no path, or no arguments";
+}
+
 /* NULL, or what is wrong. */
 static const char *check_options(const struct aioservice_options *o)
 {
-	if (!o->handle)
+	if (!o->handle && o->kind != AIOSERVICE_EXECUTED)
 		return "no handler";
 	if (o->workers > WORKERS_MOST)
 		return "more than 1024 workers";
-	return o->in && o->in == o->out ? "in and out are the same queue" : NULL;
+	if (o->in && o->in == o->out)
+		return "in and out are the same queue";
+	return o->kind == AIOSERVICE_THREADS ? check_threads(o) : check_processes(o);
+}
+
+static struct aioservice *make(const struct aioservice_options *o)
+{
+	unsigned workers = o->workers ? o->workers : 1;
+	unsigned threads = o->kind == AIOSERVICE_THREADS ? workers : 1;
+	struct aioservice *s = calloc(1, sizeof *s + threads * sizeof *s->threads);
+
+	if (!s)
+		return NULL;
+	s->epoch = ipc_epoch();
+	s->o = *o;
+	s->o.workers = workers;
+	s->threads_n = threads;
+	s->worker_status = -1;
+	s->refs = 1;
+	ipc_own_init(&s->bell);
+	if (o->kind == AIOSERVICE_THREADS)
+		return s;
+	s->free_dispatcher = ipc_dispatcher_free;
+	s->dispatcher = ipc_dispatcher_new(s);
+	if (s->dispatcher)
+		return s;
+	free(s);
+	return NULL;
 }
 
 struct aioservice *aioservice_new(const struct aioservice_options *given)
@@ -46,7 +95,6 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 	const struct aioservice_options *const o = &all;
 	const char *why = "the size of the options is wrong";
 	struct aioservice *s;
-	unsigned workers;
 
 	if (ipc_sized_take(&all, sizeof all, given) == 0)
 		why = check_options(o);
@@ -57,14 +105,9 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 	}
 	if ((o->in && ipc_queue_check(o->in) == -1) || (o->out && ipc_queue_check(o->out) == -1))
 		return NULL;
-	workers = o->workers ? o->workers : 1;
-	s = calloc(1, sizeof *s + workers * sizeof *s->threads);
+	s = make(o);
 	if (!s)
 		return NULL;
-	s->epoch = ipc_epoch();
-	s->o = *o;
-	s->o.workers = workers;
-	s->refs = 1;
 	if (o->in)
 		aioqueue_ref(o->in);
 	if (o->out)
@@ -78,7 +121,10 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 static void free_inherited(struct aioservice *s)
 {
 	ipc_service_forget(s);
-	ipc_service_free_memory(s);
+	if (s->dispatcher)
+		ipc_dispatcher_forget(s->dispatcher);
+	else
+		ipc_service_free_memory(s);
 }
 
 static void join_threads(struct aioservice *s, unsigned n)
@@ -92,9 +138,11 @@ static unsigned start_threads(struct aioservice *s)
 {
 	unsigned n = 0;
 
-	while (n < s->o.workers && ipc_thread_start_joinable(&s->threads[n], ipc_service_work, s) == 0)
+	if (s->dispatcher && ipc_dispatcher_equip(s->dispatcher) == -1)
+		return 0;
+	while (n < s->threads_n && ipc_thread_start_joinable(&s->threads[n], ipc_service_work, s) == 0)
 		n++;
-	if (n < s->o.workers)
+	if (n < s->threads_n)
 		return n;
 	s->life = IPC_SERVICE_RUNS;
 	s->started = s->running = n;
@@ -122,6 +170,8 @@ int aioservice_start(struct aioservice *s)
 	if (all)
 		return 0;
 	join_threads(s, n);
+	if (s->dispatcher)
+		ipc_dispatcher_unequip(s->dispatcher);
 	return fail(error);
 }
 
@@ -182,6 +232,37 @@ int aioservice_join(struct aioservice *s, int64_t deadline)
 	error = wait_for_end(s, &j, deadline, false);
 	ipc_service_unref_and_unlock(s);
 	return error ? fail(error) : 0;
+}
+
+int aioservice_worker_status(const struct aioservice *s)
+{
+	return check(s) == 0 ? s->worker_status : -1;
+}
+
+static void thread_stats(const struct aioservice *s, struct aioservice_stats *stats)
+{
+	stats->jobs = atomic_load(&s->count.jobs);
+	stats->failed = atomic_load(&s->count.failed);
+	stats->retried = atomic_load(&s->count.retried);
+	stats->starts = s->started;
+	stats->workers = s->running;
+	stats->busy = atomic_load(&s->count.busy);
+}
+
+int aioservice_stats(const struct aioservice *s, struct aioservice_stats *to)
+{
+	struct aioservice_stats stats = {.size = sizeof stats};
+	struct aioservice *mine = (struct aioservice *)(uintptr_t)s;
+
+	if (check(s) == -1)
+		return -1;
+	pthread_mutex_lock(&mine->lock);
+	if (s->dispatcher)
+		ipc_dispatcher_stats(s->dispatcher, &stats);
+	else
+		thread_stats(s, &stats);
+	pthread_mutex_unlock(&mine->lock);
+	return ipc_sized_give(to, &stats, sizeof stats);
 }
 
 int aioservice_error(const struct aioservice *s)
@@ -265,6 +346,7 @@ static void refuse_puts(struct aioservice *s)
 
 static void abort_here(struct aioservice *s)
 {
+	s->aborted = true;
 	ipc_service_halt(s, 0);
 	aioqueue_discard(s->o.in);
 	refuse_puts(s);

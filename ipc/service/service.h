@@ -1,9 +1,13 @@
 /*
  * The inside of a service. Calls go down:
  *
- *   service.c   the public calls
- *   worker.c    the body of each thread
- *   state.c     its states, and the lock that guards them
+ *   service.c      the public calls
+ *   worker.c       the body of each thread
+ *   dispatch.c     that of the one thread of a service whose workers are processes
+ *   starter.c      starts and kills these; process.c talks with one; job.c has the jobs
+ *   forkserver.c   the child that forks them
+ *   serve.c        what a worker process does
+ *   state.c        its states, and the lock that guards them
  *
  * Its life:
  *
@@ -26,6 +30,9 @@
 
 #include "ipc/flow/sharers.h"
 #include "ipc/flow/waitlist.h"
+#include "ipc/own/own.h"
+
+struct ipc_dispatcher;
 
 enum ipc_service_life {
 	IPC_SERVICE_NEW,
@@ -36,17 +43,27 @@ enum ipc_service_life {
 struct aioservice {
 	uint32_t epoch;
 	struct aioservice_options o;
-	struct ipc_crew crew; /* its workers, as producers of `out` */
+	struct ipc_crew crew;              /* its workers, as producers of `out` */
+	struct ipc_dispatcher *dispatcher; /* of processes; NULL */
+	void (*free_dispatcher)(struct ipc_dispatcher *d);
+	int worker_status; /* for on_error: aioservice_worker_status() */
+	struct {
+		atomic_uint_least64_t jobs, failed, retried;
+		atomic_uint busy;
+	} count; /* of threads */
 
 	pthread_mutex_t lock; /* guards all below; halted and error may be read without it */
 	enum ipc_service_life life;
 	unsigned refs;      /* the handle, each worker, each call that waits */
-	unsigned started;   /* workers; 0, or all of them */
-	unsigned running;   /* workers that have not stopped */
+	unsigned threads_n; /* one for each worker, or the dispatcher's */
+	unsigned started;   /* threads; 0, or all of them */
+	unsigned running;   /* threads that have not stopped */
 	atomic_bool halted; /* workers take no more messages */
+	atomic_bool aborted;
+	struct ipc_own bell; /* rouses the dispatcher; empty when there is none */
 	atomic_int error;
 	struct ipc_waitlist joiners, sleepers;
-	pthread_t threads[]; /* o.workers */
+	pthread_t threads[]; /* threads_n */
 };
 
 /* state.c */
@@ -54,6 +71,9 @@ struct aioservice {
 /* Workers take no more messages, and those that sleep wake up. The first @error is kept. */
 void ipc_service_halt(struct aioservice *s, int error);
 bool ipc_service_is_halted(const struct aioservice *s);
+
+/* A handler failed on @m, or its worker is gone: on_error is asked, and the service halted unless it says otherwise. True: try again. */
+bool ipc_service_ask(struct aioservice *s, struct aiomsg *m, int error);
 
 /* No worker runs, and none will. The caller holds the lock, and wakes @woken once it has unlocked. */
 void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken);

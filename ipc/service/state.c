@@ -1,9 +1,12 @@
 /* The states of a service, and the lock that guards them: it is halted, it ends, its last reference frees it. */
 #include "ipc/service/service.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include <aioipc/queue.h>
+
+#include "ipc/os/bell.h"
 
 bool ipc_service_is_halted(const struct aioservice *s)
 {
@@ -19,9 +22,23 @@ void ipc_service_halt(struct aioservice *s, int error)
 		s->error = error;
 	s->halted = true;
 	ipc_waitlist_wake_all(&s->sleepers, &woken);
+	if (s->bell.w.fd != -1)
+		ipc_os_bell_ring(s->bell.w.fd);
 	pthread_mutex_unlock(&s->lock);
 	ipc_waitlist_wake_threads(&woken);
 	aioqueue_close(s->o.in);
+}
+
+bool ipc_service_ask(struct aioservice *s, struct aiomsg *m, int error)
+{
+	int verdict;
+
+	if (error == ECANCELED && ipc_service_is_halted(s))
+		return false;
+	verdict = s->o.on_error ? s->o.on_error(s, m, error, s->o.arg) : -1;
+	if (verdict != 0 && verdict != AIOSERVICE_RETRY)
+		ipc_service_halt(s, error);
+	return verdict == AIOSERVICE_RETRY;
 }
 
 void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken)
@@ -34,6 +51,8 @@ void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken)
 
 void ipc_service_free_memory(struct aioservice *s)
 {
+	if (s->dispatcher)
+		s->free_dispatcher(s->dispatcher);
 	aioqueue_free(s->o.in);
 	aioqueue_free(s->o.out);
 	free(s);

@@ -9,6 +9,8 @@
 
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
+#include "ipc/service/dispatch.h"
+#include "ipc/service/serve.h"
 #include "ipc/service/service.h"
 
 static _Thread_local struct aioservice *current;
@@ -26,30 +28,45 @@ void ipc_service_forget(const struct aioservice *s)
 	ipc_crew_enlist(NULL);
 }
 
-static void look_at_error(struct aioservice *s, struct aiomsg *m, int error)
+static void count(atomic_uint_least64_t *n)
 {
-	if (error == ECANCELED && ipc_service_is_halted(s))
-		return;
-	if (!s->o.on_error || s->o.on_error(s, m, error, s->o.arg) != 0)
-		ipc_service_halt(s, error);
+	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
 }
 
-/* False in a forked child: a handler may call fork() and return in both processes. */
-static bool handle(struct aioservice *s, struct aiomsg *m)
+/* Calls the handler, and on_error where that failed. 1: try again; 0: the message was handled; -1: as handle(). */
+static int try_once(struct aioservice *s, struct aiomsg *m)
 {
 	uint32_t epoch = ipc_epoch();
 	int result, error;
+	bool again;
 
 	errno = 0;
 	result = s->o.handle(m, s->o.out, s->o.arg);
 	error = errno ? errno : EIO;
 	if (ipc_epoch() != epoch)
-		return false;
-	if (result < 0)
-		look_at_error(s, m, error);
-	else if (result > 0)
+		return -1;
+	count(result < 0 ? &s->count.failed : &s->count.jobs);
+	if (result > 0)
 		ipc_service_halt(s, 0);
-	return true;
+	if (result >= 0)
+		return 0;
+	again = ipc_service_ask(s, m, error) && !ipc_service_is_halted(s);
+	if (again)
+		count(&s->count.retried);
+	return again;
+}
+
+/* False in a forked child: a handler may call fork() and return in both processes. */
+static bool handle(struct aioservice *s, struct aiomsg *m)
+{
+	int r;
+
+	atomic_fetch_add_explicit(&s->count.busy, 1, memory_order_relaxed);
+	while ((r = try_once(s, m)) == 1)
+		continue;
+	if (r == 0)
+		atomic_fetch_sub_explicit(&s->count.busy, 1, memory_order_relaxed);
+	return r == 0;
 }
 
 /* Takes one message; none where the service has no queue to take from. False: there will be no more. */
@@ -79,17 +96,37 @@ static void leave(struct aioservice *s)
 	ipc_waitlist_wake_threads(&woken);
 }
 
-/* False in a child that a handler forked. */
+/* False: it failed, or this is a child that it forked. */
+static bool init(struct aioservice *s)
+{
+	int error;
+
+	errno = 0;
+	if (!s->o.init || s->o.init(s->o.arg) >= 0)
+		return true;
+	error = errno ? errno : EIO;
+	if (s->epoch == ipc_epoch())
+		ipc_service_halt(s, error);
+	return false;
+}
+
+/* False in a child that a callback forked. */
 static bool work(struct aioservice *s)
 {
 	struct aiomsg *m;
 	bool here = true;
 
+	if (s->dispatcher)
+		return ipc_dispatcher_run(s->dispatcher);
+	if (!init(s))
+		return s->epoch == ipc_epoch();
 	while (here && !ipc_service_is_halted(s) && take(s, &m)) {
 		here = handle(s, m);
 		aiomsg_free(m);
 	}
-	return here;
+	if (here && s->o.fini)
+		s->o.fini(s->o.arg);
+	return here && s->epoch == ipc_epoch();
 }
 
 void *ipc_service_work(void *arg)
@@ -125,6 +162,8 @@ int aioservice_sleep(int64_t deadline)
 
 	if (ipc_deadline_check(deadline) == -1)
 		return -1;
+	if (ipc_serve_is_here())
+		return ipc_serve_sleep(deadline);
 	if (!s || s->epoch != ipc_epoch()) {
 		errno = s ? ECHILD : EPERM;
 		return -1;

@@ -1,0 +1,195 @@
+/* Jobs of a service whose workers are processes: see job.h. */
+#include "ipc/service/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <aioipc/msg.h>
+
+#include "ipc/flow/queue.h"
+#include "ipc/msg/msg.h"
+
+#define SPARE_MOST 256  /* jobs */
+#define SPARE_RESULTS 4 /* places that a spare job keeps */
+
+void ipc_job_append(struct ipc_job_list *l, struct ipc_job *j)
+{
+	j->next = NULL;
+	if (l->last)
+		l->last->next = j;
+	else
+		l->first = j;
+	l->last = j;
+	l->n++;
+}
+
+struct ipc_job *ipc_job_pop(struct ipc_job_list *l)
+{
+	struct ipc_job *j = l->first;
+
+	if (!j)
+		return NULL;
+	l->first = j->next;
+	if (!l->first)
+		l->last = NULL;
+	l->n--;
+	return j;
+}
+
+void ipc_job_prepend(struct ipc_job_list *l, struct ipc_job_list *back)
+{
+	if (!back->first)
+		return;
+	back->last->next = l->first;
+	l->first = back->first;
+	if (!l->last)
+		l->last = back->last;
+	l->n += back->n;
+	*back = (struct ipc_job_list){.n = 0};
+}
+
+static struct ipc_job *new_job(struct ipc_jobs *all)
+{
+	struct ipc_job *j = ipc_job_pop(&all->spare);
+	struct aiomsg **results;
+	size_t room;
+
+	if (!j)
+		return calloc(1, sizeof *j);
+	results = j->results;
+	room = j->room;
+	*j = (struct ipc_job){.results = results, .room = room};
+	return j;
+}
+
+struct ipc_job *ipc_jobs_take(struct ipc_jobs *all, struct aiomsg *m)
+{
+	struct ipc_job *j = new_job(all);
+
+	if (!j)
+		return NULL;
+	j->m = m;
+	all->alive++;
+	if (!all->in_order)
+		return j;
+	if (all->newest)
+		all->newest->later = j;
+	else
+		all->oldest = j;
+	all->newest = j;
+	return j;
+}
+
+int ipc_jobs_add(struct ipc_jobs *all, struct ipc_job *j, struct aiomsg *result)
+{
+	size_t room = j->room ? 2 * j->room : SPARE_RESULTS;
+	struct aiomsg **larger;
+
+	if (j->n == j->room) {
+		larger = reallocarray(j->results, room, sizeof *larger);
+		if (!larger)
+			return -1;
+		j->results = larger;
+		j->room = room;
+	}
+	j->results[j->n++] = aiomsg_ref(result);
+	j->bytes += result->len;
+	all->held += result->len;
+	return 0;
+}
+
+void ipc_jobs_drop_results(struct ipc_jobs *all, struct ipc_job *j)
+{
+	while (j->put < j->n)
+		aiomsg_free(j->results[j->put++]);
+	all->held -= j->bytes;
+	j->n = j->put = j->bytes = 0;
+}
+
+static void free_job(struct ipc_job *j)
+{
+	free(j->results);
+	free(j);
+}
+
+static void retire(struct ipc_jobs *all, struct ipc_job *j)
+{
+	ipc_jobs_drop_results(all, j);
+	all->gone += j->m != NULL;
+	aiomsg_free(j->m);
+	j->m = NULL;
+	all->alive--;
+	if (all->spare.n < SPARE_MOST && j->room <= SPARE_RESULTS)
+		ipc_job_append(&all->spare, j);
+	else
+		free_job(j);
+}
+
+static struct ipc_job *oldest_if_done(const struct ipc_jobs *all)
+{
+	return all->oldest && all->oldest->done ? all->oldest : NULL;
+}
+
+void ipc_jobs_done(struct ipc_jobs *all, struct ipc_job *j)
+{
+	j->done = true;
+	if (!all->in_order) {
+		ipc_job_append(&all->done, j);
+		return;
+	}
+	while ((j = oldest_if_done(all))) {
+		all->oldest = j->later;
+		if (!all->oldest)
+			all->newest = NULL;
+		ipc_job_append(&all->done, j);
+	}
+}
+
+/* Without a queue there is nobody to take results. */
+static int put(struct ipc_job *j, struct aioqueue *out)
+{
+	ssize_t n;
+
+	if (!out || j->put == j->n)
+		return 1;
+	n = ipc_queue_hand_over(out, j->results + j->put, j->n - j->put);
+	if (n == -1)
+		return errno == ETIMEDOUT ? 0 : -1;
+	j->put += (size_t)n;
+	return j->put == j->n ? 1 : put(j, out);
+}
+
+int ipc_jobs_deliver(struct ipc_jobs *all, struct aioqueue *out)
+{
+	int r = 1;
+
+	while (all->done.first && (r = put(all->done.first, out)) == 1)
+		retire(all, ipc_job_pop(&all->done));
+	return r;
+}
+
+void ipc_jobs_drop(struct ipc_jobs *all, struct ipc_job_list *l)
+{
+	struct ipc_job *j;
+
+	while ((j = ipc_job_pop(l))) {
+		ipc_jobs_drop_results(all, j);
+		ipc_jobs_done(all, j);
+	}
+}
+
+void ipc_jobs_drop_due(struct ipc_jobs *all)
+{
+	struct ipc_job *j;
+
+	while ((j = ipc_job_pop(&all->done)))
+		retire(all, j);
+}
+
+void ipc_jobs_free(struct ipc_jobs *all)
+{
+	struct ipc_job *j;
+
+	while ((j = ipc_job_pop(&all->spare)))
+		free_job(j);
+}
