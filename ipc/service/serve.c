@@ -259,11 +259,10 @@ int aioservice_worker(const struct aioservice_options *given)
 	struct aioservice_options o;
 	struct aioend *end;
 
-	if (ipc_sized_take(&o, sizeof o, given) == -1 || !o.handle) {
-		ipc_log("service: a worker needs a handler, and options of a size that is one");
-		errno = EINVAL;
+	if (ipc_sized_take(&o, sizeof o, given) == -1)
 		return -1;
-	}
+	if (!o.handle)
+		return ipc_refuse("service: a worker needs a handler");
 	end = aioend_inherited(IPC_TALK_NAME);
 	return end ? ipc_serve(&o, end) : -1;
 }

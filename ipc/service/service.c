@@ -93,14 +93,14 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 {
 	struct aioservice_options all;
 	const struct aioservice_options *const o = &all;
-	const char *why = "the size of the options is wrong";
+	const char *why;
 	struct aioservice *s;
 
-	if (ipc_sized_take(&all, sizeof all, given) == 0)
-		why = check_options(o);
+	if (ipc_sized_take(&all, sizeof all, given) == -1)
+		return NULL;
+	why = check_options(o);
 	if (why) {
-		ipc_log("service: %s", why);
-		errno = EINVAL;
+		ipc_refuse("service: %s", why);
 		return NULL;
 	}
 	if ((o->in && ipc_queue_check(o->in) == -1) || (o->out && ipc_queue_check(o->out) == -1))
