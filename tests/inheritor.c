@@ -39,6 +39,24 @@ static int echo(const char *name)
 	return n == 0 ? 0 : errno;
 }
 
+/* Sends messages back until the end. */
+static int answer_messages(const char *name)
+{
+	struct aioend *end = aioend_inherited(name);
+	struct aioconn *c = end ? aioend_open(end, NULL) : NULL;
+	struct aiomsg *m;
+	int r;
+
+	if (!c)
+		return errno;
+	while ((r = aioconn_recv(c, &m, AIOIPC_FOREVER)) == 1) {
+		if (aioconn_send_msg(c, m) == -1)
+			return errno;
+		aiomsg_free(m);
+	}
+	return r == 0 && aioconn_close(c, AIOIPC_FOREVER) == 0 ? 0 : errno;
+}
+
 /* The descriptors that are open: a bit each. */
 static int open_ones(void)
 {
@@ -196,6 +214,8 @@ int main(int argc, char **argv)
 		return has(argv[2]) == 0 ? has(argv[2]) : 254;
 	if (strcmp(what, "echo") == 0)
 		return echo(argv[2]);
+	if (strcmp(what, "messages") == 0)
+		return answer_messages(argv[2]);
 	if (strcmp(what, "grandchild") == 0)
 		return grandchild(argv[0], argv[2]);
 	if (strcmp(what, "forked") == 0)

@@ -42,12 +42,21 @@ struct event_base *new_base(void)
 	return reachable[n++ % 64] = must(event_base_new());
 }
 
+static bool is_ring_wanted(void)
+{
+	const char *pair = getenv("TEST_PAIR");
+
+	return pair && strcmp(pair, "ring") == 0;
+}
+
 void make_ends(enum transport t, struct aioend **a, struct aioend **b)
 {
 	if (t == PIPE)
 		must(aiopipe(b, a));
 	else if (t == DUPLEX)
 		must(aioduplex(a, b));
+	else if (t == RING || is_ring_wanted())
+		must(aioring(a, b, 0));
 	else
 		must(aiosockpair(a, b));
 }
@@ -72,7 +81,7 @@ static int raw_side(enum transport t, struct event_base *base, struct aioconn **
 	struct aioend *a, *b;
 	int rfd, wfd;
 
-	make_ends(t == PIPE ? PIPE : PAIR, &a, &b);
+	must(t == PIPE ? aiopipe(&b, &a) : aiosockpair(&a, &b));
 	*c = open_end(reads ? a : b, base);
 	must(aioend_release(reads ? b : a, &rfd, &wfd));
 	return reads ? rfd : wfd;

@@ -16,7 +16,8 @@
 
 #include "tests/harness.h"
 
-enum transport { PIPE, DUPLEX, PAIR };
+/* With TEST_PAIR=ring in the environment, PAIR is a ring, but for raw peers: see tests/test_over_rings.sh. */
+enum transport { PIPE, DUPLEX, PAIR, RING };
 
 #define PREFACE "AIPC\1\0\0\0"
 #define PREFACE_LEN 8

@@ -34,10 +34,10 @@ static ssize_t read_hoarding(struct ipc_carrier *k, struct iovec *iov, int n, st
 	return (ssize_t)len;
 }
 
-static bool hoards(const struct ipc_carrier *k)
+static bool hoards(struct ipc_carrier *k, enum ipc_carry_wait what)
 {
 	(void)k;
-	return hoard.at < hoard.have;
+	return what == IPC_CARRY_IN && hoard.at < hoard.have;
 }
 
 static void make_hoard(struct aioconn *c)
@@ -144,7 +144,7 @@ TEST(input_that_no_descriptor_shows_waits_while_paused)
 }
 
 /* As where a read can't go on before something was written. */
-static short shown_crosswise(struct ipc_carrier *k, enum ipc_carry_wait what)
+static short shown_crosswise(const struct ipc_carrier *k, enum ipc_carry_wait what)
 {
 	(void)k;
 	return what == IPC_CARRY_IN ? EV_WRITE : EV_READ;

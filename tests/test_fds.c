@@ -635,7 +635,7 @@ TEST(credentials_that_come_along_are_passed_over)
 	struct aiomsg *m;
 	int fd, none;
 
-	make_ends(PAIR, &one, &other);
+	must(aiosockpair(&one, &other));
 	must(aioend_release(one, &fd, &none));
 	must(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)));
 	a = open_end(must(aioend_from_fds(fd, fd)), NULL);

@@ -289,7 +289,7 @@ static void stay_linked(void *arg)
 	int other;
 
 	(void)arg;
-	make_ends(PAIR, &a, &b);
+	must(aiosockpair(&a, &b));
 	must(aioend_release(b, &peer, &other));
 	o.end = a;
 	o.idle_limit = 200;
@@ -330,7 +330,7 @@ static void receive_in_grace(void *arg)
 	int other;
 
 	(void)arg;
-	make_ends(PAIR, &a, &b);
+	must(aiosockpair(&a, &b));
 	must(aioend_release(b, &peer, &other));
 	o.end = a;
 	o.inbox = inbox;
@@ -367,7 +367,7 @@ static void see_end_of_link(void *arg)
 	int other;
 
 	(void)arg;
-	make_ends(PAIR, &a, &b);
+	must(aiosockpair(&a, &b));
 	must(aioend_release(b, &peer, &other));
 	o.end = a;
 	l = must(aiolink_new(&o));

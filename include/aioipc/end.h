@@ -5,6 +5,8 @@
 #ifndef AIOIPC_END_H
 #define AIOIPC_END_H
 
+#include <stddef.h>
+
 #include <aioipc/base.h>
 
 #ifdef __cplusplus
@@ -24,6 +26,16 @@ AIOIPC_API int aioduplex(struct aioend **one, struct aioend **other);
 AIOIPC_API int aiosockpair(struct aioend **one, struct aioend **other);
 
 /*
+ * Makes two ends that are connected by shared memory: a ring of @size bytes each way, a power of two from 4 KiB to 16 MiB, or 0 for
+ * 256 KiB. The memory is charged to this process. A unix socket wakes a sleeper, passes descriptors, and tells the end, so the pair does
+ * all that aiosockpair() does. It is for latency: a message that leaves by itself costs no system call while the peer is awake. The
+ * memory is mapped when the end is opened, and only in the process that opens it. A peer may write anything into it: that
+ * ends its own connection with AIOCONN_BAD.
+ * Errno: EINVAL (@size), EMFILE, ENFILE, ENOMEM, EFBIG (RLIMIT_FSIZE is less), ENOSYS (the kernel has no memfd). Since 0.2.
+ */
+AIOIPC_API int aioring(struct aioend **one, struct aioend **other, size_t size);
+
+/*
  * Makes an end of descriptors that are open already: it reads from @rfd and writes to @wfd. -1 means none. The same number
  * twice is a socket. One socket under two numbers, such as 0 and 1 of a service of inetd, is recognised as one socket.
  * The descriptors belong to the end from then on. It makes them close-on-exec, and gives them their other flags back when
@@ -36,7 +48,7 @@ AIOIPC_API struct aioend *aioend_from_fds(int rfd, int wfd);
 /*
  * The opposite of aioend_from_fds(): gives the descriptors to the caller and frees the end. *@rfd or *@wfd is -1 where the
  * end has no such direction; of a socket both are the same number. @rfd and @wfd may not be NULL.
- * Errno: EBADF (the end moved to a child). Since 0.1.
+ * Errno: EBADF (the end moved to a child), EOPNOTSUPP (since 0.2: it is of aioring(), which is more than descriptors). Since 0.1.
  */
 AIOIPC_API int aioend_release(struct aioend *end, int *rfd, int *wfd);
 
@@ -58,7 +70,8 @@ AIOIPC_API void aioend_free(struct aioend *end);
  * Opens the end as a connection: on @base, or for blocking calls when @base is NULL. On success the end is freed, and its
  * descriptors belong to the connection. On failure the end is as before. The base must outlive the connection.
  * Errno: EBADF (it moved to a child), EBUSY (it is detached), ECHILD (the base was made before a fork and can't become this
- * process's own here: see aioipc_base_reinit()). Since 0.1.
+ * process's own here: see aioipc_base_reinit()); since 0.2, of aioring(): ECONNRESET (the other end was closed before this one was
+ * opened), EPROTO (that is no ring), ENOMEM, EMFILE. Since 0.1.
  */
 AIOIPC_API struct aioconn *aioend_open(struct aioend *end, struct event_base *base);
 
@@ -78,7 +91,8 @@ AIOIPC_API struct aioend *aioend_inherited(const char *name);
 
 /*
  * For aioproc_exec(): the end becomes standard descriptors of the child. The child reads it as @rfd (0, or -1 for none) and
- * writes it as @wfd (1, 2, or -1 for none). Errno: EINVAL, EBADF (the end has no such direction). Since 0.1.
+ * writes it as @wfd (1, 2, or -1 for none). Errno: EINVAL, EBADF (the end has no such direction), EOPNOTSUPP (since 0.2: it is
+ * of aioring()). Since 0.1.
  */
 AIOIPC_API int aioend_set_stdio(struct aioend *end, int rfd, int wfd);
 

@@ -1,11 +1,12 @@
 /*
  * A carrier moves the bytes and the descriptors of one connection. fd.c carries them by descriptors: a pipe each way, a socket, a
- * terminal, a file. The connection above calls a carrier through its table. A carrier calls nobody back, never waits, and knows
- * nothing of frames.
+ * terminal, a file. shared.c carries them by rings in shared memory. The connection above calls a carrier through its table. A
+ * carrier calls nobody back, never waits, and knows nothing of frames.
  *
  * Which descriptor shows what: own.r shows input, own.w shows room and that the peer left. Both may have the same number.
- * Before the connection sleeps, it asks shown_by() which events to watch for, then at_hand() whether there is input already. A
- * carrier whose peer only wakes a sleeper must tell the peer in shown_by(). So what arrives between the two is never missed.
+ * Before the connection sleeps, it asks shown_by() which events to watch for, calls sleep(), and then asks at_hand() whether what it
+ * waits for is there already. A carrier whose peer only wakes a sleeper tells the peer in sleep(). So what arrives between the two is
+ * never missed.
  *
  * A read that returned less than there was room for does not say that nothing is left. The connection reads again when a
  * descriptor shows input, or when at_hand() says so. A carrier that empties its descriptor, or that has bytes which no descriptor
@@ -22,6 +23,7 @@
 #include "ipc/own/own.h"
 
 struct ipc_carrier;
+struct ipc_shared;
 
 /* What a connection may wait for. */
 enum ipc_carry_wait {
@@ -54,14 +56,17 @@ struct ipc_carry {
 	 */
 	ssize_t (*write)(struct ipc_carrier *k, const struct iovec *iov, int n, const int *fd, unsigned nfds);
 
-	/* Is there input that no descriptor shows? NULL: never. */
-	bool (*at_hand)(const struct ipc_carrier *k);
+	/* Is there input, or room, that no descriptor shows? NULL: never. */
+	bool (*at_hand)(struct ipc_carrier *k, enum ipc_carry_wait what);
+
+	/* The connection is about to sleep until there is @what. It looks at_hand() behind this. NULL: nobody has to know. */
+	void (*sleep)(struct ipc_carrier *k, enum ipc_carry_wait what);
 
 	/*
 	 * The events that show @what, of libevent: EV_READ and EV_WRITE. They may differ from call to call, and need not be what the name
 	 * suggests. For GONE: with EV_ET only edges show it; 0: nothing does.
 	 */
-	short (*shown_by)(struct ipc_carrier *k, enum ipc_carry_wait what);
+	short (*shown_by)(const struct ipc_carrier *k, enum ipc_carry_wait what);
 
 	/* Has the peer left, so that nothing can be written any more? */
 	bool (*left)(const struct ipc_carrier *k);
@@ -89,14 +94,22 @@ struct ipc_carrier {
 	const struct ipc_carry *how;
 	struct ipc_own own;
 	unsigned can;
+	bool takes_fds;            /* descriptors that come are wanted */
+	struct ipc_shared *shared; /* of shared.c */
 };
 
 /* @k->own is filled in: its descriptors carry everything. */
 void ipc_carry_by_fd(struct ipc_carrier *k);
 
-static inline bool ipc_carry_at_hand(const struct ipc_carrier *k)
+static inline bool ipc_carry_at_hand(struct ipc_carrier *k, enum ipc_carry_wait what)
 {
-	return k->how->at_hand && k->how->at_hand(k);
+	return k->how->at_hand && k->how->at_hand(k, what);
+}
+
+static inline void ipc_carry_sleep(struct ipc_carrier *k, enum ipc_carry_wait what)
+{
+	if (k->how->sleep)
+		k->how->sleep(k, what);
 }
 
 #endif

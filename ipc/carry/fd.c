@@ -26,7 +26,7 @@ static short departure(enum ipc_fdkind kind)
 	return kind == IPC_FD_PIPE ? EV_READ : EV_READ | EV_ET;
 }
 
-static short fd_shown_by(struct ipc_carrier *k, enum ipc_carry_wait what)
+static short fd_shown_by(const struct ipc_carrier *k, enum ipc_carry_wait what)
 {
 	if (what == IPC_CARRY_GONE)
 		return departure(k->own.w.kind);

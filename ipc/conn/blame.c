@@ -17,6 +17,7 @@ static const struct ipc_blame faults[] = {
 	{AIOCONN_LOST, ENETUNREACH, "no route to the peer's network"},
 	{AIOCONN_LOST, ENETDOWN, "the network is down"},
 	{AIOCONN_LOST, ENETRESET, "the network dropped the connection"},
+	{AIOCONN_BAD, EPROTO, "the peer wrote into the ring what can't be"},
 	{AIOCONN_FAILED, ENOSPC, "the file system, or the device, is full"},
 	{AIOCONN_FAILED, EDQUOT, "the user's share of the file system is used up"},
 	{AIOCONN_FAILED, EFBIG, "the file may not grow any further"},

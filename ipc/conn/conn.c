@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/carry/shared.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/trace.h"
@@ -59,7 +60,10 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail;
 	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->carrier.own) < 0)
 		goto fail_transferred;
-	ipc_carry_by_fd(&c->carrier);
+	if (end->ring && ipc_carry_by_rings(&c->carrier) < 0)
+		goto fail_transferred;
+	if (!end->ring)
+		ipc_carry_by_fd(&c->carrier);
 	c->reads = c->carrier.own.r.fd >= 0;
 	c->writes = c->carrier.own.w.fd >= 0;
 	ipc_conn_interest(c);
@@ -139,6 +143,7 @@ int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 		c->fds = NULL;
 	}
 	c->in.fds_limit = most_queued;
+	c->carrier.takes_fds = most_queued > 0;
 	return 0;
 }
 

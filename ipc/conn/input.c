@@ -29,9 +29,9 @@ bool ipc_conn_is_read(const struct aioconn *c)
 	return !inbox_full(c) && !ipc_in_full(&c->in);
 }
 
-bool ipc_conn_at_hand(const struct aioconn *c)
+bool ipc_conn_at_hand(struct aioconn *c)
 {
-	return ipc_carry_at_hand(&c->carrier) && ipc_conn_is_read(c);
+	return ipc_carry_at_hand(&c->carrier, IPC_CARRY_IN) && ipc_conn_is_read(c);
 }
 
 /* Descriptors came with a read. They wait for the frame that claims them. */

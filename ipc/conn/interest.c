@@ -16,6 +16,13 @@ short ipc_conn_shown(struct aioconn *c, enum ipc_carry_wait what)
 	return events;
 }
 
+bool ipc_conn_sleeps(struct aioconn *c, enum ipc_carry_wait what)
+{
+	if (!c->awake_until)
+		ipc_carry_sleep(&c->carrier, what);
+	return !ipc_carry_at_hand(&c->carrier, what);
+}
+
 /* The events that show that the peer left, where nothing is read. Not every base tells edges. */
 static short departure(struct aioconn *c)
 {
@@ -63,6 +70,10 @@ void ipc_conn_interest(struct aioconn *c)
 	if (c->retry && !c->more)
 		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
 	watch(c);
-	if (ipc_conn_at_hand(c))
+	if (c->blocked && !c->retry && !ipc_conn_sleeps(c, IPC_CARRY_OUT)) {
+		c->blocked = false;
+		ipc_conn_soon(c);
+	}
+	if (ipc_conn_is_read(c) && !ipc_conn_sleeps(c, IPC_CARRY_IN))
 		ipc_conn_soon(c);
 }

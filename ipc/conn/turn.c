@@ -298,8 +298,14 @@ void ipc_conn_on_awake(short what, void *arg)
 	struct aioconn *c = arg;
 
 	(void)what;
-	if (ipc_os_now() < c->awake_until)
-		ipc_watch_later(c->awake, 0);
+	if (ipc_os_now() >= c->awake_until) {
+		c->awake_until = 0;
+		ipc_conn_interest(c);
+		return;
+	}
+	ipc_watch_later(c->awake, 0);
+	if (ipc_conn_at_hand(c))
+		ipc_conn_on_turn(EV_TIMEOUT, c);
 }
 
 /* Tells the hooks when it changed whether the peer must say more. */
@@ -328,8 +334,8 @@ static void settle(struct aioconn *c)
 	ipc_in_rest(&c->in);
 	ipc_out_rest(&c->out);
 	ipc_conn_charge(c);
-	ipc_conn_interest(c);
 	stay_awake(c);
+	ipc_conn_interest(c);
 }
 
 /* Messages that were read before wait for the next turn. So no more is read now. */

@@ -11,6 +11,7 @@
 #include "ipc/conn/turn.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/bell.h"
+#include "ipc/os/sleep.h"
 
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
 {
@@ -57,6 +58,7 @@ static bool spun(struct aioconn *c)
 	do {
 		if (ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN)
 			return true;
+		ipc_os_relax();
 	} while (ipc_os_now() < until);
 	return false;
 }
@@ -90,6 +92,14 @@ static nfds_t add_bell(struct aioconn *c, struct pollfd *p)
 	return 1;
 }
 
+/* This thread is about to sleep, whatever its loop does: is what it waits for there already? */
+static bool is_there(struct aioconn *c)
+{
+	c->awake_until = 0;
+	return (ipc_conn_is_read(c) && !ipc_conn_sleeps(c, IPC_CARRY_IN)) ||
+	       (c->out.count && !c->retry && !ipc_conn_sleeps(c, IPC_CARRY_OUT));
+}
+
 /* Until @deadline, or something else that is due before. */
 static int wait_polled(struct aioconn *c, int64_t deadline)
 {
@@ -99,7 +109,7 @@ static int wait_polled(struct aioconn *c, int64_t deadline)
 	bool owes = bell && ipc_conn_owes(c);
 	int r = 0;
 
-	if (!ipc_conn_at_hand(c) && !owes)
+	if (!is_there(c) && !owes)
 		r = ipc_wait(p, n + bell, until);
 	if (bell && c->desk)
 		ring_off(c);

@@ -20,6 +20,7 @@ struct aioend *ipc_end_new(void)
 	if (!end)
 		return NULL;
 	ipc_own_init(&end->own);
+	end->ring = false;
 	end->name = NULL;
 	end->stdio_r = end->stdio_w = -1;
 	return end;
@@ -31,13 +32,11 @@ void ipc_end_dispose(struct aioend *end)
 	free(end);
 }
 
-/* Opens the descriptors of two ends: what the first reads and writes, what the second reads and writes. -1 stays where there is none. */
-typedef int open_fn(int fd[4]);
-
-static int open_pipe(int fd[4])
+static int open_pipe(int fd[4], void *arg)
 {
 	int p[2];
 
+	(void)arg;
 	if (ipc_os_pipe(p) == -1)
 		return -1;
 	fd[0] = p[0];
@@ -45,10 +44,11 @@ static int open_pipe(int fd[4])
 	return 0;
 }
 
-static int open_two_pipes(int fd[4])
+static int open_two_pipes(int fd[4], void *arg)
 {
 	int there[2], back[2], error;
 
+	(void)arg;
 	if (ipc_os_pipe(there) == -1)
 		return -1;
 	if (ipc_os_pipe(back) == -1) {
@@ -65,10 +65,11 @@ static int open_two_pipes(int fd[4])
 	return 0;
 }
 
-static int open_sockpair(int fd[4])
+static int open_sockpair(int fd[4], void *arg)
 {
 	int s[2];
 
+	(void)arg;
 	if (ipc_os_sockpair(s) == -1)
 		return -1;
 	fd[0] = fd[1] = s[0];
@@ -77,13 +78,13 @@ static int open_sockpair(int fd[4])
 }
 
 /* Opened and registered under one hold, so that no fork happens in between. */
-static int open_pair(struct aioend *one, struct aioend *other, open_fn *open)
+static int open_pair(struct aioend *one, struct aioend *other, ipc_end_open_fn *open, void *arg)
 {
 	int fd[4] = {-1, -1, -1, -1};
 
 	if (ipc_own_hold() == -1)
 		return -1;
-	if (open(fd) == -1) {
+	if (open(fd, arg) == -1) {
 		ipc_own_let_go();
 		return -1;
 	}
@@ -95,11 +96,11 @@ static int open_pair(struct aioend *one, struct aioend *other, open_fn *open)
 	return 0;
 }
 
-static int make_pair(struct aioend **one, struct aioend **other, open_fn *open)
+int ipc_end_pair(struct aioend **one, struct aioend **other, ipc_end_open_fn *open, void *arg)
 {
 	struct aioend *a = ipc_end_new(), *b = ipc_end_new();
 
-	if (!a || !b || open_pair(a, b, open) == -1) {
+	if (!a || !b || open_pair(a, b, open, arg) == -1) {
 		free(a);
 		free(b);
 		return -1;
@@ -111,17 +112,17 @@ static int make_pair(struct aioend **one, struct aioend **other, open_fn *open)
 
 int aiopipe(struct aioend **rx, struct aioend **tx)
 {
-	return make_pair(rx, tx, open_pipe);
+	return ipc_end_pair(rx, tx, open_pipe, NULL);
 }
 
 int aioduplex(struct aioend **one, struct aioend **other)
 {
-	return make_pair(one, other, open_two_pipes);
+	return ipc_end_pair(one, other, open_two_pipes, NULL);
 }
 
 int aiosockpair(struct aioend **one, struct aioend **other)
 {
-	return make_pair(one, other, open_sockpair);
+	return ipc_end_pair(one, other, open_sockpair, NULL);
 }
 
 /* 0 when @fd is -1, or open for @way (O_RDONLY or O_WRONLY). */
@@ -199,8 +200,8 @@ int aioend_release(struct aioend *end, int *rfd, int *wfd)
 {
 	if (ipc_own_check(&end->own) == -1)
 		return -1;
-	if (end->own.moved) {
-		errno = EBADF;
+	if (end->own.moved || end->ring) {
+		errno = end->ring ? EOPNOTSUPP : EBADF;
 		return -1;
 	}
 	*rfd = end->own.r.fd;
@@ -263,6 +264,10 @@ int aioend_set_stdio(struct aioend *end, int rfd, int wfd)
 			rfd, wfd);
 	if ((rfd != -1 && end->own.r.fd == -1) || (wfd != -1 && end->own.w.fd == -1)) {
 		errno = EBADF;
+		return -1;
+	}
+	if (end->ring) {
+		errno = EOPNOTSUPP;
 		return -1;
 	}
 	end->stdio_r = rfd;

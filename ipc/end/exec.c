@@ -91,6 +91,7 @@ static void write_entry(const struct job *j)
 		separator = ';';
 		at = put_fd(put_fd(put_text(at, s->end->name), s->r), s->w);
 		at = put_file(put_file(at, &s->end->own.r), &s->end->own.w);
+		at = put_text(at, s->end->ring ? IPC_ENDS_RING : "");
 	}
 	*at = '\0';
 }
@@ -260,7 +261,7 @@ static int make_environment(struct job *j, char *const *envp)
 		n++;
 	for (size_t i = 0; i < j->n; i++)
 		if (j->seats[i].end->name)
-			len += IPC_NAME_MOST + 6 * 21 + 1;
+			len += IPC_NAME_MOST + 6 * 21 + sizeof IPC_ENDS_RING;
 	j->envp = calloc(n + 2, sizeof(*j->envp));
 	j->entry = len ? malloc(len + sizeof(IPC_ENDS_ENTRY) + 32) : NULL;
 	if (!j->envp || (len && !j->entry))

@@ -17,6 +17,7 @@
 static struct slot {
 	char name[IPC_NAME_MOST + 1];
 	struct ipc_own own;
+	bool ring;
 	bool wrong; /* its numbers mean other files */
 	atomic_bool taken;
 } slots[IPC_ENDS_MOST];
@@ -30,15 +31,17 @@ static bool matches(struct ipc_fd *f, unsigned long long dev, unsigned long long
 	return f->fd == -1 || (f->fd >= 0 && ipc_fd_is_ours(f));
 }
 
-/* One "NAME,r,w,rdev,rino,wdev,wino". */
+/* One "NAME,r,w,rdev,rino,wdev,wino", or with ",ring" behind it. */
 static bool read_slot(const char *text, struct slot *s)
 {
 	struct ipc_fd r = {.fd = -1}, w = {.fd = -1};
 	unsigned long long rdev, rino, wdev, wino;
+	int len = 0;
 
-	if (sscanf(text, "%63[" IPC_NAME_CHARS "],%d,%d,%llu,%llu,%llu,%llu", s->name, &r.fd, &w.fd, &rdev,
-		   &rino, &wdev, &wino) != 7)
+	if (sscanf(text, "%63[" IPC_NAME_CHARS "],%d,%d,%llu,%llu,%llu,%llu%n", s->name, &r.fd, &w.fd, &rdev,
+		   &rino, &wdev, &wino, &len) != 7)
 		return false;
+	s->ring = strncmp(text + len, IPC_ENDS_RING, strlen(IPC_ENDS_RING)) == 0;
 	s->wrong = !matches(&r, rdev, rino) || !matches(&w, wdev, wino) ||
 		   ipc_end_adopt(&s->own, r.fd, w.fd) == -1;
 	return true;
@@ -87,6 +90,7 @@ struct aioend *aioend_inherited(const char *name)
 	end = ipc_end_new();
 	if (!end)
 		return NULL;
+	end->ring = s->ring;
 	if (!atomic_exchange(&s->taken, true) && ipc_own_transfer(&end->own, &s->own) == 0)
 		return end;
 	ipc_end_dispose(end);

@@ -140,14 +140,14 @@ static void take_fds(int fd, struct msghdr *msg, struct ipc_fdlist *fds)
 		fds->cut = why_cut(fd);
 }
 
-static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
+static ssize_t receive_fds(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds, int flags)
 {
 	union control control;
 	struct msghdr msg = {.msg_iov = iov,
 			     .msg_iovlen = (size_t)n,
 			     .msg_control = control.bytes,
 			     .msg_controllen = sizeof(control.bytes)};
-	ssize_t got = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t got = recvmsg(fd, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	fds->n = 0;
 	fds->cut = 0;
@@ -161,7 +161,7 @@ static ssize_t receive(int fd, struct iovec *iov, int n, struct ipc_fdlist *fds)
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 
 	if (fds)
-		return receive_fds(fd, iov, n, fds);
+		return receive_fds(fd, iov, n, fds, 0);
 	if (n == 1)
 		return recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
 	return recvmsg(fd, &msg, MSG_DONTWAIT);
@@ -189,6 +189,16 @@ ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, str
 	} while (got == -1 && errno == EINTR);
 	if (got == -1 && errno == EIO && has_hung_up(fd))
 		return 0;
+	return settle(got);
+}
+
+ssize_t ipc_os_peek(int fd, struct iovec *iov, struct ipc_fdlist *fds)
+{
+	ssize_t got;
+
+	do
+		got = receive_fds(fd, iov, 1, fds, MSG_PEEK);
+	while (got == -1 && errno == EINTR);
 	return settle(got);
 }
 

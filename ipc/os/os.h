@@ -69,6 +69,9 @@ ssize_t ipc_os_readv(int fd, enum ipc_fdkind kind, struct iovec *iov, int n, str
 ssize_t ipc_os_writev(int fd, enum ipc_fdkind kind, const struct iovec *iov, int n, const int *fds,
 		      unsigned nfds);
 
+/* What readv would give of a unix socket, which stays in it. The descriptors are duplicates. */
+ssize_t ipc_os_peek(int fd, struct iovec *iov, struct ipc_fdlist *fds);
+
 /*
  * How writev writes to a pipe: with a flag that keeps SIGPIPE away, where the kernel has it, else as masked does. masked blocks SIGPIPE during the
  * call, and SIGXFSZ, because a file may reach its user's limit. Both return EINTR.

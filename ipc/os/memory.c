@@ -1,0 +1,101 @@
+/* Memory that two processes share: see memory.h. */
+#include "ipc/os/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "ipc/os/os.h"
+
+/* Younger than the headers of the systems we build on: since 6.3, and told by EINVAL. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+
+#define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+
+static int create(void)
+{
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = memfd_create("aioipc", flags | MFD_NOEXEC_SEAL);
+
+	if (fd == -1 && errno == EINVAL)
+		fd = memfd_create("aioipc", flags);
+	return ipc_os_lift(fd);
+}
+
+/* A file that grows over this limit brings a signal that ends the process. */
+static bool is_allowed(size_t len)
+{
+	struct rlimit most;
+
+	if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur < len) {
+		errno = EFBIG;
+		return false;
+	}
+	return true;
+}
+
+static int allocate(int fd, size_t len)
+{
+	while (fallocate(fd, 0, 0, (off_t)len) == -1)
+		if (errno != EINTR)
+			return -1;
+	return 0;
+}
+
+int ipc_os_memory(size_t len)
+{
+	int fd, error;
+
+	if (!is_allowed(len))
+		return -1;
+	fd = create();
+	if (fd == -1)
+		return -1;
+	if (allocate(fd, len) == 0 && fcntl(fd, F_ADD_SEALS, SIZE_SEALS | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+bool ipc_os_memory_is_safe(int fd, size_t *len)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct statfs fs;
+	struct stat st;
+
+	if (seals == -1 || (seals & SIZE_SEALS) != SIZE_SEALS)
+		return false;
+	if (fstatfs(fd, &fs) == -1 || fs.f_type != TMPFS_MAGIC || fstat(fd, &st) == -1 || st.st_size <= 0)
+		return false;
+	*len = (size_t)st.st_size;
+	return true;
+}
+
+void *ipc_os_memory_map(int fd, size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int error;
+
+	if (at == MAP_FAILED)
+		return NULL;
+	if (madvise(at, len, MADV_DONTFORK) == 0)
+		return at;
+	error = errno;
+	munmap(at, len);
+	errno = error;
+	return NULL;
+}
+
+void ipc_os_memory_unmap(void *at, size_t len)
+{
+	munmap(at, len);
+}
