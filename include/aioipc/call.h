@@ -26,6 +26,7 @@ extern "C" {
 
 struct aiocall;
 struct aioconn;
+struct aiolink;
 struct aiomsg;
 
 /* Is it a call, which came from a peer? One that is sent on to somebody else is a plain message, or a call of its own. Since 0.2. */
@@ -99,6 +100,20 @@ AIOIPC_API struct aiocall *aioconn_call_later(struct aioconn *c, const struct ai
  * to be told. In the thread of the connection. Errno: EBUSY (another thread is in a call), NULL is fine. Since 0.2.
  */
 AIOIPC_API int aiocall_cancel(struct aiocall *call);
+
+/*
+ * The same over a link, from any thread or task: the call goes through the outbox with the messages there, as soon as there is a connection, and
+ * waits for room as they do. The link has both directions and carries messages. In the thread of its base, outside callbacks and tasks, they run the base
+ * meanwhile. When the connection breaks, a call that had not left whole is sent on the next one, as messages are; one that had is lost, -1/ECONNRESET, unless @flags have
+ * AIOLINK_REPEAT: then it is asked again, and the peer may do twice what it is asked to. While the inbox is full the link does not read, and no answer
+ * comes. Errno: as aioconn_call(), EPIPE (the link has ended, or ends; the outbox is closed), EAGAIN (the outbox is full, in the thread of the loop), EDEADLK (in a callback of the
+ * loop that runs the link), EINVAL also (flags). Since 0.2.
+ */
+enum { AIOLINK_REPEAT = 1 };
+AIOIPC_API int aiolink_call(struct aiolink *l, unsigned flags, struct aiomsg **answer, int64_t deadline,
+			    const char *format, ...);
+AIOIPC_API int aiolink_call_msg(struct aiolink *l, const struct aiomsg *m, unsigned flags,
+				struct aiomsg **answer, int64_t deadline);
 
 #ifdef __cplusplus
 }

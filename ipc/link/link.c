@@ -10,6 +10,7 @@
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
+#include "ipc/loop/knock.h"
 #include "ipc/loop/wait.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/sized.h"
@@ -282,6 +283,7 @@ static void forget(struct aiolink *l)
 	if (l->own && !ipc_status_is_here(&l->status))
 		atomic_store(&l->status.holds, 1);
 	if (!l->own) {
+		ipc_knock_free(l->knock);
 		ipc_link_unequip(l);
 		aioconn_abort(l->conn);
 		ipc_outgoing_forget(&l->outgoing);

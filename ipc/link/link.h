@@ -47,6 +47,8 @@
 #include "ipc/os/socket.h"
 
 struct aiolistener;
+struct ipc_knock;
+struct ipc_link_call;
 
 /* Its options, checked and copied. */
 struct ipc_link_options {
@@ -101,6 +103,10 @@ struct aiolink {
 	uint64_t talk, drop; /* the number of the connection, and of the one that is to be dropped */
 	bool deaf;           /* it listens no more */
 	bool freed;          /* by its user */
+	bool calls_over;     /* it has ended, and nobody calls any more */
+	struct ipc_link_call *calls,
+		*given_up;       /* those that somebody waits for, and those that nobody does any more */
+	struct ipc_knock *knock; /* for the latter; NULL before the first call was sent */
 	char peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
 
 	struct ipc_flow_watch *in_watch, *out_watch;

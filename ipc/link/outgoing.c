@@ -9,6 +9,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/conn/output.h"
+#include "ipc/link/call.h"
 #include "ipc/os/log.h"
 #include "ipc/flow/queue.h"
 #include "ipc/msg/msg.h"
@@ -107,13 +108,21 @@ static uint64_t accepted(const struct aioconn *c)
 	return ipc_conn_left(c) + c->out.bytes;
 }
 
+static int send_one(struct ipc_outgoing *f, struct aioconn *c, struct aiomsg *m)
+{
+	if (m->role != IPC_ASK)
+		return aioconn_send_msg(c, m);
+	f->asked = true;
+	return ipc_link_send_call(c, m);
+}
+
 /* 1: @c has accepted all; 0: it has accepted up to @until, which is enough for now; -1. */
 static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 {
 	while (f->given < f->count && accepted(c) < until) {
 		struct aiomsg *m = place(f, f->given)->m;
 
-		if (aioconn_send_msg(c, m) == 0) {
+		if (send_one(f, c, m) == 0) {
 			place(f, f->given)->end = accepted(c);
 			f->given++;
 			ipc_counter_add(&f->resent, f->torn);
@@ -123,8 +132,11 @@ static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 			return -1;
 		} else if (is_for_later(errno)) {
 			return -1;
-		} else if (errno == ESTALE || errno == EALREADY) {
-			aiomsg_send_answer(m); /* of a call that did not come by @c, or was answered */
+		} else if (errno == ESTALE) { /* it answers a call that did not come by @c */
+			aiomsg_send_answer(m);
+			drop(f, f->given);
+		} else if (errno == EALREADY ||
+			   errno == ECANCELED) { /* an answer too many, or a call that was given up */
 			drop(f, f->given);
 		} else {
 			ipc_log("a message of %zu bytes can't be sent and is dropped: %s", m->len,

@@ -28,6 +28,7 @@ struct ipc_outgoing {
 	size_t given;               /* the first so many: the connection has accepted them */
 	uint64_t start;             /* where the first begins in the stream */
 	bool torn;                  /* a part of the queue's first message was written before */
+	bool asked;                 /* there was a call among what was sent */
 	bool stopped; /* nothing more is taken, as if the queue had ended: other consumers go on */
 	struct ipc_counter out, resent, refused;
 };

@@ -7,6 +7,7 @@
 #include "ipc/conn/conn.h"
 #include "ipc/flow/queue.h"
 #include "ipc/flow/watch.h"
+#include "ipc/link/call.h"
 #include "ipc/link/link.h"
 #include "ipc/loop/watch.h"
 
@@ -91,6 +92,7 @@ static void end(struct ipc_course *c)
 {
 	struct aiolink *l = link_of(c);
 
+	ipc_link_end_calls(l);
 	ipc_link_unequip(l);
 	ipc_link_leave_inbox(l);
 	ipc_link_leave_outbox(l);

@@ -13,6 +13,7 @@
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
 #include "ipc/end/end.h"
+#include "ipc/link/call.h"
 #include "ipc/link/link.h"
 
 /* Small enough for the processor's cache. The queue holds the rest. */
@@ -160,7 +161,11 @@ static void leave(struct aiolink *l)
 
 static void send_some(struct aiolink *l)
 {
-	int r = ipc_outgoing_send(&l->outgoing, l->conn);
+	int r = ipc_outgoing_send(&l->outgoing, l->conn), error = errno;
+
+	if (l->outgoing.asked)
+		ipc_link_mind_calls(l);
+	errno = error;
 
 	want_items(l, r == 1);
 	if (r == 0)

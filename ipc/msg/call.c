@@ -121,22 +121,24 @@ static int copy_fds(struct aiomsg *to, const struct aiomsg *from)
 	return 0;
 }
 
-struct aiomsg *aiomsg_answer_msg(const struct aiomsg *call, const struct aiomsg *m)
+struct aiomsg *ipc_msg_copy(const struct aiomsg *m)
 {
-	struct aiomsg *copy;
+	struct aiomsg *copy = ipc_msg_alloc(m->kind, m->len);
 	int error;
 
-	if (check_call(call) < 0)
-		return NULL;
-	copy = ipc_msg_alloc(m->kind, m->len);
 	if (!copy)
 		return NULL;
 	memcpy(copy->data, m->data, m->len);
 	if (copy_fds(copy, m) == 0)
-		return make_answer(copy, IPC_ANSWER, call);
+		return copy;
 	error = errno;
 	aiomsg_free(copy);
 	return fail(error);
+}
+
+struct aiomsg *aiomsg_answer_msg(const struct aiomsg *call, const struct aiomsg *m)
+{
+	return check_call(call) < 0 ? NULL : make_answer(ipc_msg_copy(m), IPC_ANSWER, call);
 }
 
 struct aiomsg *aiomsg_answer_error(const struct aiomsg *call, int error, const char *text)

@@ -41,6 +41,9 @@ static inline void ipc_ticket_drop(struct ipc_ticket *t)
 		t->ops->dropped(t);
 }
 
+/* A message with the same payload, and duplicates of the descriptors, and nothing else. NULL: ENOMEM, EMFILE. */
+struct aiomsg *ipc_msg_copy(const struct aiomsg *m);
+
 /* A message of these words that has an error, which is no 0. NULL with ENOMEM, EMSGSIZE. */
 struct aiomsg *ipc_msg_refusal(uint32_t error, const char *text);
 
