@@ -52,7 +52,7 @@ static struct aioconn *open_ring_at(int sock)
 {
 	struct aioend *end = must(aioend_from_fds(sock, sock));
 
-	end->ring = true;
+	end->ring = IPC_RING_COMES;
 	return must(aioend_open(end, NULL));
 }
 
@@ -416,7 +416,7 @@ static void expect_no_ring(const char *hello, size_t len, int memory)
 	else
 		put(s[0], hello, len);
 	end = must(aioend_from_fds(s[1], s[1]));
-	end->ring = true;
+	end->ring = IPC_RING_COMES;
 	must_fail(aioend_open(end, NULL), EPROTO);
 	aioend_free(end);
 	close(s[0]);
@@ -497,4 +497,113 @@ TEST_WITHIN(no_wake_up_is_lost, 60)
 	there_and_back(base, 0);
 	there_and_back(base, 20);
 	event_base_free(base);
+}
+
+/* Programs that are no relatives: the listener hands the memory over. */
+struct meeting {
+	struct aioconn *server;
+	struct seen seen;
+};
+
+static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	struct meeting *m = arg;
+
+	(void)l;
+	m->server = c;
+	m->seen.stay = true;
+	see(c, &m->seen);
+}
+
+static void meet(const char *address)
+{
+	struct meeting m = {.server = NULL};
+	struct event_base *base = new_base();
+	struct aiolistener *l = must(aiolistener_new(address, base, NULL, on_peer, &m));
+	char text[300];
+	pid_t pid;
+
+	ck_assert_str_eq(aiolistener_address(l), address);
+	snprintf(text, sizeof text, "%s", aiolistener_address(l));
+	pid = must(fork());
+	if (pid == 0) {
+		struct aioconn *c;
+
+		aiolistener_free(l);
+		c = must(aioconn_connect(text, NULL, soon()));
+		ck_assert(is_mapped_here());
+		for (int i = 0; i < 50; i++)
+			send_text(c, "x");
+		must(aioconn_close(c, soon()));
+		event_base_free(base);
+		_exit(0);
+	}
+	run_until(base, &m.seen.closes, 1);
+	ck_assert_uint_eq(m.seen.msgs, 50);
+	ck_assert_int_eq(m.seen.cause, AIOCONN_CLEAN);
+	aioconn_abort(m.server);
+	aiolistener_free(l);
+	expect_exit(pid, 0);
+	event_base_free(base);
+}
+
+TEST(strangers_meet_at_an_address)
+{
+	char path[200], *folder = must(mkdtemp(strcpy(path, "/tmp/aioring-XXXXXX"))), address[250];
+
+	snprintf(address, sizeof address, "ring://%s/s", folder);
+	meet(address);
+	must(rmdir(folder));
+	snprintf(address, sizeof address, "ring:@aioring-test-%ld", (long)getpid());
+	meet(address);
+}
+
+/* Who listens for something else does not say hello. */
+TEST(a_listener_of_no_rings_is_told)
+{
+	struct event_base *base = new_base();
+	struct meeting m = {.server = NULL};
+	char address[100];
+	struct aiolistener *l;
+
+	snprintf(address, sizeof address, "unix:@aioring-test-%ld", (long)getpid());
+	l = must(aiolistener_new(address, base, NULL, on_peer, &m));
+	memcpy(address, "ring", 4);
+	must_fail(aioconn_connect(address, base, aioipc_after(100)), ETIMEDOUT);
+	aiolistener_free(l);
+	aioconn_abort(m.server);
+	event_base_free(base);
+}
+
+static struct aiolink *start_ring_link(const char *address, enum aiolink_role role)
+{
+	struct aiolink_options o = {.size = sizeof o, .role = role, .address = address};
+	struct aiolink *l = must(aiolink_new(&o));
+
+	must(aiolink_start(l, NULL));
+	return l;
+}
+
+TEST(links_meet_at_an_address)
+{
+	struct aiolink *one, *other;
+	char address[100];
+
+	snprintf(address, sizeof address, "ring:@aioring-test-%ld", (long)getpid());
+	one = start_ring_link(address, AIOLINK_LISTEN);
+	other = start_ring_link(address, AIOLINK_CONNECT);
+	for (int i = 0; i < 1000; i++) {
+		struct aiomsg *m = must(aiomsg_new("i", i));
+		int32_t n;
+
+		must(aioqueue_put(aiolink_outbox(other), m, soon()));
+		aiomsg_free(m);
+		ck_assert_int_eq(must(aioqueue_get(aiolink_inbox(one), &m, soon())), 1);
+		must(aiomsg_unpack(m, "i", &n));
+		ck_assert_int_eq(n, i);
+		aiomsg_free(m);
+	}
+	aioqueue_close(aiolink_outbox(one));
+	must(aiolink_close(other, soon()));
+	must(aiolink_close(one, soon()));
 }

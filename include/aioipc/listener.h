@@ -2,7 +2,8 @@
  * aiolistener: a socket to which many peers connect, with a connection for each; and the call that connects to such a socket.
  *
  * An address is text. "tcp://host:port": the host is a name, an IPv4 address, or an IPv6 address in brackets.
- * "unix:///path": a socket in the file system. "unix:@name": a socket in Linux's abstract namespace. For listening, the host
+ * "unix:///path": a socket in the file system. "unix:@name": a socket in Linux's abstract namespace. "ring:///path" and "ring:@name"
+ * (since 0.2): the same, and the listener hands each peer shared memory, two rings of 64 KiB as of aioring(). For listening, the host
  * "*" means all addresses of this machine, and port 0 means any free port.
  */
 #ifndef AIOIPC_LISTENER_H

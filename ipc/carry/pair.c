@@ -31,6 +31,6 @@ int aioring(struct aioend **one, struct aioend **other, size_t size)
 {
 	if (ipc_end_pair(one, other, open_rings, &size) == -1)
 		return -1;
-	(*one)->ring = (*other)->ring = true;
+	(*one)->ring = (*other)->ring = IPC_RING_COMES;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "ipc/os/memory.h"
 
 #define SIZE_DEFAULT ((size_t)256 * 1024)
+#define SIZE_OFFERED ((size_t)64 * 1024)
 #define SIZE_LEAST ((size_t)4 * 1024)
 #define SIZE_MOST ((size_t)16 << 20)
 #define WORDS ((size_t)4096) /* of the memory: what is before the bytes of both rings */
@@ -431,10 +432,18 @@ static int say_hello(int to, uint8_t side, int memory)
 	return ipc_os_writev(to, IPC_FD_UNIX, &iov, 1, &memory, 1) == (ssize_t)sizeof hello ? 0 : -1;
 }
 
+static void close_memory(int memory)
+{
+	int error = errno;
+
+	close(memory);
+	errno = error;
+}
+
 int ipc_carry_share(int one, int other, size_t size)
 {
 	size_t ring = size ? size : SIZE_DEFAULT;
-	int memory, r, error;
+	int memory, r;
 
 	if (!is_size(ring))
 		return fail(EINVAL);
@@ -442,9 +451,7 @@ int ipc_carry_share(int one, int other, size_t size)
 	if (memory == -1)
 		return -1;
 	r = say_hello(one, 0, memory) == -1 || say_hello(other, 1, memory) == -1 ? -1 : 0;
-	error = errno;
-	close(memory);
-	errno = error;
+	close_memory(memory);
 	return r;
 }
 
@@ -511,23 +518,48 @@ fail:
 	return NULL;
 }
 
+static void use(struct ipc_carrier *k, struct ipc_shared *s)
+{
+	k->shared = s;
+	k->how = &by_rings;
+	k->can = IPC_CARRY_FDS_IN | IPC_CARRY_FDS_OUT | IPC_CARRY_ONE;
+}
+
 int ipc_carry_by_rings(struct ipc_carrier *k)
 {
 	uint8_t side;
-	int memory = look_at_hello(k->own.r.fd, &side), error;
+	int memory = look_at_hello(k->own.r.fd, &side);
 	struct ipc_shared *s;
 
 	if (memory == -1)
 		return -1;
 	s = map(memory, side);
-	error = errno;
-	close(memory);
-	errno = error;
+	close_memory(memory);
 	if (!s)
 		return -1;
 	take_hello(k->own.r.fd);
-	k->shared = s;
-	k->how = &by_rings;
-	k->can = IPC_CARRY_FDS_IN | IPC_CARRY_FDS_OUT | IPC_CARRY_ONE;
+	use(k, s);
 	return 0;
+}
+
+int ipc_carry_offer(struct ipc_carrier *k)
+{
+	int memory = ipc_os_memory(size_of_memory(SIZE_OFFERED));
+	struct ipc_shared *s;
+
+	if (memory == -1)
+		return -1;
+	s = map(memory, 1);
+	if (!s || say_hello(k->own.w.fd, 0, memory) == -1)
+		goto fail;
+	close(memory);
+	use(k, s);
+	return 0;
+
+fail:
+	if (s)
+		ipc_os_memory_unmap(s->memory, s->len);
+	free(s);
+	close_memory(memory);
+	return -1;
 }

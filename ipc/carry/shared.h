@@ -22,4 +22,10 @@ int ipc_carry_share(int one, int other, size_t size);
  */
 int ipc_carry_by_rings(struct ipc_carrier *k);
 
+/*
+ * @k->own is a socket whose peer waits for a hello: makes memory for rings of 64 KiB, maps it, and says hello. -1: as ipc_carry_share(). Nothing
+ * has changed then.
+ */
+int ipc_carry_offer(struct ipc_carrier *k);
+
 #endif

@@ -50,6 +50,16 @@ static struct aioconn *new_conn(struct event_base *base)
 	return c;
 }
 
+static int choose_carrier(struct ipc_carrier *k, enum ipc_end_ring ring)
+{
+	if (ring == IPC_RING_COMES)
+		return ipc_carry_by_rings(k);
+	if (ring == IPC_RING_OFFERS)
+		return ipc_carry_offer(k);
+	ipc_carry_by_fd(k);
+	return 0;
+}
+
 struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 {
 	struct aioconn *c = new_conn(base);
@@ -60,10 +70,8 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail;
 	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->carrier.own) < 0)
 		goto fail_transferred;
-	if (end->ring && ipc_carry_by_rings(&c->carrier) < 0)
+	if (choose_carrier(&c->carrier, end->ring) < 0)
 		goto fail_transferred;
-	if (!end->ring)
-		ipc_carry_by_fd(&c->carrier);
 	c->reads = c->carrier.own.r.fd >= 0;
 	c->writes = c->carrier.own.w.fd >= 0;
 	ipc_conn_interest(c);

@@ -20,7 +20,7 @@ struct aioend *ipc_end_new(void)
 	if (!end)
 		return NULL;
 	ipc_own_init(&end->own);
-	end->ring = false;
+	end->ring = IPC_NO_RING;
 	end->name = NULL;
 	end->stdio_r = end->stdio_w = -1;
 	return end;

@@ -17,9 +17,16 @@
 #define IPC_ENDS_RING ",ring"
 #define IPC_ENDS_MOST 64
 
+/* How the end of a ring gets its memory: see ipc/carry/shared.h. */
+enum ipc_end_ring {
+	IPC_NO_RING,
+	IPC_RING_COMES, /* a hello brings it */
+	IPC_RING_OFFERS /* it makes some when it is opened, and says hello */
+};
+
 struct aioend {
-	struct ipc_own own;   /* the first member: ipc_own_detached() finds it by that */
-	bool ring;            /* a socket that has a hello: see ipc/carry/shared.h */
+	struct ipc_own own; /* the first member: ipc_own_detached() finds it by that */
+	enum ipc_end_ring ring;
 	char *name;           /* for exec; NULL */
 	int stdio_r, stdio_w; /* for exec; -1 */
 };

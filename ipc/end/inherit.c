@@ -90,7 +90,7 @@ struct aioend *aioend_inherited(const char *name)
 	end = ipc_end_new();
 	if (!end)
 		return NULL;
-	end->ring = s->ring;
+	end->ring = s->ring ? IPC_RING_COMES : IPC_NO_RING;
 	if (!atomic_exchange(&s->taken, true) && ipc_own_transfer(&end->own, &s->own) == 0)
 		return end;
 	ipc_end_dispose(end);

@@ -106,11 +106,13 @@ static const char *read_address(struct ipc_address *a, const char *text, enum ip
 
 	if ((rest = behind(text, "tcp://")))
 		return read_tcp(a, rest, use);
-	if ((rest = behind(text, "unix:")) && *rest == '@')
+	a->ring = behind(text, "ring:");
+	rest = a->ring ? text + strlen("ring:") : behind(text, "unix:");
+	if (rest && *rest == '@')
 		return read_unix(a, rest, true);
-	if ((rest = behind(text, "unix://")) && *rest == '/')
+	if (rest && (rest = behind(rest, "//")) && *rest == '/')
 		return read_unix(a, rest, false);
-	return "neither tcp://host:port nor unix:///path nor unix:@name";
+	return "neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:)";
 }
 
 int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_use use, const char **why)

@@ -346,6 +346,18 @@ static int connect_to_any(struct ipc_dial *d, struct ipc_dial_wait *w)
 	return 1;
 }
 
+/* The listener of a ring sends the memory when it accepts. */
+static int await_hello(struct ipc_dial *d, struct ipc_dial_wait *w)
+{
+	struct pollfd p = {.fd = d->end->own.r.fd, .events = POLLIN};
+
+	d->end->ring = IPC_RING_COMES;
+	if (ipc_os_poll(&p, 1, 0) == 1)
+		return 1;
+	w->fd[w->n++] = p;
+	return 0;
+}
+
 /* The failure is final. */
 static void fail(struct ipc_dial *d)
 {
@@ -364,8 +376,10 @@ static int go_as_far_as_can_be(struct ipc_dial *d, struct ipc_dial_wait *w)
 		r = begin(d);
 	if (r == 1 && d->life == LOOKS_UP)
 		r = look_up(d, w);
-	if (r == 1)
+	if (r == 1 && !d->end)
 		r = connect_to_any(d, w);
+	if (r == 1 && d->address.ring)
+		r = await_hello(d, w);
 	if (r == -1)
 		fail(d);
 	if (r != 0)

@@ -136,6 +136,9 @@ int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct ev
 	if (r == -1)
 		return -1;
 	ipc_address_of_socket(s->own.r.fd, s->address, sizeof s->address);
+	s->ring = a->ring;
+	if (s->ring)
+		memcpy(s->address, "ring", strlen("ring"));
 	s->port = port_of(s->own.r.fd);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #ifndef IPC_NET_LISTEN_H
 #define IPC_NET_LISTEN_H
 
+#include <stdbool.h>
+
 #include "ipc/own/own.h"
 #include "ipc/net/address.h"
 #include "ipc/net/sockfile.h"
@@ -16,6 +18,7 @@ struct ipc_listen {
 	struct ipc_sockfile file;
 	char address[IPC_ADDRESS_SIZE]; /* a peer connects to this */
 	int port;                       /* 0: a unix socket */
+	bool ring;                      /* peers wait for a hello: see ipc/carry/shared.h */
 };
 
 /* How it listens. */

@@ -254,6 +254,11 @@ static bool is_readable(int fd)
 	return ipc_os_poll(&p, 1, 0) == 1;
 }
 
+static bool has_input(struct peer *p)
+{
+	return ipc_carry_at_hand(&p->conn->carrier, IPC_CARRY_IN) || is_readable(aioconn_fd(p->conn));
+}
+
 /* How long the peer may still be silent; 0: no longer. What it has sent by then is read first. A peer that goes on sending has more time. */
 static int64_t time_left(struct peer *p)
 {
@@ -261,7 +266,7 @@ static int64_t time_left(struct peer *p)
 
 	if (left > 0)
 		return left;
-	if (!p->looked_at && is_readable(aioconn_fd(p->conn))) {
+	if (!p->looked_at && has_input(p)) {
 		p->looked_at = true;
 		return LOOK_NS;
 	}
@@ -272,9 +277,9 @@ static int64_t time_left(struct peer *p)
 }
 
 /* The peer has sent something, and we do not read it: it is not silent. */
-static bool is_not_read(const struct peer *p)
+static bool is_not_read(struct peer *p)
 {
-	return !ipc_conn_is_read(p->conn) && is_readable(aioconn_fd(p->conn));
+	return !ipc_conn_is_read(p->conn) && has_input(p);
 }
 
 /*
@@ -330,6 +335,8 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 	if (!p)
 		return NULL;
 	*p = (struct peer){.hook = {.owes = on_owes, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
+	if (l->socket.ring)
+		end->ring = IPC_RING_OFFERS;
 	p->conn = aioend_open(end, l->base);
 	if (!p->conn) {
 		free(p);
