@@ -7,9 +7,9 @@
  * it was handed to the kernel. A message that was half written when its connection broke is sent again on the next one,
  * whole and first.
  *
- * A link on a base belongs to the thread that runs the base, as a connection does. But any thread may make the calls that wait
- * or only ask. A link in a thread of its own may be used from any thread. Its queues are used like all queues. Any thread can
- * end a link through them: by closing the outbox, or the inbox of a link that only receives.
+ * A link on a base belongs to the thread that runs the base: start, set_reconnect, drop, close and abort are for that thread only.
+ * Any thread may make the other calls. A link in a thread of its own may be used from any thread. Its queues are used like all
+ * queues. Any thread can end a link through them: by closing the outbox, or the inbox of a link that only receives.
  *
  * Errno of calls that wait: EINVAL (not a deadline), ETIMEDOUT, EINTR (a signal handler ran), EDEADLK (in a callback of the
  * loop that runs the link, and the call would have to wait), ECANCELED (the task that waited was cancelled), EMFILE and ENFILE
@@ -51,24 +51,28 @@ enum aiolink_state {
 	AIOLINK_ENDED, /* for good; aiolink_error() says why */
 };
 
-/* 0 and NULL are the defaults. Either an address or an end is needed. */
+/* 0 and NULL are the defaults. Either an address or an end is needed. The texts, uids and limits are copied. */
 struct aiolink_options {
 	size_t size;            /* sizeof(struct aiolink_options) */
 	enum aiolink_role role; /* whether it connects or listens at the address */
-	const char *address;    /* copied */
-	/* An end of this program instead. It belongs to the link as soon as there is a link: nobody else may use or free it. */
+	const char *address;
+	/*
+	 * An end of this program instead. When aiolink_new() succeeds, it belongs to the link; when that fails, it stays the caller's.
+	 * It can't reconnect.
+	 */
 	struct aioend *end;
 	enum aiolink_direction direction;
 	struct aioqueue *inbox;  /* NULL: the link makes it, for 1024 messages and 1 MiB. */
 	struct aioqueue *outbox; /* Otherwise the link takes a reference */
 	enum aioconn_framing framing;
-	const char *delimiter; /* under LINES: see aioconn_set_framing(); copied */
+	const char *delimiter; /* under LINES: see aioconn_set_framing() */
 	unsigned fds;          /* how many descriptors may come from the peer: see aioconn_allow_fds() */
 
 	/*
 	 * Milliseconds from a failed attempt or a lost connection to the next attempt. The pause begins with reconnect_first and
 	 * doubles with each attempt that fails, up to reconnect_most. A random part, up to a fifth, is taken off each time. When both
-	 * are 0, the link ends with its first connection. A listening link does not pause between peers.
+	 * are 0, the link ends with its first connection or attempt. Otherwise both are more than 0, and it reconnects whatever the
+	 * error was. A listening link does not pause between peers.
 	 */
 	int64_t reconnect_first, reconnect_most;
 
@@ -83,30 +87,30 @@ struct aiolink_options {
 	unsigned spin;
 
 	bool half_open; /* sends on after the peer's goodbye, until the outbox is closed; not with reconnecting */
-	mode_t mode;       /* these are for listening links, as in struct aiolistener_options: */
-	const uid_t *uids; /* copied */
+	mode_t mode; /* these are for listening links, as in struct aiolistener_options: */
+	const uid_t *uids;
 	size_t n_uids;
 
 	/*
 	 * All members from here on: since 0.2. grace: milliseconds that a RECV link waits for the peer's goodbye when it is to end and has
-	 * said its own. 0 means 500; AIOIPC_FOREVER means as long as the peer stays.
+	 * said its own. 0 means 500; AIOIPC_FOREVER means as long as the peer stays. A link that sends waits without a limit.
 	 */
 	int64_t grace;
 
 	/*
-	 * The limits of each connection, as for aioconn_set_limits(); copied. NULL, and a 0 in it, mean the defaults; only that of the
+	 * The limits of each connection, as for aioconn_set_limits(). NULL, and a 0 in it, mean the defaults; only that of the
 	 * outbox is 128 KiB here.
 	 */
 	const struct aioconn_limits *limits;
 
 	/*
 	 * Milliseconds in which the link connects or listens in vain, pauses included; 0 means no limit. After that it ends, with the
-	 * error of the last attempt, or with ETIMEDOUT.
+	 * error of the last attempt, or with ETIMEDOUT. The time begins at the start, and again at the end of each connection.
 	 */
 	int64_t give_up_after;
 
 	/*
-	 * The local address of its TCP connections: "tcp://number:port"; copied. Port 0 means any port, and a number of "*" any address.
+	 * The local address of its TCP connections: "tcp://number:port". Port 0 means any port, and a number of "*" any address.
 	 * NULL: the kernel chooses.
 	 */
 	const char *local;
@@ -133,7 +137,8 @@ AIOIPC_API int aiolink_on_state(struct aiolink *l, aiolink_state_cb *cb, void *a
  * Starts the link: on @base, in the thread that runs @base; or in a thread of its own when @base is NULL. A link that connects
  * does so later, from the loop. A link that listens does so at once, and may wait until the name of its address is looked up.
  * When the call fails, the link is as before.
- * Errno: EALREADY (it was started before), EOPNOTSUPP (descriptors, and not a unix socket), EBADF (the end lacks a direction),
+ * Errno: EALREADY (it was started before), EOPNOTSUPP (fds is not 0, and the end is no unix socket), EBADF (the end can't be
+ * read by a link that receives, or written by one that sends, or has moved to a child),
  * EAGAIN (no thread), EMFILE, ENFILE. For a listening link also as aiolistener_new(), for an end as aioend_open(). Since 0.1.
  */
 AIOIPC_API int aiolink_start(struct aiolink *l, struct event_base *base);
@@ -143,19 +148,21 @@ AIOIPC_API int aiolink_start(struct aiolink *l, struct event_base *base);
  *
  * Close the outbox to end the link in good order: what is in it is sent, on this connection or the next one, then our goodbye,
  * and the link ends when the peer has said goodbye too. Close the inbox when you want no more messages: what still comes is
- * dropped, and a RECV link ends. A link that has ended has closed both queues, the inbox after everything that came is in it.
+ * dropped, and a RECV link ends. Before a link ends, everything that came is put into the inbox, and it waits for room there. When
+ * it ends, it closes both queues, unless others share them.
  *
- * Several links, and services that put into the queue, may share a queue. Each counts from the time when it is made until it has
- * ended, and the last one closes the queue. Links that share an outbox take turns. Since 0.1.
+ * Several links may send from one outbox, in turns. Several links, and services, may put into one inbox. A link shares its queues from
+ * aiolink_new() until it has ended or is freed. When the last one that sends from a queue leaves it, or the last one that puts into it, the
+ * queue is closed, but only if one of them was ever started. Since 0.1.
  */
 AIOIPC_API struct aioqueue *aiolink_inbox(const struct aiolink *l);
 AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
 
 /*
  * aiolink_wait_connected: waits until there is a connection. Errno: EPIPE (there will be none any more).
- * aiolink_wait_disconnected: waits until the present connection is over, or else the next one: the peer said goodbye or is lost,
- * or it was closed here. It also returns when there will be no connection any more.
- * aiolink_join: waits until the link has ended, and frees nothing.
+ * aiolink_wait_disconnected: waits until the connection is over: the peer said goodbye or is lost, or it was closed here. If there is
+ * none now, it waits until the next one has come and is over. It also returns when there will be no connection any more.
+ * aiolink_join: waits until the link has ended, and frees nothing. While the inbox is full and nobody reads it, a link may not end.
  * Any number of callers may wait, also before the start. Since 0.1.
  */
 AIOIPC_API int aiolink_wait_connected(struct aiolink *l, int64_t deadline);
@@ -209,17 +216,19 @@ struct aiolink_stats {
 	size_t size;          /* sizeof(struct aiolink_stats) */
 	uint64_t connections; /* connections that were made */
 	uint64_t msgs_in;     /* messages put into the inbox */
-	uint64_t msgs_out;    /* messages handed to the kernel, all of each */
+	uint64_t msgs_out;    /* messages of which every byte was handed to the kernel */
 	uint64_t resent;      /* messages half written when a connection broke, and sent again */
 
 	/*
-	 * Messages of msgs_out on connections that did not end with our goodbye and then the peer's. At most so many did not arrive.
+	 * Messages of msgs_out that the peer may not have read: those of each connection that is over, unless our goodbye left first and
+	 * the peer's came after it. At most so many are lost; the peer may have read all of them.
 	 */
 	uint64_t unsure;
 
 	/*
-	 * Messages that could not be sent at all. They were dropped, and the log was told: under LINES a typed message or one with a
-	 * delimiter inside; a message over the limit; one with descriptors that can't be sent here, or that the system does not pass.
+	 * Messages that could not be sent at all. They were dropped, and the log was told: a typed message under LINES or BYTES; a line
+	 * with a delimiter inside; a message or a line over its limit; one with descriptors where the connection is no unix socket that
+	 * carries messages, or where the system does not pass them.
 	 */
 	uint64_t refused;
 	uint64_t
@@ -231,15 +240,16 @@ AIOIPC_API int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stat
 
 /*
  * aiolink_close: ends the link in good order, as closing the outbox does, until @deadline; after that as aiolink_abort(). Then it
- * frees the link. Messages that still come are put into the inbox while there is room, and dropped otherwise. Messages that did
+ * frees the link. An outbox that other links share is left to them. 0: everything has left, and the last connection ended in good
+ * order. Messages that still come are put into the inbox while there is room, and dropped otherwise. Messages that did
  * not leave stay in the outbox, in order, for whoever holds the queue. A RECV link has nothing to lose: it waits for its
  * grace at most, and does not fail with ETIMEDOUT. aiolink_abort: ends the link at once, and frees it; the peer sees LOST. It waits
  * for a state callback that runs in another thread.
  *
  * Each takes NULL, and frees @l whatever it returns, except EINVAL. In a forked child they only free memory.
  * Errno: ETIMEDOUT (messages are left, or the peer has not said goodbye and so may not have read all), EPIPE (the link ended
- * before all messages had left), ECONNRESET (all had left, but the peer was lost), EDEADLK (see above; it did what can be done
- * at once). Since 0.1.
+ * before all messages had left), ECONNRESET (all had left, but the peer was lost), EDEADLK (see above; it has sent what
+ * could be sent at once, and aborted the link; the rest is still in the outbox). Since 0.1.
  */
 AIOIPC_API int aiolink_close(struct aiolink *l, int64_t deadline);
 AIOIPC_API void aiolink_abort(struct aiolink *l);
