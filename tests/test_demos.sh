@@ -258,6 +258,14 @@ B
 1
 END
 
+check "call" succeeds demos/call
+check "calls are answered, refused and cancelled" says <<'END'
+add 40 2: 42
+divide 1 0: refused, by zero?
+divide 84 2: 42
+ponder 6 7: Operation canceled
+END
+
 check "pairs" succeeds demos/pairs
 check "a pipeline that joins two and two" says <<'END'
 The quick

@@ -423,7 +423,7 @@ check "has the frames and the values" diff - "$tmp/given" <<'END'
 END
 check "dump of another file" broken 0 HTTP 0 'the peer does not speak aioipc: no preface'
 check "of another version" broken 4 '\2' 0 'the peer speaks version 2, this library 1'
-check "of an unknown kind" broken 12 '\11' 8 'frame of unknown kind 9'
+check "of an unknown kind" broken 12 '\12' 8 'frame of unknown kind 10'
 check "of flags in a header" broken 14 '\1' 8 'frame header with unknown flags'
 check "of too many descriptors" broken 13 '\377' 8 'more descriptors than a frame can have'
 check "of a NUL in a string" broken 35 '\0' 8 'tpl image: NUL inside a string'
@@ -446,6 +446,29 @@ check "dump of what is skipped, of descriptors, and of big-endian values" dumps 
         29  values           14 bytes  i 258
         51  goodbye           0 bytes
 END
+printf 'AIPC\1\0\0\0\30\0\0\0\4\0\0\0\1\0\0\0\0\0\0\0tpl\2\20\0\0\0s\0\3\0\0\0hi\16\0\0\0\10\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0no\12\0\0\0\7\0\0\0\1\0\0\0\0\0\0\0ok\10\0\0\0\11\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0' >"$tmp/called"
+check "dump of calls, and of what answers and cancels them" dumps "$tmp/called" <<'END'
+         0  preface           8 bytes
+         8  call             24 bytes  0000000000000001  s "hi"
+        40  refusal          14 bytes  0000000000000001  error 2  "no"
+        62  answer           10 bytes  0000000000000001  "ok"
+        80  cancel            8 bytes  0000000000000001
+        96  goodbye           0 bytes
+END
+check "the same as JSON" dumps --json "$tmp/called" <<'END'
+{"offset": 8, "kind": 4, "length": 24, "descriptors": 0, "call": "0000000000000001", "format": "s", "values": ["hi"]}
+{"offset": 40, "kind": 8, "length": 14, "descriptors": 0, "call": "0000000000000001", "error": 2, "bytes": "no"}
+{"offset": 62, "kind": 7, "length": 10, "descriptors": 0, "call": "0000000000000001", "bytes": "ok"}
+{"offset": 80, "kind": 9, "length": 8, "descriptors": 0, "call": "0000000000000001"}
+{"offset": 96, "kind": 3, "length": 0, "descriptors": 0}
+END
+printf 'AIPC\1\0\0\0\7\0\0\0\4\0\0\0abcdefg' >"$tmp/called"
+check "of a call without a number" gives 1 'bad at byte 8: frame of kind 4 and only 7 bytes' $tool dump "$tmp/called"
+printf 'AIPC\1\0\0\0\14\0\0\0\10\0\0\0abcdefgh\0\0\0\0' >"$tmp/called"
+check "of a refusal without an error" gives 1 'bad at byte 8: refusal without an error' $tool dump "$tmp/called"
+check "call without values" gives 2 'call: the values end too early' $tool call unix:@nobody i
+check "call without a format" gives 2 'call: the format of a message is missing' $tool call unix:@nobody
+check "call of nobody" gives 1 'nobody listens there' $tool call unix:@nobody s hello
 check "dump of no file" gives 1 'No such file' $tool dump "$tmp/none"
 check "dump of a folder" gives 1 'Is a directory' $tool dump "$tmp"
 
@@ -512,7 +535,7 @@ proposes_options() {
 }
 
 if have bash; then
-	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect dump --help --version' ]"
+	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump --help --version' ]"
 	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
 	check "which are those that there are" proposes_options
 	check "of addresses" sh -c "[ '$(proposes aioipc listen --once uni)' = 'unix:/// unix:@' ]"

@@ -84,6 +84,64 @@ def abstract(name):
     return "unix:@aioipc-%s-%d" % (name, os.getpid())
 
 
+def call_of(peer):
+    """The number of the call that comes, and its image."""
+    assert read(peer, 8) == PREFACE
+    length, kind, _, _ = struct.unpack("<IBBH", read(peer, 8))
+    assert kind == 4, kind
+    payload = read(peer, length)
+    return payload[:8], payload[8:]
+
+
+INT_42 = bytes.fromhex("74706c000e000000") + b"i\0" + struct.pack("<i", 42)
+
+
+def test_call_prints_the_answer():
+    s, address = server()
+    p = start("call", address, "si", "add", "-1")
+    peer = accept(s)
+    number, image = call_of(peer)
+    assert image.endswith(b"add" + struct.pack("<i", -1)), image
+    peer.sendall(PREFACE + frame(2, b"a message between") + frame(6, number + INT_42))
+    assert all_of(peer) == GOODBYE
+    peer.sendall(GOODBYE)
+    peer.close()
+    out, err = finish(p, 0)
+    assert out == b"i 42\n" and err == b"", (out, err)
+
+
+def test_call_tells_a_refusal():
+    s, address = server()
+    p = start("call", "--json", address, "s", "open")
+    peer = accept(s)
+    number, _ = call_of(peer)
+    peer.sendall(PREFACE + frame(8, number + struct.pack("<I", 13) + b"not \033[31myou") + GOODBYE)
+    peer.close()
+    out, err = finish(p, 1)
+    assert out == b"" and b"refuses: Permission denied: not ?[31myou" in err, err
+
+
+def test_call_of_one_that_knows_no_calls():
+    s, address = server()
+    p = start("call", address, "s", "hello")
+    peer = accept(s)
+    call_of(peer)
+    peer.close()
+    _, err = finish(p, 1)
+    assert b"no answer: the peer closed without goodbye; does it know calls?" in err, err
+
+
+def test_call_gives_up_in_time():
+    s, address = server()
+    p = start("call", address, "--timeout", "0.2", "s", "hello")
+    peer = accept(s)
+    number, _ = call_of(peer)
+    assert all_of(peer) == frame(9, number) + GOODBYE
+    peer.close()
+    _, err = finish(p, 1)
+    assert b"no answer in time" in err, err
+
+
 def test_lines_to_a_client():
     p, address = listen("tcp://127.0.0.1:0", "--lines=\\r\\n", "--once", stdin=subprocess.PIPE)
     s = connect(address)

@@ -15,6 +15,7 @@
 static const char usage[] =
 	"usage: aioipc listen ADDR [options]    waits for peers, one after the other\n"
 	"       aioipc connect ADDR [options]   connects to one\n"
+	"       aioipc call ADDR FORMAT VALUES..  calls one, and prints the answer\n"
 	"       aioipc dump [FILE] [options]    prints a captured stream of frames\n"
 	"\n"
 	"Prints what the peer says, and sends what standard input says, a message a line.\n"
@@ -115,20 +116,27 @@ static void note_why(const char *text, void *arg)
 	snprintf(arg, WHY_MOST, "%s", words ? words + 2 : text);
 }
 
-static void set_send(struct tool_options *o, struct words *w)
+static void take_message(struct tool_options *o, struct words *w, const char *format)
 {
-	const char *format = next_word(w);
 	char why[WHY_MOST] = "";
 	size_t used;
 
-	if (o->send)
-		die_of_usage("--send: one message only");
 	aioipc_set_log(note_why, why);
 	o->send = aiomsg_from_words(format, w->at, &used);
 	aioipc_set_log(NULL, NULL);
 	if (!o->send)
-		die_of_usage("--send: %s", *why ? why : strerror(errno));
+		die_of_usage("%s: %s", o->mode == TOOL_CALL ? "call" : "--send",
+			     *why ? why : strerror(errno));
 	w->at += used;
+}
+
+static void set_send(struct tool_options *o, struct words *w)
+{
+	const char *format = next_word(w);
+
+	if (o->send)
+		die_of_usage("--send: one message only");
+	take_message(o, w, format);
 }
 
 static void set_count(struct tool_options *o, struct words *w)
@@ -146,7 +154,8 @@ static void set_timeout(struct tool_options *o, struct words *w)
 }
 
 #define TALK (1U << TOOL_LISTEN | 1U << TOOL_CONNECT)
-#define ALL (TALK | 1U << TOOL_DUMP)
+#define CALLS (1U << TOOL_CALL)
+#define ALL (TALK | CALLS | 1U << TOOL_DUMP)
 #define FLAG(name) offsetof(struct tool_options, name)
 
 /* An option has a function or a flag. */
@@ -163,10 +172,10 @@ static const struct option {
 	{"--once", 1U << TOOL_LISTEN, NULL, FLAG(once)},
 	{"--print", TALK, NULL, FLAG(print)},
 	{"--quiet", ALL, NULL, FLAG(quiet)},
-	{"--raw", TALK, NULL, FLAG(raw)},
+	{"--raw", TALK | CALLS, NULL, FLAG(raw)},
 	{"--retry", 1U << TOOL_CONNECT, NULL, FLAG(retry)},
 	{"--send", TALK, set_send, 0},
-	{"--timeout", TALK, set_timeout, 0},
+	{"--timeout", TALK | CALLS, set_timeout, 0},
 };
 
 /* What comes before any work. */
@@ -218,6 +227,8 @@ static void take_words(struct tool_options *o, char **at)
 
 		if (word[0] == '-' && word[1] != '\0')
 			take_option(o, &w, word);
+		else if (o->mode == TOOL_CALL && o->address && !o->send)
+			take_message(o, &w, word);
 		else if (o->address)
 			die_of_usage("\"%s\" is one word too many", word);
 		else
@@ -234,6 +245,8 @@ static void check(struct tool_options *o)
 	}
 	if (!o->address)
 		die_of_usage("an address is missing");
+	if (o->mode == TOOL_CALL && !o->send)
+		die_of_usage("call: the format of a message is missing, and its values");
 	if (o->send && o->framing != AIOCONN_MESSAGES)
 		die_of_usage("--send sends a message: not with --lines or --bytes");
 	if (o->json && o->raw)
@@ -244,7 +257,7 @@ static void check(struct tool_options *o)
 
 static enum tool_mode mode_of(const char *word)
 {
-	static const char *const names[] = {"listen", "connect", "dump"};
+	static const char *const names[] = {"listen", "connect", "dump", "call"};
 
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (strcmp(word, names[i]) == 0)
@@ -279,7 +292,7 @@ int main(int argc, char **argv)
 	o.mode = mode_of(argv[1]);
 	take_words(&o, argv + 2);
 	check(&o);
-	status = o.mode == TOOL_DUMP ? dump(&o) : talk(&o);
+	status = o.mode == TOOL_DUMP ? dump(&o) : o.mode == TOOL_CALL ? call(&o) : talk(&o);
 	aiomsg_free(o.send);
 	return status;
 }

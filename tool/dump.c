@@ -18,7 +18,21 @@
 #define CHUNK ((size_t)64 << 10)
 #define FDS_MOST 253
 
-enum kind { KIND_VALUES = 1, KIND_BYTES, KIND_GOODBYE, KIND_SKIPPED = 128 };
+enum kind {
+	KIND_VALUES = 1,
+	KIND_BYTES,
+	KIND_GOODBYE,
+	KIND_CALL,
+	KIND_CALL_BYTES,
+	KIND_ANSWER,
+	KIND_ANSWER_BYTES,
+	KIND_REFUSAL,
+	KIND_CANCEL,
+	KIND_SKIPPED = 128
+};
+
+#define CALL_ID 8 /* in front of what a call carries; */
+#define ERROR 4   /* and behind it, of a refusal */
 
 struct dump {
 	const struct tool_options *o;
@@ -122,12 +136,67 @@ static int ask_behind(struct dump *d)
 	return got;
 }
 
+static void show_content(struct dump *d, const struct aiomsg *m)
+{
+	fputs(d->o->json ? ", " : "  ", stdout);
+	show_values(stdout, m, d->o->json);
+}
+
+static uint64_t id_of(const unsigned char *from)
+{
+	uint64_t id = 0;
+
+	for (int i = 0; i < CALL_ID; i++)
+		id |= (uint64_t)from[i] << 8 * i;
+	return id;
+}
+
+/* Which call it is about, and how it was refused. */
+static void show_label(const struct dump *d, unsigned kind)
+{
+	uint64_t id = id_of(d->frame + HEADER);
+
+	printf(d->o->json ? ", \"call\": \"%016" PRIx64 "\"" : "  %016" PRIx64, id);
+	if (kind == KIND_REFUSAL)
+		printf(d->o->json ? ", \"error\": %" PRIu32 : "  error %" PRIu32,
+		       length_of(d->frame + HEADER + CALL_ID));
+}
+
+/*
+ * A call, or what answers or cancels one. The judge ignores what answers nothing, but not what is none; its content is judged as a message. That
+ * a number is used twice is no fault as long as the answers are not seen.
+ */
+static void judge_call(struct dump *d, unsigned kind)
+{
+	size_t label = kind == KIND_REFUSAL ? CALL_ID + ERROR : CALL_ID;
+	unsigned char *head = d->frame + label;
+	uint32_t len = length_of(d->frame);
+	struct aiomsg *m;
+
+	if ((len < label || kind > KIND_CALL_BYTES) && ask_behind(d) != 1)
+		return;
+	show_label(d, kind);
+	if (kind == KIND_CANCEL)
+		return;
+	len -= (uint32_t)label;
+	memcpy(head,
+	       (unsigned char[HEADER]){(unsigned char)len, (unsigned char)(len >> 8),
+				       (unsigned char)(len >> 16), (unsigned char)(len >> 24),
+				       kind == KIND_CALL || kind == KIND_ANSWER ? KIND_VALUES : KIND_BYTES},
+	       HEADER);
+	if (ask(d, head, HEADER + len, &m) != 1)
+		return;
+	show_content(d, m);
+	aiomsg_free(m);
+}
+
 /* A frame is whole in the buffer: is it good? Descriptors are not in a capture. */
 static void judge(struct dump *d)
 {
 	unsigned kind = d->frame[4];
 	struct aiomsg *m = NULL;
-	bool carries = kind == KIND_VALUES || kind == KIND_BYTES;
+	bool is_call = kind >= KIND_CALL && kind <= KIND_CANCEL;
+	bool carries = kind == KIND_VALUES || kind == KIND_BYTES || (is_call && kind < KIND_REFUSAL);
 
 	if (carries && d->frame[5] > FDS_MOST) {
 		d->why = "more descriptors than a frame can have";
@@ -139,17 +208,21 @@ static void judge(struct dump *d)
 		ask_behind(d);
 		return;
 	}
+	if (is_call) {
+		judge_call(d, kind);
+		return;
+	}
 	d->ended = ask(d, d->frame, d->len, &m) == 0;
 	if (m) {
-		fputs(d->o->json ? ", " : "  ", stdout);
-		show_values(stdout, m, d->o->json);
+		show_content(d, m);
 		aiomsg_free(m);
 	}
 }
 
 static void show_header(const struct dump *d)
 {
-	static const char *const names[] = {"", "values", "bytes", "goodbye"};
+	static const char *const names[] = {"",     "values", "bytes",  "goodbye", "call",
+					    "call", "answer", "answer", "refusal", "cancel"};
 	unsigned kind = d->frame[4], fds = d->frame[5], len = length_of(d->frame);
 	char name[16];
 
@@ -160,7 +233,7 @@ static void show_header(const struct dump *d)
 	}
 	snprintf(name, sizeof name, "kind %u", kind);
 	printf("%10" PRIu64 "  %-8s %10u bytes", d->offset,
-	       kind >= KIND_VALUES && kind <= KIND_GOODBYE ? names[kind] : name, len);
+	       kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind] : name, len);
 	if (fds > 0)
 		printf(", %u descriptors", fds);
 }

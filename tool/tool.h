@@ -16,14 +16,14 @@
 
 #define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
 
-enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_DUMP };
+enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_DUMP, TOOL_CALL };
 
 struct tool_options {
 	enum tool_mode mode;
 	const char *address; /* or the file to dump; NULL is standard input */
 	enum aioconn_framing framing;
 	char *delimiter;     /* of LINES; NULL is "\n" */
-	struct aiomsg *send; /* NULL: standard input is sent */
+	struct aiomsg *send; /* or to call with; NULL: standard input is sent */
 	bool print, json, raw, quiet, once, retry;
 	uint64_t count;  /* messages to receive; 0: no end */
 	int64_t timeout; /* ms; 0: none */
@@ -61,8 +61,9 @@ void say_note(const struct tool_options *o, const char *format, ...) __attribute
 void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void say_why(const struct tool_options *o, const char *where, int error); /* and what to do next */
 
-/* talk.c and dump.c: the commands. Each returns an exit status. */
+/* talk.c, call.c and dump.c: the commands. Each returns an exit status. */
 int talk(const struct tool_options *o);
+int call(const struct tool_options *o);
 int dump(const struct tool_options *o);
 
 #endif
