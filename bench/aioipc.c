@@ -180,6 +180,21 @@ static int make_pipe(struct aioend **one, struct aioend **other)
 	return aiopipe(other, one);
 }
 
+static int make_ring(struct aioend **one, struct aioend **other)
+{
+	return aioring(one, other, 0);
+}
+
+static void small_ring(struct bench *b)
+{
+	one_way(b, make_ring, send_small, got_small);
+}
+
+static void bulk_ring(struct bench *b)
+{
+	one_way(b, make_ring, send_bulk, got_bulk);
+}
+
 static void small_pair(struct bench *b)
 {
 	one_way(b, aiosockpair, send_small, got_small);
@@ -227,13 +242,14 @@ static void bulk_msg_pipe(struct bench *b)
 
 /* Blocking. */
 
-static void small_blocking(struct bench *b)
+static void one_way_blocking(struct bench *b, make_fn *make, bool corked, unsigned spin)
 {
 	bool child, more = true;
-	struct end e = open_end(b, aiosockpair, false, &child);
+	struct end e = open_end(b, make, false, &child);
 	struct aiomsg *m;
 
-	aioconn_cork(e.conn, !child);
+	must(aioconn_set_spin(e.conn, spin), "aioconn_set_spin");
+	aioconn_cork(e.conn, corked && !child);
 	while (more) {
 		if (child) {
 			must(aioconn_recv(e.conn, &m, AIOIPC_FOREVER), "aioconn_recv");
@@ -247,6 +263,27 @@ static void small_blocking(struct bench *b)
 	if (child)
 		bench_end(b);
 	aioconn_close(e.conn, AIOIPC_FOREVER);
+}
+
+static void small_blocking(struct bench *b)
+{
+	one_way_blocking(b, aiosockpair, true, 0);
+}
+
+/* Each leaves at once. */
+static void each_pair(struct bench *b)
+{
+	one_way_blocking(b, aiosockpair, false, 0);
+}
+
+static void each_ring(struct bench *b)
+{
+	one_way_blocking(b, make_ring, false, 0);
+}
+
+static void each_spin_ring(struct bench *b)
+{
+	one_way_blocking(b, make_ring, false, SPIN);
 }
 
 static void trips_blocking(struct bench *b, make_fn *make, unsigned spin)
@@ -279,6 +316,16 @@ static void trip_blocking_pair(struct bench *b)
 static void trip_blocking_pipes(struct bench *b)
 {
 	trips_blocking(b, aioduplex, 0);
+}
+
+static void trip_blocking_ring(struct bench *b)
+{
+	trips_blocking(b, make_ring, 0);
+}
+
+static void trip_spin_ring(struct bench *b)
+{
+	trips_blocking(b, make_ring, SPIN);
 }
 
 static void trip_spin_pair(struct bench *b)
@@ -338,6 +385,16 @@ static void trip_base_pipes(struct bench *b)
 static void trip_spin_base(struct bench *b)
 {
 	trips_base(b, aiosockpair, SPIN);
+}
+
+static void trip_base_ring(struct bench *b)
+{
+	trips_base(b, make_ring, 0);
+}
+
+static void trip_spin_base_ring(struct bench *b)
+{
+	trips_base(b, make_ring, SPIN);
 }
 
 /* A child with a pair of its own, started and joined, again and again. */
@@ -415,17 +472,26 @@ int main(int argc, char **argv)
 	static const struct bench_case cases[] = {
 		{"small-pair", small_pair},
 		{"small-pipe", small_pipe},
+		{"small-ring", small_ring},
+		{"each-pair", each_pair},
+		{"each-ring", each_ring},
+		{"each-spin-ring", each_spin_ring},
 		{"small-blocking", small_blocking},
 		{"typed-is", typed_is},
 		{"typed-iUs", typed_iUs},
 		{"typed-ints", typed_ints},
 		{"bulk-pair", bulk_pair},
 		{"bulk-pipe", bulk_pipe},
+		{"bulk-ring", bulk_ring},
 		{"bulk-msg-pair", bulk_msg_pair},
 		{"bulk-msg-pipe", bulk_msg_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},
 		{"trip-blocking-pipes", trip_blocking_pipes},
+		{"trip-blocking-ring", trip_blocking_ring},
 		{"trip-spin-pair", trip_spin_pair},
+		{"trip-spin-ring", trip_spin_ring},
+		{"trip-spin-base-ring", trip_spin_base_ring},
+		{"trip-base-ring", trip_base_ring},
 		{"trip-spin-pipes", trip_spin_pipes},
 		{"trip-spin-base", trip_spin_base},
 		{"trip-base-pair", trip_base_pair},

@@ -98,6 +98,19 @@ static void write_frames(struct bench *b, int fd)
 	}
 }
 
+/* A write for each. */
+static void write_each(struct bench *b, int fd)
+{
+	unsigned char frame[sizeof(uint32_t) + SMALL], message[SMALL] = {0};
+	bool more = true;
+
+	while (more) {
+		more = bench_next(b, message);
+		frame_put(frame, message, SMALL);
+		write_all(fd, frame, sizeof frame);
+	}
+}
+
 static void read_frames(struct bench *b, int fd)
 {
 	static struct frames f;
@@ -207,6 +220,11 @@ static void small_pipe(struct bench *b)
 	one_way(b, make_pipes, write_frames, read_frames);
 }
 
+static void each_pair(struct bench *b)
+{
+	one_way(b, make_pair, write_each, read_frames);
+}
+
 static void bulk_pair(struct bench *b)
 {
 	one_way(b, make_pair, write_bulk, read_bulk);
@@ -267,6 +285,7 @@ int main(int argc, char **argv)
 	static const struct bench_case cases[] = {
 		{"small-pair", small_pair},
 		{"small-pipe", small_pipe},
+		{"each-pair", each_pair},
 		{"bulk-pair", bulk_pair},
 		{"bulk-pipe", bulk_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},

@@ -7,6 +7,7 @@
 
 #include "ipc/conn/life.h"
 #include "ipc/conn/split.h"
+#include "ipc/os/sleep.h"
 
 #define LITTLE ((size_t)4096)
 
@@ -32,6 +33,18 @@ bool ipc_conn_is_read(const struct aioconn *c)
 bool ipc_conn_at_hand(struct aioconn *c)
 {
 	return ipc_carry_at_hand(&c->carrier, IPC_CARRY_IN) && ipc_conn_is_read(c);
+}
+
+bool ipc_conn_comes(struct aioconn *c)
+{
+	const int looks = 16;
+
+	for (int i = 0; c->carrier.how->at_hand && i < looks; i++) {
+		if (ipc_conn_at_hand(c))
+			return true;
+		ipc_os_relax();
+	}
+	return false;
 }
 
 /* Descriptors came with a read. They wait for the frame that claims them. */

@@ -10,6 +10,9 @@ bool ipc_conn_is_read(const struct aioconn *c);
 /* Is there input that no descriptor shows, and that is to be read now? */
 bool ipc_conn_at_hand(struct aioconn *c);
 
+/* The same, after some more looks. A look costs less than to ask the clock, or to go round the loop. */
+bool ipc_conn_comes(struct aioconn *c);
+
 /* Reads once: 1 something came, 0 nothing came, or the end did, -1/ENOMEM. */
 int ipc_conn_fill(struct aioconn *c);
 

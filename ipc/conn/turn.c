@@ -304,7 +304,7 @@ void ipc_conn_on_awake(short what, void *arg)
 		return;
 	}
 	ipc_watch_later(c->awake, 0);
-	if (ipc_conn_at_hand(c))
+	if (ipc_conn_comes(c))
 		ipc_conn_on_turn(EV_TIMEOUT, c);
 }
 

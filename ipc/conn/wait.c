@@ -11,7 +11,6 @@
 #include "ipc/conn/turn.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/bell.h"
-#include "ipc/os/sleep.h"
 
 int ipc_conn_wait_allowed(struct aioconn *c, int64_t deadline)
 {
@@ -58,8 +57,7 @@ static bool spun(struct aioconn *c)
 	do {
 		if (ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN)
 			return true;
-		ipc_os_relax();
-	} while (ipc_os_now() < until);
+	} while (ipc_conn_comes(c) || ipc_os_now() < until);
 	return false;
 }
 
