@@ -3,9 +3,9 @@
  * blocking calls. It knows how it ended.
  *
  * Errno of every call: ECHILD (the connection belongs to another process), EBUSY (without a base: another thread is in a
- * call; with a base: another caller waits for the same). Errno of calls that wait: EINVAL (not a deadline), ETIMEDOUT
- * (nothing is lost), EDEADLK (AIOIPC_FOREVER in a callback of the same base, or on the connection that called back), EPIPE
- * (the connection was closed during the wait), ECANCELED (the task that waited was cancelled; nothing is lost).
+ * call; with a base: another task waits already, and this call would have to wait for the same). Errno of calls that wait: EINVAL
+ * (not a deadline), ETIMEDOUT (nothing is lost), EDEADLK (AIOIPC_FOREVER in a callback of the same base, or on the connection that
+ * called back), EPIPE (the connection was closed during the wait), ECANCELED (the task that waited was cancelled; nothing is lost).
  */
 #ifndef AIOIPC_CONN_H
 #define AIOIPC_CONN_H
@@ -47,7 +47,8 @@ enum aioconn_framing { AIOCONN_MESSAGES, AIOCONN_LINES, AIOCONN_BYTES };
 
 /*
  * Callbacks run from the loop, or from a call that waits on the same connection. They may do anything, and may free the
- * connection. The message belongs to the library; aiomsg_ref() keeps it.
+ * connection. Those of one connection never run inside each other, except that aioconn_close() and aioconn_abort() call on_close
+ * at once. The message belongs to the library; aiomsg_ref() keeps it.
  */
 typedef void aioconn_msg_cb(struct aioconn *c, struct aiomsg *m, void *arg);
 typedef void aioconn_cb(struct aioconn *c, void *arg);
@@ -57,15 +58,17 @@ typedef void aioconn_close_cb(struct aioconn *c, enum aioconn_cause cause, void 
  * Sets the callbacks. Each may be NULL.
  *
  * on_msg: a message has come. It is consumed when the callback returns, unless the callback calls aioconn_keep().
- * on_writable: called once after opening, and once after each EAGAIN, as soon as a message of the refused size would be taken.
- * on_close: called exactly once, as the last callback, after all data. aioconn_close() and aioconn_abort() call it with LOCAL
- * before they return. It does not free @c; aioconn_abort() in it is right for every cause.
+ * on_writable: called once after opening. After a send has failed with EAGAIN or ETIMEDOUT, called once, as soon as the message
+ * that was refused last would be taken.
+ * on_close: called exactly once, as the last callback; with on_msg set, after the last message. aioconn_close() and aioconn_abort()
+ * call it with LOCAL before they return. The library does not free @c after it, unless close, finish or abort called it;
+ * aioconn_abort() in it is right for every cause.
  *
  * A goodbye ends one direction; the other direction goes on until its own goodbye. The peer's goodbye ends what comes in. Our
  * goodbye is sent by aioconn_write_eof(), aioconn_close() and aioconn_finish(). With on_msg set, it is also sent by itself: when
  * the peer has said goodbye, on_msg has returned from all messages before that, and everything queued has left. Then on_close
  * follows. When answers take longer, pause the connection until they are sent: a paused connection does not notice the end.
- * Without on_msg no goodbye is sent by itself. Since 0.1.
+ * Without on_msg no goodbye is sent by itself. Messages that wait already go to the new on_msg. Since 0.1.
  */
 AIOIPC_API int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb *on_writable,
 				     aioconn_close_cb *on_close, void *arg);
@@ -82,9 +85,9 @@ AIOIPC_API int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, co
  * base it is written before the call returns. The message is taken whole or not at all. Under LINES and BYTES only plain bytes
  * can be sent; under LINES the delimiter is added. A signal does not end a send that waits.
  * Errno: EAGAIN (the queue is full, and this is a callback or send_wait is 0), ETIMEDOUT (it was full for all of send_wait),
- * EPIPE (the peer is gone, or the connection is closed here), EBADF (the connection only reads), EMSGSIZE (over the message
- * limit), EINVAL (format or values; a delimiter inside a line). When writing failed for another reason, that errno, now and
- * later: ENOSPC, EHOSTUNREACH and others. Since 0.1.
+ * EPIPE (the peer is gone or broke the protocol, or this direction was ended here), EBADF (the connection only reads), EMSGSIZE
+ * (over the message limit), EINVAL (format or values; a delimiter inside a line). When writing failed for another reason, that
+ * errno, now and later: ENOSPC, EHOSTUNREACH and others. Since 0.1.
  */
 AIOIPC_API int aioconn_send(struct aioconn *c, const char *format, ...);
 AIOIPC_API int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len);
@@ -99,7 +102,9 @@ AIOIPC_API int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m);
 AIOIPC_API int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ...);
 
 /*
- * Takes the next message; the caller frees it. Returns 1; 0 when the peer has said goodbye and everything was received; -1.
+ * Takes the next message; the caller frees it. Returns 1; 0 when the peer has said goodbye and everything was received; -1. After
+ * the end it first returns all whole messages that came before, whatever the cause. With on_msg set it returns only what the
+ * callback has kept, and everything while the connection is paused.
  * Errno: ETIMEDOUT, EINTR (a signal handler ran), ECONNRESET (the peer is lost), EBADMSG, EMSGSIZE or EPROTO (the peer broke the
  * protocol: aioconn_why()), EBADF (the connection only writes). When reading failed for another reason, that errno:
  * EHOSTUNREACH, EMFILE, EIO and others. ETIMEDOUT may also come from TCP, as an end: then aioconn_why() is not empty.
@@ -116,21 +121,22 @@ AIOIPC_API int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ..
 AIOIPC_API int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline);
 
 /*
- * For on_msg: keeps the message as the first one, not consumed. A caller that waits in aioconn_recv() gets it. Without such a
- * caller no further message is delivered until aioconn_recv() or aioconn_resume(). Since 0.1.
+ * For on_msg: keeps the message as the first one, not consumed. on_msg is not called until aioconn_recv() takes the message (on_msg
+ * goes on with the next one), or aioconn_resume() gives the same message to on_msg again. Since 0.1.
  */
 AIOIPC_API void aioconn_keep(struct aioconn *c);
 
 /*
- * aioconn_pause: on_msg is not called and nothing is read until aioconn_resume(), so the peer feels back-pressure. The end is
- * not noticed either. aioconn_recv() still reads. aioconn_resume() also delivers a kept message again. Since 0.1.
+ * aioconn_pause: on_msg is not called and nothing is read until aioconn_resume(), so the peer feels back-pressure. The end of what
+ * comes in is not noticed either. aioconn_recv() still reads. Since 0.1.
  */
 AIOIPC_API void aioconn_pause(struct aioconn *c);
 AIOIPC_API void aioconn_resume(struct aioconn *c);
 
 /*
- * While the connection is corked, nothing is written unless the queue is full. So many small messages leave in one system call.
- * Uncorking writes. aioconn_recv(), aioconn_flush() and aioconn_close() uncork. Errno: none of its own. Since 0.1.
+ * While the connection is corked, nothing is written unless the queue is full. In this way many small messages leave in one
+ * system call. Uncorking writes; without a base it waits as a send does, and what is left then stays in the queue. aioconn_recv(),
+ * aioconn_flush() and aioconn_close() uncork. Errno: none of its own. Since 0.1.
  */
 AIOIPC_API int aioconn_cork(struct aioconn *c, bool on);
 
@@ -142,22 +148,25 @@ AIOIPC_API int aioconn_flush(struct aioconn *c, int64_t deadline);
 
 /*
  * Says goodbye after everything that is queued. The other direction goes on: send all, then read the answers. On a base it
- * does not wait. Errno: EPIPE, EBADF (the connection only reads). Since 0.1.
+ * does not wait; without a base it waits as uncorking does. Errno: EPIPE (the peer is gone, or it was called before), EBADF (the
+ * connection only reads). Since 0.1.
  */
 AIOIPC_API int aioconn_write_eof(struct aioconn *c);
 
 /*
- * aioconn_close: flushes, says goodbye, closes, and waits for that until @deadline; then frees. aioconn_finish: the same in the
- * background. on_close tells how it went (LOCAL, or LOST when not everything could be delivered), and then @c is freed; @c may
- * be used no more, except in on_close. aioconn_abort: drops what is queued and closes; the peer sees LOST.
+ * aioconn_close: flushes, says goodbye, closes, and frees @c. It waits until @deadline for the kernel to take everything. Over TCP it
+ * also waits until the peer has ended its direction; at the deadline it is enough that the peer's system has acknowledged everything.
+ * aioconn_finish: the same in the background. on_close tells how it went (LOCAL; LOST or FAILED when not everything could be
+ * delivered), and then @c is freed; @c may be used no more, except in on_close. aioconn_abort: drops what is queued and closes; the
+ * peer sees LOST.
  *
- * Under LINES and BYTES, EOF is a clean end, so the peer is told of an abort by a reset. TCP always does that, also when the
+ * Under LINES and BYTES, EOF is a clean end, so the peer is told of an abort by a reset. TCP and rings always do that, also when the
  * process is killed. A unix socket does it when something was left unread. A pipe never does it.
  *
- * Each takes NULL, and frees @c whatever it returns, except EINVAL and EBUSY.
+ * Each takes NULL. Close and finish free @c also when they fail, except with EINVAL and EBUSY.
  * Errno: ETIMEDOUT (not everything left in time: the peer sees LOST), EPIPE (the peer was gone), the errno with which writing
- * failed, EDEADLK (AIOIPC_FOREVER in a callback, and it could not leave at once), EINVAL (not a deadline; finish without a
- * base). Since 0.1.
+ * failed, EDEADLK (it can't wait in this callback, and not everything could leave at once: the rest is lost), EINVAL (not a
+ * deadline; finish without a base). Since 0.1.
  */
 AIOIPC_API int aioconn_close(struct aioconn *c, int64_t deadline);
 AIOIPC_API int aioconn_finish(struct aioconn *c, int64_t deadline);
@@ -180,17 +189,17 @@ AIOIPC_API int aioconn_set_spin(struct aioconn *c, unsigned us);
 struct aioconn_limits {
 	size_t size;    /* sizeof(struct aioconn_limits) */
 	size_t message; /* one message, each way; 16 MiB; at most 1 GiB */
-	size_t inbox;  /* waiting to be received; 1 MiB; an empty inbox takes one message of any legal size */
-	size_t outbox; /* waiting to be written; 1 MiB; an empty outbox likewise */
-	size_t line;   /* one line with its delimiter; 64 KiB; at most 1 GiB */
+	size_t inbox;   /* waiting to be received; 1 MiB; an empty one takes one message up to that limit */
+	size_t outbox;  /* waiting to be written; 1 MiB; an empty one likewise */
+	size_t line; /* one line; with its delimiter where it comes, without where it is sent; 64 KiB; at most 1 GiB */
 	/*
 	 * true: a longer line comes in pieces of that size, and is no EMSGSIZE; see aiomsg_part(). aioconn_read_line() then returns
-	 * pieces without a delimiter. Lines up to the message limit can be sent. Since 0.2.
+	 * pieces without a delimiter. Then lines up to the message limit can be sent. Since 0.2.
 	 */
 	bool long_lines;
 	/*
-	 * calls: of ours that are in flight at once, 16384; at most 1048576. unanswered: of the peer's that were received and not answered yet, 16384;
-	 * what comes beyond is refused with EAGAIN. See <aioipc/call.h>. Since 0.2.
+	 * calls: of ours that are in flight at once, 16384; at most 1048576. unanswered: of the peer's that were received and not
+	 * answered yet, 16384; what comes beyond is refused with EAGAIN. See <aioipc/call.h>. Since 0.2.
 	 */
 	size_t calls, unanswered;
 };
@@ -200,8 +209,8 @@ AIOIPC_API int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits
 
 /*
  * Lets the peer send descriptors. @most_queued, from 0 to 253, is how many may wait here in messages that the caller has not yet
- * received; more wait in the kernel. A message that announces more is BAD; with 0, the default, so is each
- * message with descriptors. Call it before the first use.
+ * received; more wait in the kernel. A peer that sends more with one message is BAD; with 0, the default, it may send none. Call it
+ * before the first use.
  * Errno: EOPNOTSUPP (not a unix socket), EINVAL, EBUSY. Since 0.1.
  */
 AIOIPC_API int aioconn_allow_fds(struct aioconn *c, unsigned most_queued);
@@ -236,7 +245,8 @@ AIOIPC_API const char *aioconn_why(const struct aioconn *c);
 
 /*
  * aioconn_arg: the @arg of aioconn_set_callbacks(). aioconn_base: the base of aioend_open(). aioconn_fd: the descriptor that is
- * read, or that is written when there is no reading; use it for poll(2) only. Since 0.1.
+ * read, or that is written when there is no reading; use it for poll(2) only. Messages may wait in the connection when it shows
+ * nothing. Since 0.1.
  */
 AIOIPC_API void *aioconn_arg(const struct aioconn *c);
 AIOIPC_API struct event_base *aioconn_base(const struct aioconn *c);
@@ -245,8 +255,8 @@ AIOIPC_API int aioconn_fd(const struct aioconn *c);
 /*
  * These read as from a stream, under BYTES and LINES, without on_msg. They return the number of bytes; 0 at the end; -1 with
  * nothing consumed. aioconn_read: up to @len bytes, as soon as there is one. aioconn_read_exactly: @len bytes, fewer only at the
- * end. aioconn_read_line: a line with its delimiter; the last line may have none. *@line points into the connection and is
- * valid until the next read.
+ * end. aioconn_read_line: a line with its delimiter; the last line may have none. *@line points into the connection. It is valid
+ * until the next call on @c, and on a base only until the loop runs again.
  * Errno: as aioconn_recv(); EMSGSIZE (a line over the limit, or @len over the message limit: the bytes are still there for
  * aioconn_read()); EINVAL (the framing is MESSAGES). Since 0.1.
  */
@@ -256,7 +266,7 @@ AIOIPC_API ssize_t aioconn_read_line(struct aioconn *c, const char **line, int64
 
 /*
  * aioconn_read_until: reads up to the next occurrence of the @len bytes at @mark, and includes it; at most @limit bytes (0: the
- * line limit). The bytes before the end of the stream may come without the mark. *@data is valid until the next read.
+ * line limit). The bytes before the end of the stream may come without the mark. *@data is valid as *@line is.
  * aioconn_read_all: reads everything up to the end, at most @limit bytes (0: the message limit), as one message, which the
  * caller frees. The message is empty when nothing is left. Both need memory of up to @limit, which is 1 GiB at most.
  * Errno: as aioconn_read(); EMSGSIZE (more than @limit: the bytes are still there); EINVAL also (@len is 0 or over @limit, or

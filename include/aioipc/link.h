@@ -92,8 +92,8 @@ struct aiolink_options {
 	size_t n_uids;
 
 	/*
-	 * All members from here on: since 0.2. grace: milliseconds that a RECV link waits for the peer's goodbye when it is to end and has
-	 * said its own. 0 means 500; AIOIPC_FOREVER means as long as the peer stays. A link that sends waits without a limit.
+	 * All members from here on: since 0.2. grace: milliseconds that a RECV link waits for the peer's goodbye when it is to end
+	 * and has said its own. 0 means 500; AIOIPC_FOREVER means as long as the peer stays. A link that sends waits without a limit.
 	 */
 	int64_t grace;
 
@@ -152,8 +152,8 @@ AIOIPC_API int aiolink_start(struct aiolink *l, struct event_base *base);
  * it ends, it closes both queues, unless others share them.
  *
  * Several links may send from one outbox, in turns. Several links, and services, may put into one inbox. A link shares its queues from
- * aiolink_new() until it has ended or is freed. When the last one that sends from a queue leaves it, or the last one that puts into it, the
- * queue is closed, but only if one of them was ever started. Since 0.1.
+ * aiolink_new() until it has ended or is freed. When the last one that sends from a queue leaves it, or the last one that puts into
+ * it, the queue is closed, but only if one of them was ever started. Since 0.1.
  */
 AIOIPC_API struct aioqueue *aiolink_inbox(const struct aiolink *l);
 AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
@@ -220,15 +220,15 @@ struct aiolink_stats {
 	uint64_t resent;      /* messages half written when a connection broke, and sent again */
 
 	/*
-	 * Messages of msgs_out that the peer may not have read: those of each connection that is over, unless our goodbye left first and
-	 * the peer's came after it. At most so many are lost; the peer may have read all of them.
+	 * Messages of msgs_out that the peer may not have read: those of each connection that is over, unless our goodbye left
+	 * first and the peer's came after it. At most so many are lost; the peer may have read all of them.
 	 */
 	uint64_t unsure;
 
 	/*
-	 * Messages that could not be sent at all. They were dropped, and the log was told: a typed message under LINES or BYTES; a line
-	 * with a delimiter inside; a message or a line over its limit; one with descriptors where the connection is no unix socket that
-	 * carries messages, or where the system does not pass them.
+	 * Messages that could not be sent at all. They were dropped, and the log was told: a typed message under LINES or BYTES; a
+	 * line with a delimiter inside; a message or a line over its limit; one with descriptors where the connection is no unix
+	 * socket that carries messages, or where the system does not pass them.
 	 */
 	uint64_t refused;
 	uint64_t
