@@ -300,9 +300,9 @@ TEST(options_that_make_no_sense_are_refused_in_words)
 	REFUSED("descriptors", ABSTRACT, .fds = 254);
 	REFUSED("no inbox", TCP, .direction = AIOLINK_SEND, .inbox = q);
 	REFUSED("no outbox", TCP, .direction = AIOLINK_RECV, .outbox = q);
-	REFUSED("users", ABSTRACT, .uids = &me, .n_uids = 1);
-	REFUSED("users", TCP, .role = AIOLINK_LISTEN, .uids = &me, .n_uids = 1);
-	REFUSED("users", ABSTRACT, .role = AIOLINK_LISTEN, .n_uids = 1);
+	REFUSED("the user", ABSTRACT, .uids = &me, .n_uids = 1);
+	REFUSED("the user", TCP, .role = AIOLINK_LISTEN, .uids = &me, .n_uids = 1);
+	REFUSED("the user", ABSTRACT, .role = AIOLINK_LISTEN, .n_uids = 1);
 	REFUSED("mode", ABSTRACT, .role = AIOLINK_LISTEN, .mode = 0600);
 	REFUSED("mode", SIZE, .address = "unix:///tmp/x", .role = AIOLINK_LISTEN, .mode = 010000);
 	REFUSED("end can't reconnect", SIZE, .end = a, .reconnect_first = 1, .reconnect_most = 1);

@@ -5,7 +5,7 @@
  * A link listens or connects at an address (see <aioipc/listener.h>), or uses an end of this program. It has one peer at a
  * time; others that connect wait in the kernel until that peer has left. A message has left the outbox for good when all of
  * it was handed to the kernel. A message that was half written when its connection broke is sent again on the next one,
- * whole and first.
+ * whole and first. What the peer had not read when it died is lost, and counted as unsure; with the option confirm, nothing is.
  *
  * A link on a base belongs to the thread that runs the base: start, set_reconnect, drop, close and abort are for that thread only.
  * Any thread may make the other calls. A link in a thread of its own may be used from any thread. Its queues are used like all
@@ -117,6 +117,16 @@ struct aiolink_options {
 
 	/* TCP, in milliseconds, as in struct aiolistener_options. 0: one minute and five minutes; AIOIPC_FOREVER: never. */
 	int64_t keepalive, user_timeout;
+
+	/*
+	 * The peer confirms what its program is done with; until then the link holds it, 4096 messages and 4 MiB at most, and sends it again after a
+	 * break. So each message arrives, in order: exactly once while both links live; again, if the receiver was restarted before it could
+	 * confirm. A received message is confirmed when the last reference to it was freed.
+	 *
+	 * Both sides must ask for it. If the peer does not, or is of 0.1, the connection ends with EPROTO. Not with other framings, with
+	 * fds or with half_open. A message with descriptors is refused. Calls and answers are not confirmed.
+	 */
+	bool confirm;
 };
 
 /*
@@ -217,7 +227,7 @@ struct aiolink_stats {
 	uint64_t connections; /* connections that were made */
 	uint64_t msgs_in;     /* messages put into the inbox */
 	uint64_t msgs_out;    /* messages of which every byte was handed to the kernel */
-	uint64_t resent;      /* messages half written when a connection broke, and sent again */
+	uint64_t resent; /* messages half written when a connection broke, or not confirmed, and sent again */
 
 	/*
 	 * Messages of msgs_out that the peer may not have read: those of each connection that is over, unless our goodbye left
@@ -233,6 +243,9 @@ struct aiolink_stats {
 	uint64_t refused;
 	uint64_t
 		dropped; /* messages that came when the inbox was closed, or was full during aiolink_close() */
+
+	/* Messages of ours that the peer has confirmed: of msgs_out, which counts none twice then. Since 0.2. */
+	uint64_t confirmed;
 };
 
 /* Fills *@stats, up to the size that @stats->size says. Errno: EINVAL. Since 0.1. */

@@ -495,6 +495,24 @@ int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m)
 	return r;
 }
 
+int ipc_conn_send_confirming(struct aioconn *c, uint8_t kind, const unsigned char *data, size_t len)
+{
+	struct envelope e;
+	unsigned char *at;
+	int r = -1;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	at = begin(c, kind, len, len, 0, &e);
+	if (at) {
+		memcpy(at, data, len);
+		ipc_out_commit(&c->out, e.head + len, NULL);
+		r = posted(c, kind, data, len, 0);
+	}
+	ipc_conn_leave(c);
+	return r;
+}
+
 static struct aiomsg *values_with_fd(int fd, const char *format, va_list ap)
 {
 	struct aiomsg *m = ipc_msg_from_values(format, ap);

@@ -7,4 +7,10 @@
 /* As aioconn_send_msg(), inside a public call: @m as a call of this number. */
 int ipc_conn_send_call(struct aioconn *c, const struct aiomsg *m, uint64_t id);
 
+/*
+ * A frame of a link that confirms: @data is its payload. It needs room as a message does; where there is none, on_writable tells. 0, or -1: EAGAIN,
+ * ENOMEM, EPIPE and the like.
+ */
+int ipc_conn_send_confirming(struct aioconn *c, uint8_t kind, const unsigned char *data, size_t len);
+
 #endif

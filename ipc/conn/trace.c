@@ -83,8 +83,12 @@ static uint8_t write_role(uint8_t kind, char *text, size_t size)
 
 static void write_kind(uint8_t kind, const unsigned char *data, size_t len, char *text, size_t size)
 {
+	static const char *const confirming[] = {"hello", "had", "taken"};
+
 	if (kind == IPC_KIND_GOODBYE)
 		snprintf(text, size, "goodbye");
+	else if (ipc_frame_confirms(kind))
+		snprintf(text, size, "%s", confirming[kind - IPC_FRAME_HELLO]);
 	else if (level > 1)
 		ipc_show_brief(kind, data ? data : (const unsigned char *)"", len, text, size);
 	else if (kind == IPC_KIND_TPL)

@@ -6,6 +6,7 @@
 
 #include <aioipc/msg.h>
 #include "ipc/flow/queue.h"
+#include "ipc/link/book.h"
 
 void ipc_incoming_take(struct ipc_incoming *l, struct aiomsg *m)
 {
@@ -40,6 +41,8 @@ int ipc_incoming_put(struct ipc_incoming *l)
 void ipc_incoming_drop(struct ipc_incoming *l)
 {
 	ipc_counter_add(&l->dropped, l->count);
-	while (l->count > 0)
-		aiomsg_free(l->m[--l->count]);
+	while (l->count > 0) {
+		ipc_book_tear_out(l->m[--l->count]);
+		aiomsg_free(l->m[l->count]);
+	}
 }

@@ -76,6 +76,10 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
+	l->outgoing.confirms = l->o.confirm;
+	l->outgoing.first = 1;
+	if (l->o.confirm)
+		ipc_os_random_key(&l->confirm.id);
 	ipc_link_join_queues(l);
 	return l;
 }
@@ -243,6 +247,7 @@ int aiolink_stats(const struct aiolink *l, struct aiolink_stats *stats)
 		.unsure = ipc_counter_get(&l->unsure),
 		.refused = ipc_counter_get(&l->outgoing.refused),
 		.dropped = ipc_counter_get(&l->incoming.dropped),
+		.confirmed = ipc_counter_get(&l->outgoing.confirmed),
 	};
 
 	if (ipc_status_check(&l->status) == -1)

@@ -6,6 +6,8 @@
  *   run.c       a link on its loop: what it does when the course or a queue asks
  *   attempt.c   how it gets a connection: dial, listen, open an end
  *   talk.c      one connection: messages both ways, goodbyes, limits
+ *   confirm.c   what both sides tell each other of the numbers of messages, where they confirm them
+ *   book.c      what came from one sender, and what of it the program is done with
  *   queues.c    its inbox and outbox, which it may share
  *   course.c    attempts, pauses, giving up, the end: its life is drawn in course.h
  *   status.c    what any thread may know, and wait for
@@ -39,6 +41,7 @@
 #include "ipc/flow/watch.h"
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
+#include "ipc/link/book.h"
 #include "ipc/link/course.h"
 #include "ipc/link/incoming.h"
 #include "ipc/link/outgoing.h"
@@ -65,10 +68,31 @@ struct ipc_link_options {
 	struct aioconn_limits limits;
 	struct ipc_local *local; /* NULL: wherever */
 	unsigned spin;
-	bool half_open;
+	bool half_open, confirm;
 	mode_t mode;
 	uid_t *uids;
 	size_t n_uids;
+};
+
+#define IPC_LINK_BOOKS 64 /* senders that a link knows; the one that came longest ago is forgotten first */
+
+/* Where both sides confirm messages. */
+struct ipc_link_confirm {
+	struct ipc_key id;                      /* of this link, as a sender */
+	struct ipc_book *books[IPC_LINK_BOOKS]; /* the one that came last is the first */
+	struct ipc_knock *knock;                /* the program freed messages */
+	struct ipc_watch *timer;
+	bool waits; /* for the timer */
+
+	/* of this connection: */
+	struct ipc_book *book; /* of its peer; NULL: it has said no hello, or is not read */
+	bool said_hello, heard_hello;
+	bool owes_had;       /* the peer's hello is not answered yet */
+	bool begun;          /* the peer has answered ours, so we send */
+	uint64_t had, taken; /* what we tell the peer */
+	uint64_t told;       /* what we told it last */
+	size_t bytes;        /* that came since then */
+	bool looked;         /* time is up for its hello, and what had come by then is being read */
 };
 
 /* Our side of the connection. */
@@ -113,6 +137,7 @@ struct aiolink {
 	bool left_inbox, left_outbox; /* it is no sharer of them any more */
 	struct ipc_incoming incoming;
 	struct ipc_outgoing outgoing;
+	struct ipc_link_confirm confirm;
 
 	struct aiolistener *listener;
 	char listens_at[IPC_ADDRESS_SIZE];
@@ -169,6 +194,21 @@ void ipc_link_drop(struct aiolink *l, uint64_t talk); /* aborts that connection,
 void ipc_link_end_grace(struct aiolink *l);           /* it no longer waits for the peer's goodbye */
 bool ipc_link_deliver(struct aiolink *l);        /* puts what arrived into the inbox; true: nothing is left */
 bool ipc_link_has_peer(const struct aiolink *l); /* there is a connection, and its peer has not left */
+
+/*
+ * confirm.c. heard: a frame of this came, mostly numbers; came: a message. Each returns why the connection can't go on, with errno, or NULL. flush sends
+ * what is due; mind sees to it that the peer is told what the program is done with.
+ */
+int ipc_confirm_equip(struct aiolink *l);
+void ipc_confirm_unequip(struct aiolink *l);
+void ipc_confirm_begin(struct aiolink *l); /* a connection */
+void ipc_confirm_end(struct aiolink *l);
+const char *ipc_confirm_heard(struct aiolink *l, const struct aiomsg *m);
+const char *ipc_confirm_came(struct aiolink *l, struct aiomsg *m);
+void ipc_confirm_flush(struct aiolink *l);
+void ipc_confirm_mind(struct aiolink *l);
+void ipc_confirm_look(struct aiolink *l);    /* tells at once what the program is done with */
+void ipc_confirm_decline(struct aioconn *c); /* we do not confirm */
 
 /* attempt.c */
 int ipc_link_listen(struct aiolink *l);   /* if it was asked to */

@@ -51,6 +51,12 @@ static const char *check_numbers(const struct aiolink_options *o)
 		return "more descriptors than can wait";
 	if (o->delimiter && (!*o->delimiter || strlen(o->delimiter) > 8))
 		return "a delimiter has 1 to 8 bytes";
+	if (o->confirm && o->framing != AIOCONN_MESSAGES)
+		return "only AIOCONN_MESSAGES can be confirmed";
+	if (o->confirm && o->half_open)
+		return "half open, a peer that has said goodbye confirms nothing";
+	if (o->confirm && o->fds)
+		return "messages with descriptors can't be confirmed";
 	return check_reconnect(o->reconnect_first, o->reconnect_most, o->half_open);
 }
 
@@ -172,6 +178,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		.keepalive = {.idle = o->keepalive, .timeout = o->user_timeout},
 		.spin = o->spin,
 		.half_open = o->half_open,
+		.confirm = o->confirm,
 		.mode = o->mode,
 	};
 	take_limits(&to->limits, o);

@@ -9,6 +9,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/conn/output.h"
+#include "ipc/link/book.h"
 #include "ipc/link/call.h"
 #include "ipc/os/log.h"
 #include "ipc/flow/queue.h"
@@ -18,6 +19,8 @@
 #define SHARE 16 /* most that is taken at a time from a shared queue */
 
 #define TURN_MESSAGES 1024 /* most in one turn */
+
+#define HELD_BYTES ((size_t)4 << 20) /* most that is not confirmed, beside IPC_BOOK_MOST messages */
 
 static struct ipc_outgoing_place *place(const struct ipc_outgoing *f, size_t i)
 {
@@ -54,6 +57,17 @@ static void rest(struct ipc_outgoing *f)
 	f->places = 0;
 }
 
+static size_t weight(const struct aiomsg *m)
+{
+	return sizeof *m + m->len;
+}
+
+/* May no more be held until some of it is confirmed? */
+static bool holds_enough(const struct ipc_outgoing *f)
+{
+	return f->confirms && (f->count + BATCH > IPC_BOOK_MOST || f->bytes >= HELD_BYTES);
+}
+
 static bool is_alone(const struct ipc_outgoing *f)
 {
 	return ipc_sharers_count(f->queue, IPC_CONSUMERS) == 1;
@@ -78,12 +92,17 @@ static ssize_t fetch(struct ipc_outgoing *f)
 
 	if (f->stopped)
 		return 0;
+	if (holds_enough(f)) {
+		errno = EAGAIN;
+		return -1;
+	}
 	if (prepare(f) == -1)
 		return -1;
 	n = ipc_queue_lend(f->queue, m, share(f));
-	for (ssize_t i = 0; i < n; i++)
-		place(f, f->count + (size_t)i)->m = m[i];
-	f->count += n > 0 ? (size_t)n : 0;
+	for (ssize_t i = 0; i < n; i++) {
+		*place(f, f->count++) = (struct ipc_outgoing_place){.m = m[i]};
+		f->bytes += weight(m[i]);
+	}
 	return n;
 }
 
@@ -98,7 +117,8 @@ static void drop(struct ipc_outgoing *f, size_t i)
 	struct aiomsg *m = place(f, i)->m;
 
 	for (f->count--; i < f->count; i++)
-		place(f, i)->m = place(f, i + 1)->m;
+		*place(f, i) = *place(f, i + 1);
+	f->bytes -= weight(m);
 	aiomsg_free(m);
 	ipc_queue_gone(f->queue, 1);
 }
@@ -108,41 +128,67 @@ static uint64_t accepted(const struct aioconn *c)
 	return ipc_conn_left(c) + c->out.bytes;
 }
 
-static int send_one(struct ipc_outgoing *f, struct aioconn *c, struct aiomsg *m)
+/* Numbers are for messages: a call ends by its answer or its deadline. */
+static bool has_number(const struct ipc_outgoing *f, const struct aiomsg *m)
 {
+	return f->confirms && !(m->ticket && m->role >= IPC_ANSWER);
+}
+
+/* @c has accepted the next message. */
+static void was_given(struct ipc_outgoing *f, const struct aioconn *c)
+{
+	struct ipc_outgoing_place *p = place(f, f->given++);
+
+	p->end = accepted(c);
+	if (!p->number && has_number(f, p->m))
+		p->number = ++f->last;
+	if (p->number)
+		f->reached = p->number;
+	ipc_counter_add(&f->resent, f->torn || (p->number && p->number <= f->left));
+	f->torn = false;
+}
+
+/* A descriptor can't be sent twice and mean the same. */
+static int send_next(struct ipc_outgoing *f, struct aioconn *c, struct aiomsg *m)
+{
+	if (has_number(f, m) && m->fds && aiomsg_fds(m)) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
 	if (m->role != IPC_ASK)
 		return aioconn_send_msg(c, m);
 	f->asked = true;
 	return ipc_link_send_call(c, m);
 }
 
+/* The next message can't be sent, and errno says why. */
+static void cannot_send(struct ipc_outgoing *f)
+{
+	struct aiomsg *m = place(f, f->given)->m;
+
+	if (errno == ESTALE) { /* it answers a call that did not come by this connection */
+		aiomsg_send_answer(m);
+	} else if (errno != EALREADY &&
+		   errno != ECANCELED) { /* not an answer too many, or a call that was given up */
+		ipc_log("a message of %zu bytes can't be sent and is dropped: %s", m->len, strerror(errno));
+		ipc_counter_add(&f->refused, 1);
+	}
+	drop(f, f->given);
+}
+
 /* 1: @c has accepted all; 0: it has accepted up to @until, which is enough for now; -1. */
 static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 {
 	while (f->given < f->count && accepted(c) < until) {
-		struct aiomsg *m = place(f, f->given)->m;
-
-		if (send_one(f, c, m) == 0) {
-			place(f, f->given)->end = accepted(c);
-			f->given++;
-			ipc_counter_add(&f->resent, f->torn);
-			f->torn = false;
+		if (send_next(f, c, place(f, f->given)->m) == 0) {
+			was_given(f, c);
 		} else if (c->way_out >= IPC_OUT_LOST) {
 			errno = EPIPE;
 			return -1;
 		} else if (is_for_later(errno)) {
 			return -1;
-		} else if (errno == ESTALE) { /* it answers a call that did not come by @c */
-			aiomsg_send_answer(m);
-			drop(f, f->given);
-		} else if (errno == EALREADY ||
-			   errno == ECANCELED) { /* an answer too many, or a call that was given up */
-			drop(f, f->given);
 		} else {
-			ipc_log("a message of %zu bytes can't be sent and is dropped: %s", m->len,
-				strerror(errno));
-			drop(f, f->given);
-			ipc_counter_add(&f->refused, 1);
+			cannot_send(f);
 		}
 	}
 	return f->given == f->count;
@@ -164,7 +210,7 @@ static int send_all(struct ipc_outgoing *f, struct aioconn *c)
 		if (n == -1 && errno == ETIMEDOUT)
 			return 1;
 		if (n == 0)
-			errno = ESHUTDOWN;
+			errno = f->confirms && f->count ? EINPROGRESS : ESHUTDOWN;
 		if (n <= 0)
 			return -1;
 	}
@@ -180,23 +226,69 @@ int ipc_outgoing_send(struct ipc_outgoing *f, struct aioconn *c)
 	return r;
 }
 
+/* The first @n are not held any more. */
+static void let_go(struct ipc_outgoing *f, size_t n)
+{
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct aiomsg *m = place(f, i)->m;
+
+		f->bytes -= m ? weight(m) : 0;
+		aiomsg_free(m);
+	}
+	f->head = (f->head + n) & (f->places - 1);
+	f->count -= n;
+	f->given -= n;
+	ipc_queue_gone(f->queue, n);
+	if (f->count == 0)
+		rest(f);
+}
+
+/* The first of those that have left are not held any more if they are confirmed, or have no number. */
+static void let_confirmed_go(struct ipc_outgoing *f)
+{
+	size_t n, numbers = 0;
+
+	for (n = 0; n < f->gone && place(f, n)->number < f->first; n++)
+		numbers += place(f, n)->number > 0;
+	f->gone -= n;
+	ipc_counter_add(&f->confirmed, numbers);
+	let_go(f, n);
+}
+
+/* It has left, and is held until it is confirmed; what has no number is only a place. */
+static void hold(struct ipc_outgoing *f, struct ipc_outgoing_place *p)
+{
+	bool again = p->number && p->number <= f->left;
+
+	ipc_counter_add(&f->out, !again);
+	if (p->number > f->left)
+		f->left = p->number;
+	if (p->number)
+		return;
+	f->bytes -= weight(p->m);
+	aiomsg_free(p->m);
+	p->m = NULL;
+}
+
 void ipc_outgoing_left(struct ipc_outgoing *f, uint64_t bytes)
 {
 	size_t n;
 
-	for (n = 0; n < f->given && place(f, n)->end <= bytes; n++) {
+	for (n = f->gone; n < f->given && place(f, n)->end <= bytes; n++) {
 		f->start = place(f, n)->end;
-		aiomsg_free(place(f, n)->m);
+		if (f->confirms)
+			hold(f, place(f, n));
 	}
-	if (n == 0)
+	if (f->confirms) {
+		f->gone = n;
+		if (n > 0 && place(f, 0)->number < f->first)
+			let_confirmed_go(f);
 		return;
-	f->head = (f->head + n) & (f->places - 1);
-	f->count -= n;
-	f->given -= n;
+	}
 	ipc_counter_add(&f->out, n);
-	ipc_queue_gone(f->queue, n);
-	if (f->count == 0)
-		rest(f);
+	let_go(f, n);
 }
 
 void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end)
@@ -227,18 +319,71 @@ static void unget(struct ipc_outgoing *f)
 	}
 }
 
+/* Those without a number that have left need no place any more. */
+static void close_ranks(struct ipc_outgoing *f)
+{
+	size_t n = 0, all = f->count;
+
+	for (size_t i = 0; i < all; i++)
+		if (place(f, i)->m)
+			*place(f, n++) = *place(f, i);
+	f->count = n;
+	ipc_queue_gone(f->queue, all - n);
+}
+
 void ipc_outgoing_back(struct ipc_outgoing *f, uint64_t bytes)
 {
 	if (!f->queue)
 		return;
 	ipc_outgoing_left(f, bytes);
-	f->torn = f->torn || (f->given > 0 && bytes > f->start);
-	f->given = 0;
+	f->torn = !f->confirms && (f->torn || (f->given > 0 && bytes > f->start));
+	f->given = f->gone = 0;
 	f->start = 0;
+	if (f->confirms)
+		close_ranks(f);
+	else
+		ipc_outgoing_give_up(f);
+}
+
+void ipc_outgoing_give_up(struct ipc_outgoing *f)
+{
+	if (!f->queue)
+		return;
 	unget(f);
+	f->bytes = 0;
 	free(f->ring);
 	f->ring = NULL;
 	f->places = 0;
+}
+
+int ipc_outgoing_confirmed(struct ipc_outgoing *f, uint64_t taken)
+{
+	if (taken > f->reached)
+		return -1;
+	if (taken >= f->first) {
+		f->first = taken + 1;
+		let_confirmed_go(f);
+	}
+	return 0;
+}
+
+int ipc_outgoing_resume(struct ipc_outgoing *f, uint64_t had, uint64_t taken)
+{
+	size_t n = 0;
+
+	if (taken > had || had > f->last || had + 1 < f->first)
+		return -1;
+	for (size_t i = 0; i < f->count; i++)
+		if (place(f, i)->number && place(f, i)->number <= had)
+			n = i + 1;
+	for (size_t i = 0; i < n; i++)
+		if (!place(f, i)->number)
+			hold(f, place(f, i));
+	f->given = f->gone = n;
+	f->reached = had;
+	if (had > f->left)
+		f->left = had;
+	return ipc_outgoing_confirmed(f, taken);
 }
 
 void ipc_outgoing_forget(struct ipc_outgoing *f)

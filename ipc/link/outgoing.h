@@ -2,6 +2,10 @@
  * Messages on their way out: taken from the outbox, in order, and held until the kernel has taken them whole. If the
  * connection breaks first, the rest goes back to the front of the outbox. It serves one connection at a time. Its owner decides when to send, and
  * when a connection is over.
+ *
+ * When the peer confirms, messages are held until it has done so. Each gets a number when it is first sent: 1, 2, and so on. On the next
+ * connection the sending begins behind the last one that the peer had. Calls and their answers have no numbers: they are held until they
+ * have left.
  */
 #ifndef IPC_LINK_OUTGOING_H
 #define IPC_LINK_OUTGOING_H
@@ -18,7 +22,8 @@ struct aioqueue;
 
 struct ipc_outgoing_place {
 	struct aiomsg *m;
-	uint64_t end; /* its last byte in the stream, once the connection has accepted it */
+	uint64_t end;    /* its last byte in the stream, once the connection has accepted it */
+	uint64_t number; /* 0: none. Such a message is NULL when it has left */
 };
 
 struct ipc_outgoing {
@@ -26,17 +31,25 @@ struct ipc_outgoing {
 	struct ipc_outgoing_place *ring;
 	size_t places, head, count; /* places: a power of two, or 0 */
 	size_t given;               /* the first so many: the connection has accepted them */
-	uint64_t start;             /* where the first begins in the stream */
-	bool torn;                  /* a part of the queue's first message was written before */
-	bool asked;                 /* there was a call among what was sent */
-	bool stopped; /* nothing more is taken, as if the queue had ended: other consumers go on */
-	struct ipc_counter out, resent, refused;
+	size_t gone; /* the first so many of these: the kernel has taken them, and they wait to be confirmed */
+	uint64_t start; /* where the first begins in the stream */
+	bool torn;      /* a part of the queue's first message was written before */
+	bool asked;     /* there was a call among what was sent */
+	bool stopped;   /* nothing more is taken, as if the queue had ended: other consumers go on */
+	struct ipc_counter out, resent, refused, confirmed;
+
+	bool confirms;
+	size_t bytes;     /* held */
+	uint64_t last;    /* number that was given to a message */
+	uint64_t left;    /* the last that was handed to the kernel, on any connection */
+	uint64_t reached; /* the last on this connection, or that the peer had before */
+	uint64_t first;   /* that is not confirmed */
 };
 
 /*
  * Gives @c as much as it accepts. 1: the queue has nothing more now; 0: go on in the next turn;
- * -1: EAGAIN (@c is full; on_writable tells when it is not), EPIPE (the peer is gone), ESHUTDOWN (the queue was closed, and @c has
- * accepted all of it), ENOMEM, EMFILE, ENFILE (try again later). A message that can never be sent is dropped, counted and logged.
+ * -1: EAGAIN (@c is full; on_writable tells when it is not. Or too much is not confirmed), EPIPE (the peer is gone), ESHUTDOWN (the queue was closed, and @c has
+ * accepted all of it), EINPROGRESS (the same, but not all is confirmed), ENOMEM, EMFILE, ENFILE (try again later). A message that can never be sent is dropped, counted and logged.
  */
 int ipc_outgoing_send(struct ipc_outgoing *f, struct aioconn *c);
 
@@ -48,6 +61,16 @@ void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end);
 
 /* The connection is over, and the kernel has taken @bytes of its stream. The rest goes back to the queue. */
 void ipc_outgoing_back(struct ipc_outgoing *f, uint64_t bytes);
+
+/*
+ * For a peer that confirms: it says at the beginning of a connection which number it had last, and which it has confirmed; later it
+ * confirms up to a number. -1: it can't have had that.
+ */
+int ipc_outgoing_resume(struct ipc_outgoing *f, uint64_t had, uint64_t taken);
+int ipc_outgoing_confirmed(struct ipc_outgoing *f, uint64_t taken);
+
+/* No connection follows: what is not confirmed goes back to the queue. */
+void ipc_outgoing_give_up(struct ipc_outgoing *f);
 
 /* In a forked child: frees its memory. */
 void ipc_outgoing_forget(struct ipc_outgoing *f);

@@ -29,6 +29,7 @@ void ipc_link_unequip(struct aiolink *l)
 	aioconn_abort(l->ready);
 	ipc_flow_watch_free(l->in_watch);
 	ipc_flow_watch_free(l->out_watch);
+	ipc_confirm_unequip(l);
 	ipc_course_unequip(&l->course);
 	l->in_watch = l->out_watch = NULL;
 	l->listener = NULL;
@@ -94,6 +95,7 @@ static void end(struct ipc_course *c)
 
 	ipc_link_end_calls(l);
 	ipc_link_unequip(l);
+	ipc_outgoing_give_up(&l->outgoing);
 	ipc_link_leave_inbox(l);
 	ipc_link_leave_outbox(l);
 	if (l->own)
@@ -213,6 +215,8 @@ int ipc_link_equip(struct aiolink *l, struct event_base *base)
 	    !(l->out_watch = ipc_flow_watch_new(l->outbox, base, on_outbox_items, on_outbox_room, l)))
 		goto fail;
 	if (l->inbox && !(l->in_watch = ipc_flow_watch_new(l->inbox, base, NULL, on_inbox_room, l)))
+		goto fail;
+	if (ipc_confirm_equip(l) == -1)
 		goto fail;
 	if (l->in_watch)
 		ipc_flow_watch_be_patient(l->in_watch);

@@ -15,12 +15,15 @@
 #include "ipc/end/end.h"
 #include "ipc/link/call.h"
 #include "ipc/link/link.h"
+#include "ipc/wire/frame.h"
 
 /* Small enough for the processor's cache. The queue holds the rest. */
 #define OUTBOX ((size_t)128 * 1024)
 
 #define RETRY_NS                                                                                             \
 	(INT64_C(10) * 1000 * 1000) /* the time to the next try when there was no memory or descriptor */
+
+#define HELLO_NS (INT64_C(10) * 1000 * 1000 * 1000)
 
 int ipc_link_check_end(const struct aiolink *l, const struct aioend *end)
 {
@@ -48,6 +51,7 @@ int ipc_link_set_up(const struct aiolink *l, struct aioconn *c)
 	    aioconn_set_spin(c, l->o.spin) == -1 || (l->o.fds && aioconn_allow_fds(c, l->o.fds) == -1))
 		return -1;
 	c->by_hand = true;
+	c->in.confirms = l->o.framing == AIOCONN_MESSAGES;
 	return 0;
 }
 
@@ -84,6 +88,12 @@ static void show_closing(struct aiolink *l)
 		ipc_course_tell(&l->course, AIOLINK_CLOSING);
 }
 
+/* In which the peer has to say hello, where messages are confirmed. */
+static int64_t hello_limit(const struct aiolink *l)
+{
+	return l->o.connect_limit ? l->o.connect_limit : HELLO_NS;
+}
+
 /* The time until the limits are checked next; 0: never. */
 static int64_t next_look(const struct aiolink *l)
 {
@@ -91,6 +101,8 @@ static int64_t next_look(const struct aiolink *l)
 
 	if (!least || (l->o.send_limit && l->o.send_limit < least))
 		least = l->o.send_limit;
+	if (l->o.confirm && !l->confirm.heard_hello && (!least || hello_limit(l) < least))
+		least = hello_limit(l);
 	least /= 4;
 	if (!l->grace_until || l->grace_until == INT64_MAX)
 		return least;
@@ -146,6 +158,7 @@ static void leave(struct aiolink *l)
 	if (l->ours != IPC_LINK_SENDS)
 		return;
 	want_items(l, false);
+	ipc_confirm_look(l);
 	if (they_have_left(l) || !c->reads || !c->writes) {
 		finish(l);
 		return;
@@ -172,12 +185,22 @@ static void send_some(struct aiolink *l)
 		ipc_course_after(&l->course, 0);
 	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
 		return;
-	if (errno != ESHUTDOWN) {
+	if (errno != ESHUTDOWN && errno != EINPROGRESS) {
 		ipc_course_after(&l->course, RETRY_NS);
 		return;
 	}
 	ipc_course_will(&l->course, IPC_COURSE_CLOSES);
-	leave(l);
+	if (errno == ESHUTDOWN)
+		leave(l);
+}
+
+/* The peer has not said yet what it had: until then nothing is sent, and a link with nothing to send may leave. */
+static bool may_send(struct aiolink *l)
+{
+	if (!l->o.confirm || l->confirm.begun || (ipc_link_closes(l) && ipc_link_nothing_left(l)))
+		return true;
+	want_items(l, false);
+	return false;
 }
 
 void ipc_link_pump(struct aiolink *l)
@@ -185,9 +208,10 @@ void ipc_link_pump(struct aiolink *l)
 	if (l->course.life != IPC_COURSE_UP || l->ours != IPC_LINK_SENDS)
 		return;
 	ipc_status_hold(&l->status);
-	if (l->outbox)
+	ipc_confirm_flush(l);
+	if (l->outbox && may_send(l))
 		send_some(l);
-	else if (ipc_link_closes(l))
+	else if (!l->outbox && ipc_link_closes(l))
 		leave(l);
 	if (ipc_link_closes(l))
 		show_closing(l);
@@ -221,6 +245,7 @@ bool ipc_link_deliver(struct aiolink *l)
 	}
 	if (l->conn)
 		mind_room(l, room);
+	ipc_confirm_mind(l);
 	return room;
 }
 
@@ -230,12 +255,65 @@ static bool more_to_come(const struct aioconn *c)
 	return c->inbox.count > 0 || ipc_in_raw(&c->in) > 0;
 }
 
+/* The peer did what ends the connection, with errno; or we can't go on. */
+static void break_off(struct aiolink *l, const char *why)
+{
+	remember_why(l, errno, why);
+	if (errno == EPROTO)
+		l->theirs = IPC_LINK_BROKE;
+	aioconn_abort(l->conn);
+}
+
+/* Only the peer confirms. It is told so, and hears our goodbye. */
+static void decline(struct aiolink *l)
+{
+	remember_why(
+		l, EPROTO,
+		"the peer wants messages confirmed, and this link does not: both sides must ask for that");
+	l->theirs = IPC_LINK_BROKE;
+	ipc_confirm_decline(l->conn);
+	finish(l);
+}
+
+static void on_confirming(struct aiolink *l, const struct aiomsg *m)
+{
+	const char *why = NULL;
+
+	if (l->o.confirm)
+		why = ipc_confirm_heard(l, m);
+	else
+		decline(l);
+	if (why)
+		break_off(l, why);
+	else
+		ipc_link_pump(l);
+}
+
+/* True if it is for the inbox. What comes after our goodbye can't be confirmed any more: the peer keeps it. */
+static bool is_for_inbox(struct aiolink *l, struct aiomsg *m)
+{
+	const char *why;
+
+	if (!l->o.confirm)
+		return true;
+	if (l->ours != IPC_LINK_SENDS)
+		return false;
+	why = ipc_confirm_came(l, m);
+	if (why)
+		break_off(l, why);
+	return !why;
+}
+
 /* The last message of a turn goes into the inbox at once, with all before it. */
 static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 {
 	struct aiolink *l = arg;
 
-	if (!l->inbox)
+	if (ipc_frame_confirms(m->kind)) {
+		on_confirming(l, m);
+		return;
+	}
+	if (!l->inbox || !is_for_inbox(l, m))
 		return;
 	c->verdict = IPC_MSG_TAKEN;
 	ipc_incoming_take(&l->incoming, m);
@@ -261,6 +339,10 @@ static void they_leave(struct aiolink *l)
 	ipc_status_hold(&l->status);
 	l->theirs = we_left && l->conn->out.count == 0 ? IPC_LINK_LEFT_LAST : IPC_LINK_LEFT_FIRST;
 	if (we_left || !l->outbox) {
+		finish(l);
+	} else if (l->o.confirm) {
+		if (never)
+			ipc_link_leave_outbox(l);
 		finish(l);
 	} else if (never && l->o.half_open) {
 		ipc_link_deliver(l);
@@ -333,10 +415,15 @@ static void on_gone(struct ipc_conn_hook *h)
 	l->talks = false;
 	pthread_mutex_unlock(&l->status.lock);
 	ipc_outgoing_back(&l->outgoing, ipc_conn_left(c));
-	if (l->theirs != IPC_LINK_LEFT_LAST)
+	if (l->theirs != IPC_LINK_LEFT_LAST && !l->o.confirm)
 		ipc_counter_add(&l->unsure, ipc_counter_get(&l->outgoing.out) - l->handed);
 	if (c->lost_output && !l->talk_error)
 		remember_loss(l, c, "the peer left before it had taken all");
+	if (l->o.confirm && !l->confirm.heard_hello && (!l->talk_error || l->talk_error == ECONNRESET))
+		remember_why(
+			l, EPROTO,
+			"the peer left before it agreed to confirm messages: both sides must ask for that");
+	ipc_confirm_end(l);
 	if (worked(l, c))
 		ipc_course_was_good(&l->course);
 	l->paused = false;
@@ -385,6 +472,18 @@ static void look_once_more(struct aioconn *c)
 		ipc_conn_soon(c);
 }
 
+/* It has to come in time, if we read. */
+static bool no_hello(struct aiolink *l)
+{
+	if (!l->o.confirm || l->confirm.heard_hello || l->paused || !is_past(l->since, hello_limit(l)))
+		return false;
+	if (l->confirm.looked)
+		return true;
+	l->confirm.looked = true;
+	look_once_more(l->conn);
+	return false;
+}
+
 static void watch_limits(struct aiolink *l)
 {
 	struct aioconn *c = l->conn;
@@ -394,6 +493,8 @@ static void watch_limits(struct aiolink *l)
 	if (stands_still(&l->read, &l->read_since, c->bytes_in,
 			 c->way_in == IPC_IN_OPEN && c->reads && !l->paused, l->o.idle_limit))
 		lose(l, "the peer was silent for longer than the limit");
+	else if (no_hello(l))
+		lose(l, "the peer did not agree to confirm messages within the limit");
 	else if (stands_still(&l->wrote, &l->wrote_since, c->bytes_out, c->out.count > 0, l->o.send_limit))
 		lose(l, "the peer took nothing for longer than the limit");
 	else
@@ -488,6 +589,7 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	ipc_course_succeeded(&l->course);
 	want_items(l, true);
+	ipc_confirm_begin(l);
 	look_later(l);
 	ipc_link_deliver(l);
 	ipc_counter_add(&l->connections, 1);

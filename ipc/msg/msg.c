@@ -38,6 +38,7 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	m->len = len;
 	m->fds = NULL;
 	m->ticket = NULL;
+	m->receipt = NULL;
 	atomic_init(&m->strings, NULL);
 	m->data[len] = 0;
 	return m;
@@ -278,6 +279,8 @@ static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
 		free_fds(m->fds);
 	if (m->ticket)
 		ipc_ticket_drop(m->ticket);
+	if (m->receipt)
+		m->receipt->freed(m->receipt, m->place);
 }
 
 void aiomsg_free(struct aiomsg *m)
@@ -290,7 +293,7 @@ void aiomsg_free(struct aiomsg *m)
 	if (!ipc_msg_unshared(m) && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	strings = atomic_load_explicit(&m->strings, memory_order_relaxed);
-	if (strings || m->fds || m->ticket)
+	if (strings || m->fds || m->ticket || m->receipt)
 		free_extras(m, strings);
 	ipc_pool_put(m, m->block);
 }

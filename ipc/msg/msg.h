@@ -39,16 +39,26 @@ struct ipc_msgstrings {
 	char text[];
 };
 
+/*
+ * What has to know when messages are gone: each has a place in it, 0 to 255. freed() is called once for a place, in whatever thread, and
+ * in a forked child too.
+ */
+struct ipc_receipt {
+	void (*freed)(struct ipc_receipt *r, unsigned place);
+};
+
 struct aiomsg {
 	atomic_uint refs;
 	uint8_t kind;                             /* enum ipc_kind */
 	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
 	uint8_t role;                             /* enum ipc_role */
+	uint8_t place;                            /* in its receipt */
 	size_t block;                             /* what the pool gave, this struct included */
 	size_t len;                               /* of the payload */
 	struct ipc_msgfds *fds;                   /* NULL when it has none */
 	_Atomic(struct ipc_msgstrings *) strings; /* made by the first that needs them; NULL before */
 	struct ipc_ticket *ticket;                /* of a call, and of what answers it; NULL */
+	struct ipc_receipt *receipt;              /* NULL: nobody has to know */
 	unsigned char data[];                     /* the payload, and a NUL behind it */
 };
 

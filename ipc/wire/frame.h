@@ -25,6 +25,9 @@ enum ipc_frame_kind {
 	IPC_FRAME_ANSWER_BYTES = 7,
 	IPC_FRAME_REFUSAL = 8,
 	IPC_FRAME_CANCEL = 9,
+	IPC_FRAME_HELLO = 16, /* these three are of links that confirm: see ipc/link/confirm.h */
+	IPC_FRAME_HAD = 17,
+	IPC_FRAME_TAKEN = 18,
 	IPC_FRAME_SKIPPED = 128, /* from here on they are skipped by who does not know them */
 };
 
@@ -35,11 +38,21 @@ struct ipc_frame {
 	uint16_t zero;
 };
 
+/* How long the payloads of those three are. */
+#define IPC_HELLO_LEN 32
+#define IPC_HAD_LEN 16
+#define IPC_TAKEN_LEN 8
+
 extern const unsigned char ipc_preface[IPC_PREFACE_LEN];
 
 static inline bool ipc_frame_is_call(uint8_t kind)
 {
 	return kind >= IPC_FRAME_CALL && kind <= IPC_FRAME_CANCEL;
+}
+
+static inline bool ipc_frame_confirms(uint8_t kind)
+{
+	return kind >= IPC_FRAME_HELLO && kind <= IPC_FRAME_TAKEN;
 }
 
 /* Of a call and its like: how much of the payload stands in front of the content. 0 of a message. */

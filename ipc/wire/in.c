@@ -224,6 +224,18 @@ static int check_preface(struct ipc_in *in)
 	return 1;
 }
 
+/* A header of links that confirm. They alone understand it. */
+static int check_confirming(struct ipc_in *in, const struct ipc_frame *f)
+{
+	static const uint32_t lengths[] = {IPC_HELLO_LEN, IPC_HAD_LEN, IPC_TAKEN_LEN};
+
+	if (!in->confirms)
+		return broken(in, EPROTO, "the peer wants messages confirmed, and only links do that");
+	if (f->length != lengths[f->kind - IPC_FRAME_HELLO] || f->nfds)
+		return broken(in, EPROTO, "frame of kind %u and %u bytes", f->kind, f->length);
+	return 0;
+}
+
 /* What a header may say. */
 static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 {
@@ -231,6 +243,8 @@ static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 
 	if (f->zero)
 		return broken(in, EPROTO, "frame header with unknown flags");
+	if (ipc_frame_confirms(f->kind))
+		return check_confirming(in, f);
 	if (f->kind == 0 || (f->kind > IPC_FRAME_CANCEL && f->kind < IPC_FRAME_SKIPPED))
 		return broken(in, EPROTO, "frame of unknown kind %u", f->kind);
 	if (f->length < label)

@@ -37,6 +37,7 @@ struct ipc_in {
 		id; /* of the call that was taken last, or of what answers or cancels it: see the role of the message */
 	size_t skip; /* bytes of a frame that is to be ignored */
 	bool prefaced, goodbye;
+	bool confirms;         /* frames of links that confirm are messages for the owner */
 	bool said;             /* something whole came */
 	bool long_lines;       /* a line over the limit comes in pieces */
 	bool continues;        /* the last piece taken was not its line's last */
