@@ -39,19 +39,21 @@ AIOIPC_API const char *aioipc_version(void);
 AIOIPC_API int64_t aioipc_after(int64_t ms);
 
 /*
- * Sets the log: the library calls @cb with what it can tell in no other way. @text is one line, without a newline, and is
- * valid only during the call. @cb may be called in any thread, and in the middle of a call that fails. NULL, the default,
- * switches the log off, unless AIOIPC_LOG=1 is in the environment: then the lines go to stderr. Since 0.1; which argument of
- * a call that fails with EINVAL is wrong, and AIOIPC_LOG: since 0.2.
+ * Sets the log: the library calls @cb with what no return value and no other callback can tell. @text is one line, without a newline,
+ * and is valid only during the call. @cb may be called in any thread, in several at once, and in the middle of a call: it must not use
+ * the object of that call. It may make other calls; one that fails may call it again. NULL, the default, switches the log off,
+ * unless AIOIPC_LOG=1 is in the environment: then the lines go to stderr. Since 0.1; which argument of a call that fails with
+ * EINVAL is wrong, and AIOIPC_LOG: since 0.2.
  */
 typedef void aioipc_log_cb(const char *text, void *arg);
 AIOIPC_API void aioipc_set_log(aioipc_log_cb *cb, void *arg);
 
 /*
  * For a forked child: makes @base, which was made before the fork, the child's own. It does what event_reinit() needs, in
- * the right order, and removes the watches of the parent's connections. Call it for every inherited base, before threads
- * start and before event_base_free(). On a base of this process it does no harm.
- * Errno: as event_reinit(); EIO when event_reinit() fails without an errno. Since 0.1.
+ * the right order, and takes the parent's connections out of the child's base. Call it for every inherited base, before threads
+ * start and before event_base_free(). But do nothing with a base that another thread was running during the fork. On a base that
+ * this process made it does no harm. Errno: as event_reinit(); EIO when that fails without an errno; ECHILD (the child has closed the
+ * descriptors of the base). Since 0.1.
  */
 AIOIPC_API int aioipc_base_reinit(struct event_base *base);
 

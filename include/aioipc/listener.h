@@ -42,36 +42,38 @@ AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t s
 
 /*
  * NULL, or zero for every member but size, means the defaults. A peer over a limit waits in the kernel until there is room.
- * The limit of silent peers is softer: when the first of the silent peers has been silent for a second, it is closed to make
- * room, and its owner sees LOST.
+ * The limit of silent peers is softer: while others wait, the peer that has been silent for the longest time is closed to make room,
+ * after a second in which fewer than 1024 bytes came from it. Its owner sees LOST.
  */
 struct aiolistener_options {
 	size_t size;    /* sizeof(struct aiolistener_options) */
-	unsigned peers; /* connections that are open at the same time; 4096 */
+	unsigned peers; /* connections at the same time; each counts until it is freed; 4096 */
 	unsigned
-		silent; /* of these, peers that have sent no whole message yet, or only half of the next; no limit */
+		silent; /* of these, peers that have sent no whole message yet, or begun a message and not ended it; no limit */
 	unsigned backlog;  /* peers that wait in the kernel; as many as it allows */
 	mode_t mode;       /* of a socket in the file system; 0600 */
 	const uid_t *uids; /* unix sockets: only these users may connect; copied */
-	size_t n_uids;     /* 0: any user */
+	size_t n_uids;     /* 0: the list keeps nobody out; the mode decides first */
 
 	/*
-	 * TCP, in milliseconds; AIOIPC_FOREVER means never. A peer that has sent nothing for keepalive (0: a minute) is asked whether it
-	 * is there, and asked again after each sixth of that time. A peer is LOST when, for user_timeout (0: five minutes), it has
-	 * acknowledged nothing that was sent or asked, or has taken nothing of what waits for it. Since 0.2.
+	 * TCP, in milliseconds; AIOIPC_FOREVER means never. A peer that has sent nothing for keepalive (0: a minute) is asked
+	 * whether it is there, and asked again after each sixth of that time; both are cut to whole seconds, and at least one. A
+	 * peer is LOST when, for user_timeout (0: five minutes), it has not answered a question, has not acknowledged what was
+	 * sent, or has taken nothing of what waits for it. Since 0.2.
 	 */
 	int64_t keepalive, user_timeout;
 
 	/*
-	 * Bytes that all connections together may hold: what has come and was not received yet. 0: 256 MiB. Over that, a connection
-	 * that holds more than its share is not read until others are through. After a second, the largest of those that hold half
-	 * of a message is closed as LOST; then the next, and so on. One message of any legal size always gets through. Since 0.2.
+	 * Bytes that all connections together may hold: what has come and was not received yet. 0: 256 MiB. Over that, each connection
+	 * that holds more than its share, a quarter of total divided by peers, is not read until all hold an eighth less. But one
+	 * that holds more than half of what all hold is read. After a second, of those that are not read the one with the largest
+	 * unfinished message is closed as LOST; the next follows at once, until all hold little enough. Since 0.2.
 	 */
 	size_t total;
 };
 
 /*
- * Called for each peer that has connected. @c is open on the listener's base. It belongs to the callback, which must close or
+ * Called for each peer that has connected. @c is open on the listener's base. It belongs to the program now, which must close or
  * abort it, at once or later. The callback may also free the listener.
  */
 typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg);
@@ -88,7 +90,10 @@ AIOIPC_API struct aiolistener *aiolistener_new(const char *address, struct event
 					       const struct aiolistener_options *o, aiolistener_cb *cb,
 					       void *arg);
 
-/* The address to connect to, such as with the free port that was found. It is valid as long as @l. Since 0.1. */
+/*
+ * The address to connect to, such as with the free port that was found. For the host * it is "tcp://[::]:port", to which only this
+ * machine can connect. It is valid as long as @l. Since 0.1.
+ */
 AIOIPC_API const char *aiolistener_address(const struct aiolistener *l);
 
 /* The port; 0 for a unix socket. Since 0.1. */
@@ -100,7 +105,7 @@ struct aiolistener_stats {
 	uint64_t turned_away; /* peers closed at once: their user is not allowed, or no descriptor was left */
 	uint64_t closed_silent; /* closed because they were silent and others waited */
 	uint64_t
-		closed_large; /* closed because they held half of a message, and all peers together too much */
+		closed_large; /* closed because they held an unfinished message, and all peers together too much */
 	unsigned peers, silent; /* now: open connections, and the silent ones of them */
 	size_t held, peak;      /* bytes that have come and were not received yet: now, and at most ever */
 };
@@ -113,8 +118,8 @@ AIOIPC_API void aiolistener_pause(struct aiolistener *l);
 AIOIPC_API void aiolistener_resume(struct aiolistener *l);
 
 /*
- * Stops listening, and frees the listener. It removes the socket that it made in the file system, unless another socket is in
- * that place by now. Connections stay open. In a forked child it only frees memory. @l may be NULL. Since 0.1.
+ * Stops listening, and frees the listener. It removes the file of the socket that it made, unless another file is in that place by
+ * now. Connections stay open. In a forked child it only frees memory. @l may be NULL. Since 0.1.
  */
 AIOIPC_API void aiolistener_free(struct aiolistener *l);
 
