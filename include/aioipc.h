@@ -12,6 +12,7 @@
 #include <aioipc/chan.h>
 #include <aioipc/conn.h>
 #include <aioipc/end.h>
+#include <aioipc/hub.h>
 #include <aioipc/link.h>
 #include <aioipc/listener.h>
 #include <aioipc/msg.h>

@@ -12,14 +12,14 @@ rank() {
 	task | end) echo 4 ;;
 	flow | carry) echo 5 ;;
 	conn) echo 6 ;;
-	net) echo 7 ;;
+	net | hub) echo 7 ;;
 	link) echo 8 ;;
 	service) echo 9 ;;
 	*) echo "no floor is called $1" ;;
 	esac
 }
 
-folders="os msg wire own loop task end flow carry conn net link service"
+folders="os msg wire own loop task end flow carry conn net hub link service"
 
 # Includes of a floor above, as "file:line:#include ...".
 upward() {

@@ -22,7 +22,7 @@
 struct aioconn_limits;
 
 /*
- * For the owner on a floor above. @gone must be there, the others may be NULL. @owes, @wrote and @refused must not change
+ * For the owner on a floor above. @gone must be there, the others may be NULL. @owes, @muted, @wrote and @refused must not change
  * the connection.
  */
 struct ipc_conn_hook {
@@ -36,6 +36,8 @@ struct ipc_conn_hook {
 	void (*wrote)(struct ipc_conn_hook *h);
 	/* The kernel does not pass the descriptors of the message that ends at @end of the stream. That message is not sent. */
 	void (*refused)(struct ipc_conn_hook *h, uint64_t end);
+	/* Nothing more can be sent: our goodbye is queued, or what was queued is lost. Called once or never. It may leave the list. */
+	void (*muted)(struct ipc_conn_hook *h);
 	struct ipc_conn_hook *next;
 };
 

@@ -62,8 +62,19 @@ void ipc_conn_soon(struct aioconn *c)
 		ipc_watch_soon(c->turn);
 }
 
+void ipc_conn_tell_muted(struct aioconn *c)
+{
+	for (struct ipc_conn_hook *h = c->hooks, *next; h; h = next) {
+		next = h->next;
+		if (h->muted)
+			h->muted(h);
+	}
+}
+
 void ipc_conn_drop_output(struct aioconn *c)
 {
+	bool could_send = c->way_out < IPC_OUT_GOODBYE;
+
 	ipc_conn_wake(c, ~0u);
 	if (c->out.bytes > c->goodbye_len)
 		c->lost_output = true;
@@ -72,6 +83,18 @@ void ipc_conn_drop_output(struct aioconn *c)
 	c->blocked = false;
 	c->retry = 0;
 	ipc_out_free(&c->out);
+	if (could_send)
+		ipc_conn_tell_muted(c);
+}
+
+/* Neither way goes on. The owner still has to be told. */
+static void hang_up(struct aioconn *c)
+{
+	ipc_conn_drop_output(c);
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->read_watch = c->write_watch = NULL;
+	c->carrier.how->close(&c->carrier);
 }
 
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why)
@@ -88,11 +111,18 @@ void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const 
 	if (cause == AIOCONN_CLEAN)
 		return;
 	ipc_desk_strand(c->desk);
-	ipc_conn_drop_output(c);
-	ipc_watch_free(c->read_watch);
-	ipc_watch_free(c->write_watch);
-	c->read_watch = c->write_watch = NULL;
-	c->carrier.how->close(&c->carrier);
+	hang_up(c);
+}
+
+void ipc_conn_cut(struct aioconn *c, const char *why)
+{
+	if (c->way_in < IPC_IN_ENDED)
+		ipc_conn_end(c, AIOCONN_LOCAL, ECONNABORTED, why);
+	else
+		hang_up(c);
+	if (!*c->why)
+		c->why = why;
+	ipc_conn_soon(c);
 }
 
 int ipc_conn_send_error(const struct aioconn *c)

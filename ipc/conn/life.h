@@ -22,6 +22,9 @@ int ipc_conn_claim(struct aioconn *c);
 void ipc_conn_wake(struct aioconn *c, unsigned what); /* the tasks that wait for any of it */
 void ipc_conn_soon(struct aioconn *c);                /* asks for a turn, after what is due now */
 
+/* Tells the hooks that nothing more can be sent. The way out has changed already. */
+void ipc_conn_tell_muted(struct aioconn *c);
+
 /* Nothing can be written any more: drops what is queued. */
 void ipc_conn_drop_output(struct aioconn *c);
 /* The same, because a write failed. */
@@ -31,6 +34,9 @@ int ipc_conn_send_error(const struct aioconn *c);
 
 /* The end of what comes in was found. Any cause but CLEAN ends the way out, too. */
 void ipc_conn_end(struct aioconn *c, enum aioconn_cause cause, int error, const char *why);
+
+/* This process has enough of the peer, and cuts it off. The owner is told of the end as of any other. */
+void ipc_conn_cut(struct aioconn *c, const char *why);
 
 /*
  * Lines and bytes have no goodbye. Over TCP only a reset tells a loss from an end. So the kernel is told to reset the peer when

@@ -34,6 +34,7 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 	}
 	c->used = true;
 	c->way_out = IPC_OUT_GOODBYE;
+	ipc_conn_tell_muted(c);
 	return 0;
 }
 

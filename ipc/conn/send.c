@@ -7,6 +7,7 @@
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
+#include "ipc/conn/share.h"
 #include "ipc/conn/send.h"
 #include "ipc/conn/trace.h"
 #include "ipc/conn/wait.h"
@@ -21,6 +22,8 @@
 #define DIRECT ((size_t)16 * 1024)
 /* From this size on, the payload of a message is queued by reference. */
 #define BY_REFERENCE ((size_t)4 * 1024)
+/* Pieces of a queue, each of which may keep a whole block of shared memory for a few bytes. */
+#define SPARSE_MOST 16
 
 /* The lengths of what is in front of a payload, of the payload, and of what is behind it. */
 struct envelope {
@@ -302,20 +305,6 @@ static bool goes_direct(struct aioconn *c, size_t len)
 	return c->out.count == 0 && c->way_out < IPC_OUT_LOST;
 }
 
-/* Would a reader find a delimiter before the line's end? It may be inside, or begin with the line's last bytes. */
-static bool ends_early(const struct aioconn *c, const unsigned char *data, size_t len)
-{
-	size_t most = c->in.delimiter_len, part = len < most ? len : most;
-	char seam[2 * IPC_DELIMITER_MOST];
-
-	if (len == 0)
-		return false;
-	memcpy(seam, data + len - part, part);
-	memcpy(seam + part, c->in.delimiter, most);
-	return memmem(data, len, c->in.delimiter, most) ||
-	       memmem(seam, part + most - 1, c->in.delimiter, most);
-}
-
 static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 {
 	unsigned char *at = behind_others(c, IPC_KIND_BYTES, len);
@@ -332,7 +321,7 @@ static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 	if (!at)
 		return -1;
 	if (e.tail) {
-		if (ends_early(c, data, len))
+		if (ipc_line_ends_early(c->in.delimiter, c->in.delimiter_len, data, len))
 			return ipc_refuse(
 				"the line has its delimiter in it: its reader would find two lines");
 		memcpy(at + len, c->in.delimiter, e.tail);
@@ -538,6 +527,77 @@ int aioconn_send_fd(struct aioconn *c, int fd, const char *format, ...)
 	r = aioconn_send_msg(c, m);
 	aiomsg_free(m);
 	return r;
+}
+
+int ipc_conn_join_in(struct aioconn *c)
+{
+	unsigned char *at;
+
+	if (check(c, IPC_KIND_BYTES, 0) < 0)
+		return -1;
+	if (c->way_out == IPC_OUT_NEW && c->in.framing == AIOCONN_MESSAGES) {
+		at = ipc_out_reserve(&c->out, IPC_PREFACE_LEN);
+		if (!at)
+			return -1;
+		memcpy(at, ipc_preface, IPC_PREFACE_LEN);
+		ipc_out_commit(&c->out, IPC_PREFACE_LEN, NULL);
+		ipc_conn_flush(c);
+		ipc_conn_interest(c);
+		ipc_out_rest(&c->out);
+	}
+	c->used = true;
+	if (c->way_out == IPC_OUT_NEW)
+		c->way_out = IPC_OUT_OPEN;
+	return check(c, IPC_KIND_BYTES, 0);
+}
+
+int ipc_conn_make_room(struct aioconn *c, size_t size, bool look)
+{
+	if (!ipc_conn_has_room(c, size) && (look || !c->blocked)) {
+		ipc_conn_flush(c);
+		ipc_conn_interest(c);
+	}
+	if (c->way_out >= IPC_OUT_GOODBYE || c->life == IPC_LIFE_OVER)
+		return fail(EPIPE);
+	if (!ipc_conn_has_room(c, size))
+		return fail(EAGAIN);
+	return ipc_out_prepare(&c->out, IPC_CAST_PARTS);
+}
+
+void ipc_conn_not_shared(struct aioconn *c, size_t size)
+{
+	c->refusals++;
+	c->refused = size;
+}
+
+/* Copies a small message into this queue's own block, where a reference would keep too much memory for it. */
+static bool queue_copy(struct aioconn *c, const struct ipc_cast *k)
+{
+	unsigned char *at;
+
+	if (c->out.count < SPARSE_MOST || k->msg->len >= BY_REFERENCE)
+		return false;
+	at = ipc_out_reserve(&c->out, k->size);
+	if (!at)
+		return false;
+	memcpy(at, k->part[0].at, k->size);
+	ipc_out_commit(&c->out, k->size, NULL);
+	return true;
+}
+
+static void queue_shared(struct aioconn *c, const struct ipc_cast *k)
+{
+	for (unsigned i = 0; i < k->parts; i++)
+		ipc_out_share(&c->out, k->part[i].owner, k->part[i].at, k->part[i].n);
+}
+
+int ipc_conn_share(struct aioconn *c, const struct ipc_cast *k, bool sparse)
+{
+	if (check(c, k->msg->kind, k->msg->len) < 0)
+		return -1;
+	if (!sparse || !queue_copy(c, k))
+		queue_shared(c, k);
+	return posted(c, k->msg->kind, k->msg->data, k->msg->len, 0);
 }
 
 static int uncork(struct aioconn *c)

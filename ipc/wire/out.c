@@ -116,6 +116,11 @@ void ipc_out_commit_piece(struct ipc_out *out, size_t n, struct aiomsg *fds)
 	out->open = piece(out, out->count - 1);
 }
 
+void ipc_out_share_piece(struct ipc_out *out, struct aiomsg *owner, const unsigned char *at, size_t n)
+{
+	push(out, owner, at, n, NULL);
+}
+
 int ipc_out_append(struct ipc_out *out, struct aiomsg *m)
 {
 	if (ipc_out_prepare(out, 1) < 0)

@@ -61,6 +61,33 @@ static inline void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *
 /* Queues @m's payload by reference, behind a header reserved and committed before. -1/ENOMEM. */
 int ipc_out_append(struct ipc_out *out, struct aiomsg *m);
 
+/*
+ * Queues @n bytes at @at by reference, as often as there are queues: @owner holds their memory. Bytes that lie behind those that were
+ * queued last need no piece of their own. Others do: ipc_out_prepare().
+ */
+void ipc_out_share_piece(struct ipc_out *out, struct aiomsg *owner, const unsigned char *at, size_t n);
+
+static inline bool ipc_out_follows(const struct ipc_out *out, const struct aiomsg *owner,
+				   const unsigned char *at)
+{
+	const struct ipc_piece *last;
+
+	if (!out->count)
+		return false;
+	last = &out->ring[(out->head + out->count - 1) & (out->room - 1)];
+	return last->owner == owner && last->at + last->left == at;
+}
+
+static inline void ipc_out_share(struct ipc_out *out, struct aiomsg *owner, const unsigned char *at, size_t n)
+{
+	if (!ipc_out_follows(out, owner, at)) {
+		ipc_out_share_piece(out, owner, at, n);
+		return;
+	}
+	out->ring[(out->head + out->count - 1) & (out->room - 1)].left += n;
+	out->bytes += n;
+}
+
 /* Room for @n more pieces, so that the next @n commits and appends cannot fail. -1/ENOMEM. */
 int ipc_out_prepare(struct ipc_out *out, size_t n);
 
