@@ -183,6 +183,50 @@ client_logs() {
 	return $status
 }
 
+# A guest of the chat: socat or nc where it is installed, else the tool. It says what comes through a fifo, and reads into another.
+guest() {
+	mkfifo "$tmp/$1.says" "$tmp/$1.reads"
+	if [ "$1" = ada ] && have socat; then
+		socat - "unix-connect:$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
+	elif [ "$1" = bob ] && have nc; then
+		nc -U "$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
+	else
+		./aioipc connect --quiet --raw --lines "unix://$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
+	fi
+}
+
+# The next line that comes from there.
+reads() {
+	read -r line && echo "$line" && [ "$line" = "$1" ]
+}
+
+# The same, behind what others said before it came, or while it did.
+finds() {
+	while read -r line && echo "$line"; do
+		[ "$line" != "$1" ] || return 0
+	done
+	return 1
+}
+
+chat() {
+	mkfifo "$tmp/listening"
+	demos/chat "unix://$tmp/chat" >"$tmp/listening" 2>"$tmp/err" &
+	server=$!
+	read -r line <"$tmp/listening"
+	guest ada && exec 5>"$tmp/ada.says" 6<"$tmp/ada.reads" && echo ada >&5 &&
+		guest bob && exec 7>"$tmp/bob.says" 8<"$tmp/bob.reads" && echo bob >&7 &&
+		reads '* bob is here' <&6 && echo 'hello, bob' >&5 && finds 'ada: hello, bob' <&8 &&
+		guest eve && exec 3>"$tmp/eve.says" 4<"$tmp/eve.reads" && echo eve >&3 &&
+		reads '* eve is here' <&6 && reads '* eve is here' <&8 && echo 'hello, both' >&7 &&
+		reads 'bob: hello, both' <&4 && reads 'bob: hello, both' <&6 && exec 3>&- &&
+		reads '* eve has left' <&6 && reads '* eve has left' <&8 && nothing <"$tmp/err"
+	status=$?
+	exec 3>&- 4<&- 5>&- 6<&- 7>&- 8<&-
+	kill $server
+	return $status
+}
+
+check "chat: what one says, all others read" chat
 check "simplex" succeeds demos/simplex
 check "a line from the child" says <<'END'
 [A] child: sending a line
