@@ -397,6 +397,86 @@ static void trip_spin_base_ring(struct bench *b)
 	trips_base(b, make_ring, SPIN);
 }
 
+/* Calls: one at a time, and so many in flight. */
+
+#define FLYING 64
+
+static void on_call(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct aiomsg *answer = must_have(aiomsg_answer_msg(m, m), "aiomsg_answer_msg");
+
+	(void)arg;
+	must(aioconn_send_msg(c, answer), "aioconn_send_msg");
+	aiomsg_free(answer);
+}
+
+static void calls_blocking(struct bench *b)
+{
+	bool child;
+	struct end e = open_end(b, aiosockpair, false, &child);
+	struct aiomsg *call = must_have(aiomsg_new_bytes(e.ints, SMALL), "aiomsg_new_bytes"), *m, *answer;
+
+	while (!child && bench_more(b)) {
+		if (must(aioconn_call_msg(e.conn, call, &answer, AIOIPC_FOREVER), "aioconn_call") == 1)
+			bench_add(b, 1);
+		aiomsg_free(answer);
+	}
+	while (child && must(aioconn_recv(e.conn, &m, AIOIPC_FOREVER), "aioconn_recv") == 1) {
+		on_call(e.conn, m, NULL);
+		aiomsg_free(m);
+	}
+	if (!child)
+		bench_end(b);
+	aiomsg_free(call);
+	aioconn_close(e.conn, AIOIPC_FOREVER);
+}
+
+static struct aiomsg *asked; /* again and again */
+
+static void on_answer(struct aiomsg *answer, int error, void *arg)
+{
+	struct end *e = arg;
+
+	if (e->last)
+		return;
+	if (!answer || error)
+		must(-1, "aioconn_call_later");
+	bench_add(e->bench, 1);
+	e->last = !bench_more(e->bench);
+	if (!e->last) {
+		must_have(aioconn_call_later(e->conn, asked, on_answer, e, AIOIPC_FOREVER),
+			  "aioconn_call_later");
+		return;
+	}
+	bench_end(e->bench);
+	must(aioconn_finish(e->conn, AIOIPC_FOREVER), "aioconn_finish");
+}
+
+static void calls_base(struct bench *b, int flying)
+{
+	bool child;
+	struct end e = open_end(b, aiosockpair, true, &child);
+
+	asked = must_have(aiomsg_new_bytes(e.ints, SMALL), "aiomsg_new_bytes");
+	aioconn_set_callbacks(e.conn, child ? on_call : NULL, NULL, on_close, &e);
+	for (int i = 0; !child && i < flying; i++)
+		must_have(aioconn_call_later(e.conn, asked, on_answer, &e, AIOIPC_FOREVER),
+			  "aioconn_call_later");
+	event_base_dispatch(e.base);
+	event_base_free(e.base);
+	aiomsg_free(asked);
+}
+
+static void calls_one(struct bench *b)
+{
+	calls_base(b, 1);
+}
+
+static void calls_many(struct bench *b)
+{
+	calls_base(b, FLYING);
+}
+
 /* A child with a pair of its own, started and joined, again and again. */
 
 static int nothing(void *arg)
@@ -486,6 +566,9 @@ int main(int argc, char **argv)
 		{"bulk-msg-pair", bulk_msg_pair},
 		{"bulk-msg-pipe", bulk_msg_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},
+		{"call-blocking", calls_blocking},
+		{"call-one", calls_one},
+		{"call-many", calls_many},
 		{"trip-blocking-pipes", trip_blocking_pipes},
 		{"trip-blocking-ring", trip_blocking_ring},
 		{"trip-spin-pair", trip_spin_pair},
