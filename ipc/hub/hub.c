@@ -47,7 +47,8 @@ static struct ipc_hub_member *without_room(struct aiohub *h, size_t len, const s
 	for (size_t i = h->n; i-- > 0;) {
 		struct ipc_hub_member *m = h->members[i];
 
-		if (m->conn == but || ipc_conn_make_room(m->conn, size_for(m, len), look) == 0)
+		if (m->conn == but || ipc_conn_is_ready(m->conn, size_for(m, len)) ||
+		    ipc_conn_make_room(m->conn, size_for(m, len), look) == 0)
 			continue;
 		*error = errno;
 		if (*error != EPIPE) /* else it has left */
@@ -291,6 +292,10 @@ static bool give(struct aiohub *h, struct ipc_hub_member *m, bool look)
 {
 	bool sparse = m->last + 1 != h->messages;
 
+	if (!m->slow && ipc_conn_share_behind(m->conn, &m->form->cast)) {
+		m->last = h->messages;
+		return true;
+	}
 	if (ipc_conn_make_room(m->conn, size_needed(h, m), look) == 0) {
 		m->last = h->messages;
 		m->slow = false;
