@@ -5,6 +5,8 @@
 
 #include "bench/bench.h"
 
+#define MANY 1000 /* subscribers */
+
 struct end {
 	void *context;
 	void *socket;
@@ -95,10 +97,75 @@ static void trips(struct bench *b)
 	close_end(e);
 }
 
+/* XPUB tells who has subscribed. Without a limit of its queues it drops nothing. */
+static void publish(struct bench *b, unsigned subscribers)
+{
+	struct end e = {.context = must_have(zmq_ctx_new(), "zmq_ctx_new")};
+	char word[SMALL];
+	int yes = 1, none = 0;
+
+	e.socket = must_have(zmq_socket(e.context, ZMQ_XPUB), "zmq_socket");
+	must(zmq_setsockopt(e.socket, ZMQ_XPUB_VERBOSE, &yes, sizeof yes), "zmq_setsockopt");
+	must(zmq_setsockopt(e.socket, ZMQ_SNDHWM, &none, sizeof none), "zmq_setsockopt");
+	must(zmq_bind(e.socket, b->address), "zmq_bind");
+	while (subscribers-- > 0)
+		must(zmq_recv(e.socket, word, sizeof word, 0), "zmq_recv");
+	write_all(b, e.socket, SMALL);
+	close_end(e);
+}
+
+/* Each subscriber in turn: a poll of a thousand sockets would cost more. */
+static void subscribe(struct bench *b, unsigned subscribers)
+{
+	void *context = must_have(zmq_ctx_new(), "zmq_ctx_new"), *socket[MANY];
+	char message[SMALL];
+	int none = 0;
+	bool last = false;
+
+	must(zmq_ctx_set(context, ZMQ_MAX_SOCKETS, MANY + 64), "zmq_ctx_set");
+	for (unsigned i = 0; i < subscribers; i++) {
+		socket[i] = must_have(zmq_socket(context, ZMQ_SUB), "zmq_socket");
+		must(zmq_setsockopt(socket[i], ZMQ_RCVHWM, &none, sizeof none), "zmq_setsockopt");
+		must(zmq_setsockopt(socket[i], ZMQ_SUBSCRIBE, "", 0), "zmq_setsockopt");
+		must(zmq_connect(socket[i], b->address), "zmq_connect");
+	}
+	while (!last)
+		for (unsigned i = 0; i < subscribers && !last; i++) {
+			must(zmq_recv(socket[i], message, sizeof message, 0), "zmq_recv");
+			last = bench_got(b, message, 1);
+		}
+	bench_end(b);
+	for (unsigned i = 0; i < subscribers; i++)
+		zmq_close(socket[i]);
+	zmq_ctx_term(context);
+}
+
+static void one_to_many(struct bench *b, unsigned subscribers)
+{
+	bench_need_fds();
+	(bench_fork(b) ? subscribe : publish)(b, subscribers);
+}
+
+static void to_1(struct bench *b)
+{
+	one_to_many(b, 1);
+}
+
+static void to_16(struct bench *b)
+{
+	one_to_many(b, 16);
+}
+
+static void to_1000(struct bench *b)
+{
+	one_to_many(b, MANY);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-		{"small", small}, {"small-tcp", small_tcp}, {"bulk", bulk}, {"trip", trips}, {NULL, NULL},
+		{"small", small}, {"small-tcp", small_tcp}, {"bulk", bulk},       {"trip", trips},
+		{"to-1", to_1},   {"to-16", to_16},         {"to-1000", to_1000}, {NULL, NULL},
 	};
 
 	return bench_main(argc, argv, cases);

@@ -1,11 +1,16 @@
 /* nng's pair protocol over ipc. A program of its own: nng's nn_ symbols shadow nanomsg's. */
 #include <errno.h>
+#include <sys/wait.h>
 
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
+#include <nng/protocol/pubsub0/pub.h>
+#include <nng/protocol/pubsub0/sub.h>
 #include <nng/supplemental/util/platform.h>
 
 #include "bench/bench.h"
+
+#define MANY 1000 /* subscribers */
 
 static void must_nng(int error, const char *what)
 {
@@ -103,13 +108,67 @@ static void trips(struct bench *b)
 	nng_close(s);
 }
 
+/* It drops what a subscriber has no room for, so the subscribers say when it is enough. */
+static void publish(struct bench *b, unsigned subscribers)
+{
+	char message[SMALL] = "";
+	nng_socket s;
+
+	must_nng(nng_pub0_open(&s), "nng_pub0_open");
+	must_nng(nng_listen(s, b->address, NULL, 0), "nng_listen");
+	(void)subscribers;
+	while (waitpid(-1, NULL, WNOHANG) == 0)
+		for (int i = 0; i < 64; i++)
+			put(s, message, SMALL);
+	nng_close(s);
+}
+
+static void subscribe(struct bench *b, unsigned subscribers)
+{
+	static nng_socket s[MANY];
+	char message[SMALL];
+
+	for (unsigned i = 0; i < subscribers; i++) {
+		must_nng(nng_sub0_open(&s[i]), "nng_sub0_open");
+		must_nng(nng_setopt(s[i], NNG_OPT_SUB_SUBSCRIBE, "", 0), "nng_setopt");
+		while (nng_dial(s[i], b->address, NULL, 0) != 0)
+			nng_msleep(1);
+	}
+	do
+		for (unsigned i = 0; i < subscribers; i++) {
+			get(s[i], message, SMALL);
+			bench_add(b, 1);
+		}
+	while (bench_more(b));
+	bench_end(b);
+}
+
+static void one_to_many(struct bench *b, unsigned subscribers)
+{
+	bench_need_fds();
+	(bench_fork(b) ? subscribe : publish)(b, subscribers);
+}
+
+static void to_1(struct bench *b)
+{
+	one_to_many(b, 1);
+}
+
+static void to_16(struct bench *b)
+{
+	one_to_many(b, 16);
+}
+
+static void to_1000(struct bench *b)
+{
+	one_to_many(b, MANY);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-		{"small", small},
-		{"bulk", bulk},
-		{"trip", trips},
-		{NULL, NULL},
+		{"small", small}, {"bulk", bulk},       {"trip", trips}, {"to-1", to_1},
+		{"to-16", to_16}, {"to-1000", to_1000}, {NULL, NULL},
 	};
 
 	return bench_main(argc, argv, cases);

@@ -225,6 +225,27 @@ struct work bench_table[] = {
 		  .measures = "trip-base-pipes",
 		  .target = 1.10},
 	 }},
+	{"64 B to 1 subscriber",
+	 MILLIONS,
+	 {
+		 {.who = "aiohub, waits", .program = "hub", .measures = "to-1"},
+		 {.who = "libzmq, XPUB", .program = "libzmq", .measures = "to-1", .target = 3},
+		 {.who = "nng, drops", .program = "nng", .measures = "to-1"},
+	 }},
+	{"64 B to 16 subscribers",
+	 MILLIONS,
+	 {
+		 {.who = "aiohub, waits", .program = "hub", .measures = "to-16"},
+		 {.who = "libzmq, XPUB", .program = "libzmq", .measures = "to-16", .target = 3},
+		 {.who = "nng, drops", .program = "nng", .measures = "to-16"},
+	 }},
+	{"64 B to 1000 subscribers",
+	 MILLIONS,
+	 {
+		 {.who = "aiohub, waits", .program = "hub", .measures = "to-1000"},
+		 {.who = "libzmq, XPUB", .program = "libzmq", .measures = "to-1000", .target = 3},
+		 {.who = "nng, drops", .program = "nng", .measures = "to-1000"},
+	 }},
 	{"1000 children with a pair",
 	 MICROSECONDS,
 	 {
