@@ -32,6 +32,7 @@ static enum inject_kind kind_wanted;
 static pthread_t thread;
 static const char *failed_here, **failed = &failed_here;
 static atomic_long blocks;
+static void (*in_child)(void);
 
 void inject_arm(unsigned nth, enum inject_kind kind)
 {
@@ -56,6 +57,11 @@ void inject_pause(void)
 void inject_resume(void)
 {
 	armed = countdown > 0;
+}
+
+void inject_in_child(void (*fn)(void))
+{
+	in_child = fn;
 }
 
 const char *inject_failed(void)
@@ -145,15 +151,18 @@ WRAP(int, event_add, (struct event * e, const struct timeval *t), (e, t), -1, EN
 /* Not only when the thread keeps no block, and malloc is asked. */
 WRAP(void *, ipc_pool_get, (size_t want, size_t *size), (want, size), NULL, ENOMEM, 0)
 
-/* In the child nothing fails: who forks is tested. */
+/* In the child nothing fails, because who forks is tested; unless inject_in_child() arms it. */
 pid_t __real_fork(void);
 pid_t __wrap_fork(void);
 pid_t __wrap_fork(void)
 {
 	pid_t pid = due("fork", EAGAIN, 0) ? -1 : __real_fork();
 
-	if (pid == 0)
+	if (pid == 0) {
 		inject_disarm();
+		if (in_child)
+			in_child();
+	}
 	return pid;
 }
 

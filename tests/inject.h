@@ -16,6 +16,9 @@ void inject_disarm(void);
 void inject_pause(void);
 void inject_resume(void);
 
+/* Called in each child that is forked from now on, where nothing is armed any more; NULL. */
+void inject_in_child(void (*fn)(void));
+
 /* The name of the call that was made to fail; NULL if none was reached. Where to store it: memory shared with who asks. */
 const char *inject_failed(void);
 void inject_report_to(const char **failed);

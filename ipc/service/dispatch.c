@@ -90,6 +90,13 @@ static void dismiss_idle(struct ipc_dispatcher *d)
 	}
 }
 
+static void check_workers(struct ipc_dispatcher *d)
+{
+	ipc_starter_check(&d->starter);
+	for (unsigned i = 0; i < d->s->o.workers && ipc_dispatcher_is_here(d); i++)
+		ipc_process_check(&d->workers[i]);
+}
+
 static unsigned count_busy(const struct ipc_dispatcher *d)
 {
 	unsigned n = 0;
@@ -114,6 +121,9 @@ static void on_turn(short what, void *arg)
 	if (!ipc_dispatcher_is_here(d))
 		return;
 	dismiss_idle(d);
+	check_workers(d);
+	if (!ipc_dispatcher_is_here(d))
+		return;
 	atomic_store_explicit(&d->count.busy, count_busy(d), memory_order_relaxed);
 	d->over = ipc_dispatcher_is_stopping(d) && d->running == 0 && d->all.alive == 0;
 }
@@ -154,8 +164,12 @@ static void on_timer(short what, void *arg)
 
 	(void)what;
 	d->timer_at = 0;
-	for (unsigned i = 0; i < d->s->o.workers && d->s->o.limit && ipc_dispatcher_is_here(d); i++)
-		look_at_limit(d, &d->workers[i], now);
+	for (unsigned i = 0; i < d->s->o.workers && ipc_dispatcher_is_here(d); i++) {
+		if (d->workers[i].kill_again)
+			ipc_staff_kill(d, &d->workers[i]);
+		if (d->s->o.limit)
+			look_at_limit(d, &d->workers[i], now);
+	}
 	if (ipc_dispatcher_is_here(d))
 		ipc_dispatcher_soon(d);
 }

@@ -45,10 +45,34 @@ static int work(void *arg)
 	return ipc_serve(c->server->o, c->end) == 0 ? 0 : 1;
 }
 
+static void end_child(struct child *c)
+{
+	if (!c->proc)
+		return;
+	aioproc_kill(c->proc, SIGKILL);
+	aioproc_join(c->proc, NULL, AIOIPC_FOREVER);
+	aioproc_free(c->proc);
+	c->proc = NULL;
+}
+
+static void end(struct server *s)
+{
+	struct aioconn *c = s->conn;
+
+	s->conn = NULL;
+	s->over = true;
+	aioconn_abort(c);
+	for (uint32_t i = 0; i < s->o->workers; i++)
+		end_child(&s->children[i]);
+}
+
+/* A service that waited for news that never come would wait for ever: rather it loses its fork server. */
 static void tell(const struct child *c, enum ipc_news what, uint32_t serial, int value)
 {
-	if (c->server->conn)
-		aioconn_send(c->server->conn, IPC_NEWS, (int32_t)what, c->index, serial, (int32_t)value);
+	struct server *s = c->server;
+
+	if (s->conn && aioconn_send(s->conn, IPC_NEWS, (int32_t)what, c->index, serial, (int32_t)value) == -1)
+		end(s);
 }
 
 static void on_exit_of(struct aioproc *p, int status, void *arg)
@@ -58,16 +82,6 @@ static void on_exit_of(struct aioproc *p, int status, void *arg)
 	c->proc = NULL;
 	aioproc_free(p);
 	tell(c, IPC_NEWS_GONE, c->serial, status);
-}
-
-static void end_child(struct child *c)
-{
-	if (!c->proc)
-		return;
-	aioproc_kill(c->proc, SIGKILL);
-	aioproc_join(c->proc, NULL, AIOIPC_FOREVER);
-	aioproc_free(c->proc);
-	c->proc = NULL;
 }
 
 /* 0, or an error. */
@@ -121,11 +135,8 @@ static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
 	struct server *s = arg;
 
 	(void)cause;
-	s->conn = NULL;
-	s->over = true;
-	aioconn_abort(c);
-	for (uint32_t i = 0; i < s->o->workers; i++)
-		end_child(&s->children[i]);
+	if (s->conn == c)
+		end(s);
 }
 
 int ipc_forkserver_run(void *arg)

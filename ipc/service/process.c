@@ -149,11 +149,22 @@ void ipc_process_cork(struct ipc_process *w, bool on)
 		aioconn_cork(w->conn, on);
 }
 
-void ipc_process_dismiss(struct ipc_process *w)
+int ipc_process_dismiss(struct ipc_process *w)
 {
+	if (w->conn && aioconn_write_eof(w->conn) == -1 && errno == ENOMEM)
+		return -1;
 	w->state = IPC_PROCESS_LEAVES;
 	if (w->conn)
-		aioconn_write_eof(w->conn);
+		aioconn_flush(w->conn, AIOIPC_NOW);
+	return 0;
+}
+
+void ipc_process_check(struct ipc_process *w)
+{
+	if (!w->conn || w->is_deaf || w->conn->way_out < IPC_OUT_LOST)
+		return;
+	w->is_deaf = true;
+	w->owner->ended(w, false);
 }
 
 void ipc_process_look(struct ipc_process *w)

@@ -51,6 +51,8 @@ struct ipc_process {
 	struct ipc_starter *starter;
 	struct aioproc *proc; /* of an executed one */
 	int error;            /* why the service ended it; 0 */
+	bool is_deaf;         /* something could not be written to it */
+	bool kill_again;      /* there was no memory to have it killed */
 	bool has_worked;
 	bool is_next; /* it replaced another one */
 	uint64_t given;
@@ -67,11 +69,14 @@ int ipc_process_give(struct ipc_process *w, struct ipc_job *j);
 
 void ipc_process_cork(struct ipc_process *w, bool on);
 
-/* Says goodbye behind what it was given. */
-void ipc_process_dismiss(struct ipc_process *w);
+/* Says goodbye behind what it was given. -1/ENOMEM: nothing has changed. */
+int ipc_process_dismiss(struct ipc_process *w);
 
 /* Takes what it has sent, as far as it has arrived. */
 void ipc_process_look(struct ipc_process *w);
+
+/* If something could not be written to it, its owner is told that it ended. What it has sent can still be read. */
+void ipc_process_check(struct ipc_process *w);
 
 /* Closes the connection now. Its owner is not told. */
 void ipc_process_cut(struct ipc_process *w);

@@ -11,6 +11,7 @@
 
 #define FUTILE_MOST 16 /* workers that died one after the other before init had returned */
 #define PAUSE_MOST (1000 * IPC_MS)
+#define SHORTAGE (10 * IPC_MS) /* until it is tried again when there was no memory */
 
 static void count_running(struct ipc_dispatcher *d, int change)
 {
@@ -20,15 +21,22 @@ static void count_running(struct ipc_dispatcher *d, int change)
 
 void ipc_staff_dismiss(struct ipc_dispatcher *d, struct ipc_process *w)
 {
-	if (w->state == IPC_PROCESS_READY)
-		d->ready--;
-	ipc_process_dismiss(w);
+	bool was_ready = w->state == IPC_PROCESS_READY;
+
+	if (ipc_process_dismiss(w) == -1) {
+		ipc_timer_set(d, ipc_os_now() + SHORTAGE);
+		return;
+	}
+	d->ready -= was_ready;
 	ipc_timer_begin(d, w);
 }
 
 void ipc_staff_kill(struct ipc_dispatcher *d, struct ipc_process *w)
 {
-	ipc_starter_kill(&d->starter, w);
+	w->kill_again = ipc_starter_kill(&d->starter, w) == -1 && errno == ENOMEM;
+	if (w->kill_again)
+		ipc_timer_set(d, ipc_os_now() + SHORTAGE);
+	ipc_dispatcher_soon(d);
 }
 
 /* Who dies without having done anything is replaced later and later. */
@@ -95,6 +103,7 @@ void ipc_staff_start(struct ipc_dispatcher *d, struct ipc_process *w)
 	struct aioend *ours, *theirs;
 
 	w->met = w->answering = w->has_worked = w->is_done = false;
+	w->kill_again = w->is_deaf = false;
 	w->given = 0;
 	w->error = 0;
 	if (aiosockpair(&ours, &theirs) == -1)

@@ -9,6 +9,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
 
+#include "ipc/conn/conn.h"
 #include "ipc/end/end.h"
 #include "ipc/os/log.h"
 #include "ipc/service/forkserver.h"
@@ -39,6 +40,12 @@ static void on_server_gone(struct aioconn *c, enum aioconn_cause cause, void *ar
 	st->conn = NULL;
 	aioconn_abort(c);
 	st->lost(st->arg);
+}
+
+void ipc_starter_check(struct ipc_starter *st)
+{
+	if (st->conn && st->conn->way_out >= IPC_OUT_LOST)
+		on_server_gone(st->conn, AIOCONN_LOST, st);
 }
 
 int ipc_starter_new(struct ipc_starter *st)
@@ -127,12 +134,14 @@ int ipc_starter_start(struct ipc_starter *st, struct ipc_process *w, struct aioe
 	return r;
 }
 
-void ipc_starter_kill(struct ipc_starter *st, struct ipc_process *w)
+int ipc_starter_kill(struct ipc_starter *st, struct ipc_process *w)
 {
 	if (w->proc)
-		aioproc_kill(w->proc, SIGKILL);
-	else if (st->conn)
-		aioconn_send(st->conn, IPC_WISH, (int32_t)IPC_WISH_KILL, w->index, w->serial);
+		return aioproc_kill(w->proc, SIGKILL);
+	if (st->conn)
+		return aioconn_send(st->conn, IPC_WISH, (int32_t)IPC_WISH_KILL, w->index, w->serial);
+	errno = ESRCH;
+	return -1;
 }
 
 /* A server that was stopped goes on, so that it ends. */

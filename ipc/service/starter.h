@@ -38,7 +38,11 @@ int ipc_starter_equip(struct ipc_starter *st);
 /* Starts worker @w, which gets @end. The end is freed. -1: it is not started, and gone is not called. */
 int ipc_starter_start(struct ipc_starter *st, struct ipc_process *w, struct aioend *end);
 
-void ipc_starter_kill(struct ipc_starter *st, struct ipc_process *w);
+/* If the fork server can't be talked to any more, it is lost. */
+void ipc_starter_check(struct ipc_starter *st);
+
+/* -1: ENOMEM, or it is gone. */
+int ipc_starter_kill(struct ipc_starter *st, struct ipc_process *w);
 
 /* Ends the fork server, and with it all its workers that still run; waits for them. */
 void ipc_starter_free(struct ipc_starter *st);
