@@ -38,6 +38,7 @@ struct ipc_dispatcher {
 	bool aborted;
 	int64_t timer_at;        /* 0: it is not set */
 	int64_t took;            /* ns: what a job takes, about; 0 not known yet */
+	int64_t longest;         /* ns: what the longest job took, of late */
 	size_t size;             /* bytes of a job, about */
 	unsigned running, ready; /* workers; running ones are not in the state NONE */
 	unsigned next;           /* who is served first in the next turn */

@@ -85,6 +85,9 @@ void ipc_fate_learn(struct ipc_dispatcher *d, uint32_t took)
 	d->took = d->took ? d->took + (ns - d->took) / 8 : ns;
 	if (d->took < 1)
 		d->took = 1;
+	d->longest -= d->longest / 16;
+	if (d->longest < ns)
+		d->longest = ns;
 }
 
 /* Messages that nobody has begun with. */

@@ -11,6 +11,7 @@
 
 #define AHEAD_MOST 63                    /* jobs that a worker has at hand, besides the one that it is at */
 #define AHEAD_NS 500000                  /* so long it may be busy with them */
+#define LONG_NS 100000000                /* where no job takes so long, there is always one at hand */
 #define AHEAD_BYTES ((size_t)256 * 1024) /* so large they may be */
 #define HELD_MOST ((size_t)16 << 20)     /* bytes of results that wait for others, or for room */
 
@@ -21,6 +22,8 @@ static unsigned ahead(const struct ipc_dispatcher *d)
 
 	if (n > AHEAD_MOST)
 		n = AHEAD_MOST;
+	if (n == 0 && d->took && d->longest < LONG_NS)
+		n = 1;
 	return (size_t)n < by_size ? (unsigned)n : (unsigned)by_size;
 }
 
@@ -63,7 +66,7 @@ static struct ipc_job *take(struct ipc_dispatcher *d, struct aiomsg *m)
 		ipc_fate_give_back(d, &m, m ? 1 : 0);
 		ipc_service_halt(d->s, ENOMEM);
 	} else if (m) {
-		d->size = d->size - d->size / 8 + m->len / 8;
+		d->size = d->size ? d->size - d->size / 8 + m->len / 8 : m->len;
 	}
 	return j;
 }

@@ -1,0 +1,121 @@
+/*
+ * Jobs done by worker processes: a service of forked ones beside Python's pools (py_workers.py). A case is the length of a job in
+ * microseconds and its size in bytes; its result is as large. Two workers, and the jobs come one by one.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <aioipc.h>
+
+#include "bench/bench.h"
+
+#define WORKERS 2
+#define WARM 4 /* results that come before the clock starts */
+
+struct pool {
+	struct bench *b;
+	struct aioqueue *in, *out;
+	int64_t work; /* ns */
+	size_t size;
+};
+
+static int handle(struct aiomsg *m, struct aioqueue *out, void *arg)
+{
+	const struct pool *p = arg;
+	int64_t until = bench_now() + p->work;
+
+	while (bench_now() < until)
+		;
+	return aioqueue_put(out, m, AIOIPC_FOREVER);
+}
+
+/* Until the queue is closed. */
+static void *feed(void *arg)
+{
+	struct pool *p = arg;
+	char *data = must_have(calloc(1, p->size), "calloc");
+	int r = 0;
+
+	while (r == 0) {
+		struct aiomsg *m = must_have(aiomsg_new_bytes(data, p->size), "message");
+
+		r = aioqueue_put(p->in, m, AIOIPC_FOREVER);
+		aiomsg_free(m);
+	}
+	free(data);
+	return NULL;
+}
+
+static void take_one(struct pool *p)
+{
+	struct aiomsg *m;
+
+	if (aioqueue_get(p->out, &m, AIOIPC_FOREVER) != 1)
+		must(-1, "get");
+	aiomsg_free(m);
+}
+
+static void run(struct bench *b, int64_t us, size_t size)
+{
+	struct pool p = {.b = b, .work = us * 1000, .size = size};
+	struct aioservice_options o = {.size = sizeof o, .kind = AIOSERVICE_FORKED, .workers = WORKERS};
+	struct aioservice *s;
+	pthread_t feeder;
+	int64_t until;
+
+	o.in = p.in = must_have(aioqueue_new(256, 0), "queue");
+	o.out = p.out = must_have(aioqueue_new(256, 0), "queue");
+	o.handle = handle;
+	o.arg = &p;
+	s = must_have(aioservice_new(&o), "service");
+	must(aioservice_start(s), "start");
+	must(pthread_create(&feeder, NULL, feed, &p) ? -1 : 0, "thread");
+	for (int i = 0; i < WARM; i++)
+		take_one(&p);
+	until = bench_now() + b->span;
+	bench_start(b);
+	while (bench_now() < until) {
+		take_one(&p);
+		bench_add(b, 1);
+	}
+	bench_end(b);
+	aioservice_abort(s);
+	pthread_join(feeder, NULL);
+	aioqueue_free(p.in);
+	aioqueue_free(p.out);
+}
+
+static void run_10us_64(struct bench *b)
+{
+	run(b, 10, 64);
+}
+
+static void run_10us_64k(struct bench *b)
+{
+	run(b, 10, 65536);
+}
+
+static void run_1ms_64(struct bench *b)
+{
+	run(b, 1000, 64);
+}
+
+static void run_10ms_64k(struct bench *b)
+{
+	run(b, 10000, 65536);
+}
+
+static const struct bench_case cases[] = {
+	{"10us-64", run_10us_64},
+	{"10us-64k", run_10us_64k},
+	{"1ms-64", run_1ms_64},
+	{"10ms-64k", run_10ms_64k},
+	{NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+	return bench_main(argc, argv, cases);
+}
