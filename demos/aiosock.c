@@ -3,11 +3,20 @@
  * comes and keeps it, so that the reading half, a task, gets it too; three seconds later it writes. The main
  * process writes first, then waits for the answer.
  */
-#include <event2/event.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include <event2/event.h>
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 struct io {
 	struct event_base *base;

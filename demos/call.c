@@ -2,10 +2,20 @@
  * A calculator in a child, and calls to it: all in flight at once, one of them refused, one cancelled. With an address, the calculator
  * listens there instead: try "demos/call unix:@sums", and "aioipc call unix:@sums sii add 40 2".
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 /* The calculator. */
 

@@ -3,13 +3,22 @@
  * "socat - tcp:localhost:4711" or "aioipc connect --lines tcp://localhost:4711" in other terminals. The first line that a peer sends is its
  * name. Who reads too slowly misses lines, and is told how many. The others do not wait for it.
  */
+#include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static struct aiohub *hub;
 

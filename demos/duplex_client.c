@@ -2,10 +2,20 @@
  * A link that connects, on an event base: one task prints what is found in its inbox, another one puts messages into its
  * outbox, with a random pause before each. Arguments: how many, and another address. See demos/duplex_server.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static struct event_base *base;
 static int messages = 100;

@@ -2,9 +2,19 @@
  * A link that listens, in a thread of its own: whatever is found in its inbox is printed and put into its outbox. It ends
  * when its peer has said goodbye. Argument: another address. Start this, then demos/duplex_client.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static void answer(struct aioqueue *inbox, struct aioqueue *outbox)
 {

@@ -4,18 +4,27 @@
  * kills who reads it, or be a thing that never ends: that costs a worker, and one line says which file it was. Ctrl-C ends it all
  * at once. HASH_CRASHES in the environment makes every worker crash now and then.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static int bad; /* files that could not be hashed; counted by on_error */
 static bool terminal;

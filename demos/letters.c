@@ -2,10 +2,20 @@
  * A channel in both directions: one task sends letters and gets numbers back, the other one the reverse. Each item lives on
  * the stack of the task that sends it.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static void letters(void *ch)
 {

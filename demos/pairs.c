@@ -2,10 +2,20 @@
  * A pipeline: words come out of one generator, a second one joins each two of them, and the reader of that sees pairs. None
  * knows what is in front of it or behind.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static int produce(struct aiochan *out, void *arg)
 {

@@ -2,11 +2,20 @@
  * Eight worker processes count the primes below a million. Each of them dies at one of 25 jobs: it is replaced, and another
  * worker does its job: no job is lost, none counts twice.
  */
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 #define JOBS 500
 #define NUMBERS 2000 /* in one job */

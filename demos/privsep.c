@@ -3,13 +3,22 @@
  * which keeps them, to open files for it. The monitor decides which, and passes open descriptors over
  * the socket pair.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 #define NOBODY 65534
 

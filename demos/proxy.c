@@ -4,14 +4,22 @@
  *
  *	source (a process) -> proxy (this one) -> sink (a process, slow)
  */
+#include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
-
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 #define MESSAGES 2048
 #define MESSAGE_SIZE ((size_t)32 << 10)

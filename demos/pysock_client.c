@@ -2,11 +2,20 @@
  * The client of PySockLib's README: logs all that it receives, and connects again when its server has gone. Lines that
  * end in CRLF, so that a server of theirs can be the other side. Ctrl-C ends it. demos/pysock_server is ours.
  */
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static int log_it(struct aiomsg *m, struct aioqueue *out, void *arg)
 {

@@ -2,11 +2,20 @@
  * The server of PySockLib's README: sends what a generator makes to its client, and to the next one when that has gone. Lines
  * that end in CRLF, so that a client of theirs can be the other side. Ctrl-C ends it. demos/pysock_client is ours.
  */
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 /* Ten a second, for as long as it is called. */
 static int generate(struct aiomsg *m, struct aioqueue *out, void *arg)

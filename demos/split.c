@@ -1,10 +1,20 @@
 /*
  * One routine that feeds two channels: it sends even numbers into one and odd numbers into the other, from a single loop.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 struct outlet {
 	const char *name;

@@ -2,11 +2,20 @@
  * A stream from one coroutine to another: the producer sends two words and lends its side to a helper, a coroutine too, that
  * sends the one between; the consumer reads it as a loop.
  */
-#include <aioipc.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <aioipc.h>
 #include <event2/event.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 static void produce_two(void *ch)
 {

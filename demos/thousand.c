@@ -2,13 +2,21 @@
  * A thousand children, or as many as the first argument says, and for each a task that talks to it over a pair of
  * its own. Each task reads as if its child were the only one.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <event2/event.h>
-
 #include <aioipc.h>
 
-#include "demos/demo.h"
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "[%d] %s: %s\n", (int)getpid(), what, strerror(errno));
+	exit(1);
+}
 
 #define QUESTIONS 10
 

@@ -11,7 +11,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "demos/cuda.h"
+/* As demos/gpu.c has them. */
+struct cuda_place {
+	int type, id; /* CU_MEM_LOCATION_TYPE_DEVICE is 1 */
+};
+
+struct cuda_kind {
+	int type;   /* CU_MEM_ALLOCATION_TYPE_PINNED is 1 */
+	int handle; /* CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR is 1 */
+	struct cuda_place place;
+	void *unused;
+	unsigned char flags[8];
+};
+
+struct cuda_access {
+	struct cuda_place place;
+	int flags; /* CU_MEM_ACCESS_FLAGS_PROT_READWRITE is 3 */
+};
+
+#define CUDA_DEVICE 1
+#define CUDA_PINNED 1
+#define CUDA_POSIX_FD 1
+#define CUDA_READ_WRITE 3
+
+typedef unsigned long long cuda_ptr;    /* CUdeviceptr: an address that only the GPU knows */
+typedef unsigned long long cuda_handle; /* CUmemGenericAllocationHandle */
 
 #define UNIT ((size_t)1 << 21)
 #define INVALID 1

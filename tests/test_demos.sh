@@ -6,7 +6,7 @@
 # Process ids become A, B, ... in the order in which they are met.
 letters() {
 	awk '{
-		while (match($0, /(\[|PID: )[0-9]+/)) {
+		while (match($0, /(\[|PID: |process )[0-9]+/)) {
 			word = substr($0, RSTART, RLENGTH)
 			pid = word
 			sub(/.*[^0-9]/, "", pid)
@@ -227,6 +227,31 @@ chat() {
 }
 
 check "chat: what one says, all others read" chat
+# Each is copied into an empty folder, and needs nothing there but the library.
+stand_alone() {
+	for demo in "$srcdir"/demos/*.c; do
+		mkdir "$tmp/alone" && cp "$demo" "$tmp/alone" && (cd "$tmp/alone" && ${CC:-cc} -Wall -Wextra -Werror -fsyntax-only \
+			-I"$include" "${demo##*/}") || return 1
+		rm -r "$tmp/alone"
+	done
+	! find "$srcdir/demos" -name '*.h' | grep .
+}
+
+include=$(cd "$srcdir/include" && pwd)
+check "each demo stands alone" stand_alone
+
+check "first" succeeds demos/first
+check "who says what to whom" says <<'END'
+process A, the parent: I started process B, which has the other end of my socket pair
+process A, the parent: I ask process B: multiply 6 and 7
+process B, the child: process A asks me: multiply 6 and 7
+process B, the child: I answer process A: 42
+process A, the parent: process B answers: 42
+process A, the parent: I say goodbye to process B
+process B, the child: process A says goodbye, so I end
+process A, the parent: process B ended with status 0
+END
+
 check "simplex" succeeds demos/simplex
 check "a line from the child" says <<'END'
 [A] child: sending a line
