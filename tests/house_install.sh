@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs into a folder, and there builds programs with nothing but what pkg-config says about aioipc: C and C++,
-# shared and static. Each public header stands alone.
+# shared and static; by CMake and meson too. Each public header stands alone.
 . "$srcdir/tests/tap.sh"
 
 CC=${CC:-cc}
@@ -61,6 +61,66 @@ stands_alone() {
 	done
 }
 
+# A build tool's way to a program: its own folder, and what it is told there. Standard input is the file of the build.
+project() {
+	rm -rf "$tmp/project" && mkdir "$tmp/project" && cp "$tmp/program.c" "$tmp/project" && cat >"$tmp/project/$1"
+}
+
+project_says() {
+	[ "$("$tmp/project/out/program")" = "hello from $version" ] || return 1
+}
+
+# which target
+cmake_works() {
+	project CMakeLists.txt <<-END || return 1
+	cmake_minimum_required(VERSION 3.21)
+	project(program C)
+	find_package(aioipc 0.1 REQUIRED)
+	if(prefix OR lib OR headers)
+		message(FATAL_ERROR "a variable of the caller is changed")
+	endif()
+	add_executable(program program.c)
+	target_link_libraries(program $1)
+	END
+	(unset MAKE MAKEFLAGS MFLAGS && cd "$tmp/project" && cmake -S . -B out -DCMAKE_PREFIX_PATH="$tmp/root$prefix" -DCMAKE_C_COMPILER="${CC%% *}" \
+		-DCMAKE_C_FLAGS="$cflags" && cmake --build out) && project_says
+}
+
+# A version that is not there yet is not found.
+cmake_refuses() {
+	project CMakeLists.txt <<-END || return 1
+	cmake_minimum_required(VERSION 3.21)
+	project(program C)
+	find_package(aioipc $1 QUIET)
+	if(aioipc_FOUND)
+		message(FATAL_ERROR "found")
+	endif()
+	END
+	env -u MAKE -u MAKEFLAGS cmake -S "$tmp/project" -B "$tmp/project/out" -DCMAKE_PREFIX_PATH="$tmp/root$prefix"
+}
+
+# what dependency() is told, behind the name
+meson_works() {
+	project meson.build <<-END || return 1
+	project('program', 'c')
+	executable('program', 'program.c', dependencies: dependency('aioipc', version: '>=0.1'$1))
+	END
+	(cd "$tmp/project" && CFLAGS='' meson setup out && meson compile -C out) && project_says
+}
+
+# what is linked fully static must be there as an archive
+missing_archives() {
+	for name in $(pkg-config --static --libs-only-l aioipc | sed 's/-laioipc//g; s/-l//g') c; do
+		[ "$($CC -print-file-name="lib$name.a")" != "lib$name.a" ] || echo "lib$name.a"
+	done | sort -u | tr '\n' ' '
+}
+
+# shellcheck disable=SC2046,SC2086
+fully_static_works() {
+	$CC -std=c11 -static -o "$tmp/program" $(pkg-config --cflags aioipc) "$tmp/program.c" $(pkg-config --static --libs aioipc) &&
+		[ "$("$tmp/program")" = "hello from $version" ] && ! ldd "$tmp/program"
+}
+
 # The static library only: nothing of ours is left to load.
 static_works() {
 	mkdir "$tmp/hidden" && mv "$LD_LIBRARY_PATH"/libaioipc.so* "$tmp/hidden" || return 1
@@ -93,7 +153,27 @@ else
 	skip "a program in C++" "no C++ compiler"
 	skip "each header alone, in C++11" "no C++ compiler"
 fi
+cflags=${CC#"${CC%% *}"}
+if have cmake; then
+	check "CMake: find_package(aioipc)" cmake_works aioipc::aioipc
+	check "CMake: a later version is not found" cmake_refuses 0.99
+	check "CMake: another soname is not found" cmake_refuses 1.0
+else
+	skip "CMake: find_package(aioipc)" "no cmake"
+fi
+if have meson && have ninja; then
+	check "meson: dependency('aioipc')" meson_works ""
+else
+	skip "meson: dependency('aioipc')" "no meson"
+fi
 if [ -f .libs/libaioipc.a ]; then
+	if have cmake; then check "CMake: aioipc::static" cmake_works aioipc::static; fi
+	missing=$(missing_archives)
+	if [ -z "$missing" ]; then
+		check "a fully static program" fully_static_works
+	else
+		skip "a fully static program" "this system lacks $missing"
+	fi
 	check "a program with the static library" static_works
 else
 	skip "a program with the static library" "configured without it"
