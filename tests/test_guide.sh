@@ -1,0 +1,37 @@
+#!/bin/sh
+# The guide: the program of each chapter compiles as it is shown, without a warning, and prints what the chapter says.
+. "$srcdir/tests/tap.sh"
+
+include=$(cd "$srcdir/include" && pwd)
+library=$(pwd)/.libs
+
+# which kind of block, of which chapter
+block() {
+	awk -v fence="\`\`\`$1" '$0 == fence { inside = 1; next } /^```$/ { inside = 0 } inside' "$2"
+}
+
+# shellcheck disable=SC2046
+compiles() {
+	block c "$1" >"$tmp/program.c"
+	${CC:-cc} -Wall -Wextra -Werror -I"$include" -o "$tmp/program" "$tmp/program.c" -L"$library" -laioipc \
+		$(pkg-config --cflags --libs libevent_core)
+}
+
+runs() {
+	block text "$1" >"$tmp/due"
+	LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout $((60 * ${CK_TIMEOUT_MULTIPLIER:-1})) "$tmp/program" >"$tmp/said" || return 1
+	diff "$tmp/due" "$tmp/said"
+}
+
+check "there are ten chapters" test "$(find "$srcdir/doc/guide" -name '*.md' | wc -l)" = 10
+for chapter in "$srcdir"/doc/guide/*.md; do
+	what=${chapter##*/}
+	check "$what has one program and what it prints" test "$(grep -c -e '^```c$' -e '^```text$' "$chapter")" = 2
+	if [ -f "$library/libaioipc.so" ]; then
+		check "$what: the program compiles" compiles "$chapter"
+		check "$what: it prints what is said" runs "$chapter"
+	else
+		skip "$what: the program" "configured without a shared library"
+	fi
+done
+finish
