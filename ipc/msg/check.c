@@ -289,30 +289,39 @@ static const char *check_front(const unsigned char *data, size_t len, bool *swap
 		return "not a tpl image";
 	if (data[3] & ~(IPC_IMAGE_BIG_ENDIAN | IPC_IMAGE_STRINGS))
 		return "tpl image: unknown flags";
-	*swap = (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
+	*swap = ipc_image_swapped(data);
 	return ipc_get32(data + 4, *swap) == len ? NULL : "tpl image: its length is not the frame's";
 }
 
-/* Where the format of an image ends, if it is of letters only, such as "is"; else NULL. */
-static const unsigned char *plain_format(const unsigned char *format, const unsigned char *end, bool *strings)
+/* How many letters the format at @format has, if it has only letters, such as "is"; else 0. */
+static inline size_t plain_letters(const unsigned char *format, const unsigned char *end)
 {
-	for (*strings = false; format < end && ipc_letter((char)*format)->wire; format++)
-		*strings |= *format == 's';
-	return format < end && *format == 0 ? format : NULL;
+	const unsigned char *p = format;
+
+	while (p < end && ipc_letter((char)*p)->wire)
+		p++;
+	return p < end && *p == 0 ? (size_t)(p - format) : 0;
 }
 
 /* The values of such a format. */
-static const char *check_plain(const unsigned char *format, const unsigned char *at, const unsigned char *end,
-			       bool swap)
+static inline const char *check_plain(const unsigned char *data, const unsigned char *end, size_t letters,
+				      bool swap, struct ipc_plain *plain)
 {
+	const unsigned char *format = data + IPC_IMAGE_FORMAT, *at = format + letters + 1;
+	bool strings = false, copies = false;
+
 	for (; *format; format++) {
 		size_t n = ipc_letter((char)*format)->wire;
 		uint32_t len;
 
 		if ((size_t)(end - at) < n)
 			return cut_short;
-		len = *format == 's' ? ipc_get32(at, swap) : 0;
 		at += n;
+		copies |= strings;
+		if (*format != 's')
+			continue;
+		strings = true;
+		len = ipc_get32(at - n, swap);
 		if (len == 0)
 			continue;
 		if ((size_t)(end - at) < len - 1)
@@ -321,7 +330,12 @@ static const char *check_plain(const unsigned char *format, const unsigned char 
 			return bad_string;
 		at += len - 1;
 	}
-	return at == end ? NULL : too_long;
+	if (strings != !!(data[3] & IPC_IMAGE_STRINGS))
+		return wrong_flag;
+	if (at != end)
+		return too_long;
+	*plain = (struct ipc_plain){letters < UINT8_MAX ? (uint8_t)letters : 0, copies};
+	return NULL;
 }
 
 static const char *check_head(struct check *c, const unsigned char *data, size_t len)
@@ -364,21 +378,34 @@ static const char *check(struct check *c, const unsigned char *data, size_t len,
 	return check_data(c);
 }
 
-const char *ipc_image_check(const unsigned char *data, size_t len)
+/* Of its own, so that the check of a plain one needs little stack. */
+__attribute__((noinline)) static const char *check_any(const unsigned char *data, size_t len)
 {
-	const unsigned char *format = data + IPC_IMAGE_FORMAT, *nul;
-	bool swap, strings;
 	struct check c;
+
+	return check(&c, data, len, NULL);
+}
+
+const char *ipc_image_look(const unsigned char *data, size_t len, struct ipc_plain *plain)
+{
+	bool swap;
 	const char *wrong = check_front(data, len, &swap);
+	size_t letters;
 
 	if (wrong)
 		return wrong;
-	nul = plain_format(format, data + len, &strings);
-	if (!nul)
-		return check(&c, data, len, NULL);
-	if (strings != !!(data[3] & IPC_IMAGE_STRINGS))
-		return wrong_flag;
-	return check_plain(format, nul + 1, data + len, swap);
+	letters = plain_letters(data + IPC_IMAGE_FORMAT, data + len);
+	if (letters)
+		return check_plain(data, data + len, letters, swap, plain);
+	plain->letters = 0;
+	return check_any(data, len);
+}
+
+const char *ipc_image_check(const unsigned char *data, size_t len)
+{
+	struct ipc_plain unused;
+
+	return ipc_image_look(data, len, &unused);
 }
 
 size_t ipc_image_strings(const unsigned char *data, size_t len, char *to)

@@ -76,17 +76,24 @@ static int read_vector(struct decode *d, char c, struct ipc_args *a, const char 
 	return read_values(d, c, at, n);
 }
 
-static void read_bytes(struct decode *d, struct ipc_args *a)
+static void read_bytes(const void **data, size_t *size, struct ipc_place *place)
+{
+	uint32_t n = get_length(place);
+
+	*data = n > 0 ? place->at : NULL;
+	*size = n;
+	place->at += n;
+}
+
+static void pass_bytes(struct decode *d, struct ipc_args *a)
 {
 	const void **data = va_arg(a->ap, const void **);
 	size_t *size = va_arg(a->ap, size_t *);
-	uint32_t n = get_length(d->place);
 
-	if (d->pass == READ) {
-		*data = n > 0 ? d->place->at : NULL;
-		*size = n;
-	}
-	d->place->at += n;
+	if (d->pass == READ)
+		read_bytes(data, size, d->place);
+	else
+		d->place->at += get_length(d->place);
 }
 
 /* @count structs. */
@@ -150,7 +157,7 @@ static int read_part(struct decode *d, const char *p, const char *end, struct ip
 		else if (c == 'S')
 			error = read_struct(d, a, &p);
 		else if (c == 'B')
-			read_bytes(d, a);
+			pass_bytes(d, a);
 		else if (*p == '#')
 			error = read_vector(d, c, a, &p);
 		else
@@ -168,22 +175,50 @@ static bool needs_look(const char *p, const char *end)
 	return false;
 }
 
+/* One value of a plain one, to @to. */
+static inline void read_plain(char c, void *to, struct ipc_place *place)
+{
+	const unsigned char *at = place->at;
+	const char *s;
+
+	switch (c) {
+	case 's':
+		s = get_string(place);
+		memcpy(to, &s, sizeof s);
+		return;
+	case 'i':
+	case 'u':
+		ipc_copy_number(to, at, 4, place->swap);
+		place->at += 4;
+		return;
+	case 'j':
+	case 'v':
+		ipc_copy_number(to, at, 2, place->swap);
+		place->at += 2;
+		return;
+	case 'c':
+		memcpy(to, at, 1);
+		place->at++;
+		return;
+	default:
+		ipc_copy_number(to, at, 8, place->swap);
+		place->at += 8;
+	}
+}
+
 void ipc_image_read_plain(const char *p, const char *end, struct ipc_args *a, struct ipc_place *place)
 {
-	struct decode d = {place, READ, false};
+	struct ipc_place at = *place;
 
 	for (; p < end; p++) {
-		size_t wire = ipc_letter(*p)->wire;
+		void *to = va_arg(a->ap, void *);
 
-		if (*p == 'B') {
-			read_bytes(&d, a);
-		} else if (*p == 's') {
-			*va_arg(a->ap, const char **) = get_string(place);
-		} else {
-			ipc_copy_number(va_arg(a->ap, void *), place->at, wire, place->swap);
-			place->at += wire;
-		}
+		if (*p == 'B')
+			read_bytes(to, va_arg(a->ap, size_t *), &at);
+		else
+			read_plain(*p, to, &at);
 	}
+	*place = at;
 }
 
 bool ipc_image_view(const unsigned char *data, const char *format, struct ipc_view *v)
@@ -204,7 +239,7 @@ bool ipc_image_view(const unsigned char *data, const char *format, struct ipc_vi
 	v->end = p;
 	v->counts = (unsigned char *)p + 1;
 	v->place.at = v->counts + 4 * hashes;
-	v->place.swap = (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
+	v->place.swap = ipc_image_swapped(data);
 	v->place.text = NULL;
 	v->plain = !brackets && hashes == 0;
 	v->copies = copies;

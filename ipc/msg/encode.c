@@ -304,3 +304,89 @@ void ipc_image_write(unsigned char *to, size_t len, const char *format, va_list 
 	ipc_image_write_part(a.counts + 4 * hashes, format, end, &a);
 	va_end(a.ap);
 }
+
+/* How many letters and B it begins with. */
+static inline size_t plain_letters(const char *format)
+{
+	size_t n = 0;
+
+	while (ipc_letter(format[n])->wire || format[n] == 'B')
+		n++;
+	return n;
+}
+
+/* In how many bytes the image of @letters letters fits, beside what strings and bytes hold. */
+static inline size_t plain_most(size_t letters)
+{
+	return IPC_IMAGE_FORMAT + letters + 1 + 8 * letters;
+}
+
+/* The values; strings and bytes may take @left bytes. Where they end; NULL as below. */
+static unsigned char *put_plain(unsigned char *to, size_t left, const char *format, va_list ap,
+				uint8_t *flags)
+{
+	const char *data;
+	uint64_t n64;
+	size_t len;
+	double f;
+
+	for (; *format; format++) {
+		switch (*format) {
+		case 'c':
+			*to++ = (unsigned char)va_arg(ap, int);
+			continue;
+		case 'j':
+		case 'v':
+			to = put_number(to, &(uint16_t){(uint16_t)va_arg(ap, int)}, 2);
+			continue;
+		case 'i':
+		case 'u':
+			to = ipc_put32(to, va_arg(ap, uint32_t));
+			continue;
+		case 'I':
+		case 'U':
+			n64 = va_arg(ap, uint64_t);
+			to = put_number(to, &n64, sizeof n64);
+			continue;
+		case 'f':
+			f = va_arg(ap, double);
+			to = put_number(to, &f, sizeof f);
+			continue;
+		case 's':
+			*flags |= IPC_IMAGE_STRINGS;
+			data = va_arg(ap, const char *);
+			len = data ? strlen(data) : 0;
+			to = ipc_put32(to, (uint32_t)len + !!data);
+			break;
+		default:
+			data = va_arg(ap, const char *);
+			len = va_arg(ap, size_t);
+			to = ipc_put32(to, (uint32_t)len);
+		}
+		if (len > left || (!data && len > 0))
+			return NULL;
+		if (len > 0)
+			memcpy(to, data, len);
+		left -= len;
+		to += len;
+	}
+	return to;
+}
+
+size_t ipc_image_write_plain(unsigned char *to, size_t room, const char *format, va_list ap)
+{
+	size_t letters = plain_letters(format), most = plain_most(letters);
+	uint8_t flags = ipc_big_endian() ? IPC_IMAGE_BIG_ENDIAN : 0;
+	unsigned char *values = to + IPC_IMAGE_FORMAT + letters + 1, *end;
+
+	if (format[letters] || room < most || room > UINT32_MAX)
+		return 0;
+	end = put_plain(values, room - most, format, ap, &flags);
+	if (!end)
+		return 0;
+	memcpy(to, "tpl", 3);
+	to[3] = flags;
+	ipc_put32(to + 4, (uint32_t)(end - to));
+	memcpy(to + IPC_IMAGE_FORMAT, format, letters + 1);
+	return (size_t)(end - to);
+}

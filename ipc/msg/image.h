@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "ipc/msg/format.h"
+#include "ipc/msg/number.h"
 
 /*
  * An image: "tpl", a byte of flags, u32 overall length, the format and its NUL, one u32 for each '#', the data, unaligned and
@@ -20,8 +21,21 @@
 #define IPC_IMAGE_BIG_ENDIAN 0x01 /* flag: the writer was */
 #define IPC_IMAGE_STRINGS 0x02    /* flag: it has an 's'; strings count from 1, 0 is NULL */
 
+/* What the check finds out of an image, for who reads it. */
+struct ipc_plain {
+	uint8_t letters; /* of a format that has only letters; 0: it has others, or many */
+	bool copies;     /* and strings need copies that end in NUL: all but a lone one at the very end */
+};
+
 /* NULL when @data is a complete, well-formed tpl image that any tpl may unpack; otherwise what is wrong with it, in words. */
 const char *ipc_image_check(const unsigned char *data, size_t len);
+const char *ipc_image_look(const unsigned char *data, size_t len, struct ipc_plain *plain);
+
+/* Is its byte order not ours? */
+static inline bool ipc_image_swapped(const unsigned char *data)
+{
+	return (data[3] & IPC_IMAGE_BIG_ENDIAN) != ipc_big_endian();
+}
 
 /* Copies the strings in order, each with a NUL, NULLs left out. @to may be NULL. How many bytes they take. */
 size_t ipc_image_strings(const unsigned char *data, size_t len, char *to);
@@ -31,6 +45,12 @@ int ipc_image_size(const char *format, va_list ap, size_t *len);
 
 /* Writes it, exactly as long as ipc_image_size() said of the same values. Consumes @ap. */
 void ipc_image_write(unsigned char *to, size_t len, const char *format, va_list ap);
+
+/*
+ * Both in one, of a format of letters and B alone, where the image fits into @room bytes: how long it is. 0: not such a format, no room, or
+ * a wrong value; then the two above must do it. Consumes @ap.
+ */
+size_t ipc_image_write_plain(unsigned char *to, size_t room, const char *format, va_list ap);
 
 /*
  * The same in parts, for the writer: the head of an image, with 0 for each '#', and stretches of a format.
@@ -54,7 +74,7 @@ struct ipc_view {
 	unsigned char *counts;    /* of the '#'; not to be changed */
 	struct ipc_place place;   /* its first value, text NULL */
 	bool plain;               /* no brackets and no '#' */
-	bool copies; /* strings need copies that end in NUL: all but a lone one at the very end */
+	bool copies;              /* as above */
 };
 
 /* False when @format is not the image's. */

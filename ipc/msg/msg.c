@@ -34,6 +34,7 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	m->kind = (uint8_t)kind;
 	m->part = 0;
 	m->role = IPC_PLAIN;
+	m->plain.letters = 0;
 	m->block = block;
 	m->len = len;
 	m->fds = NULL;
@@ -71,7 +72,7 @@ int ipc_msg_seal(struct aiomsg *m, char *why, size_t size)
 
 	m->data[m->len] = 0;
 	if (m->kind == IPC_KIND_TPL)
-		wrong = ipc_image_check(m->data, m->len);
+		wrong = ipc_msg_check(m);
 	if (!wrong)
 		return 0;
 	snprintf(why, size, "%s", wrong);
@@ -111,7 +112,8 @@ static const char *strings_of(const struct aiomsg *m)
 	return s->text;
 }
 
-struct aiomsg *ipc_msg_from_values(const char *format, va_list values)
+/* In two passes: how long it is, and then the values. */
+static struct aiomsg *from_any_values(const char *format, va_list values)
 {
 	struct aiomsg *m = NULL;
 	va_list again;
@@ -124,6 +126,23 @@ struct aiomsg *ipc_msg_from_values(const char *format, va_list values)
 		ipc_image_write(m->data, len, format, again);
 	va_end(again);
 	return m;
+}
+
+struct aiomsg *ipc_msg_from_values(const char *format, va_list values)
+{
+	struct aiomsg *m = ipc_msg_alloc(IPC_KIND_TPL, 0); /* most fit into the smallest block */
+	va_list once;
+
+	if (!m)
+		return NULL;
+	va_copy(once, values);
+	m->len = ipc_image_write_plain(m->data, ipc_msg_room(m), format, once);
+	va_end(once);
+	m->data[m->len] = 0;
+	if (m->len)
+		return m;
+	aiomsg_free(m);
+	return from_any_values(format, values);
 }
 
 struct aiomsg *aiomsg_new(const char *format, ...)
@@ -325,12 +344,41 @@ int ipc_msg_read(const struct aiomsg *m, const char *format, struct ipc_view *v)
 	return v->place.text ? 0 : -1;
 }
 
+/* Is @format, of letters alone, known to be the image's? */
+static inline bool is_plain(const struct aiomsg *m, const char *format)
+{
+	const char *p = (const char *)m->data + IPC_IMAGE_FORMAT;
+
+	if (m->plain.letters == 0)
+		return false;
+	while (*p && *p == *format)
+		p++, format++;
+	return *p == *format;
+}
+
+static inline int unpack_plain(const struct aiomsg *m, struct ipc_args *a)
+{
+	const char *format = (const char *)m->data + IPC_IMAGE_FORMAT, *end = format + m->plain.letters;
+	struct ipc_place place = {(const unsigned char *)end + 1, ipc_image_swapped(m->data), NULL};
+
+	if (m->plain.copies && !(place.text = strings_of(m)))
+		return -1;
+	ipc_image_read_plain(format, end, a, &place);
+	return 0;
+}
+
 int aiomsg_unpack(const struct aiomsg *m, const char *format, ...)
 {
 	struct ipc_args a = {.differs = EBADMSG};
 	struct ipc_view v;
 	int error = 0;
 
+	if (is_plain(m, format)) {
+		va_start(a.ap, format);
+		error = unpack_plain(m, &a);
+		va_end(a.ap);
+		return error;
+	}
 	if (ipc_msg_read(m, format, &v) == -1)
 		return -1;
 	a.counts = v.counts;

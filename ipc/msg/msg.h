@@ -1,6 +1,6 @@
 /*
  * The inside of a message. Floor 2 and the connection build them; everybody else uses <aioipc/msg.h>.
- * A message that came from a peer is only ever shown to a user, to the codec or to libtpl after ipc_msg_seal() said yes.
+ * A message that came from a peer is only ever shown to a user, to the codec or to libtpl after ipc_msg_check() or ipc_msg_seal() said yes.
  */
 #ifndef IPC_MSG_MSG_H
 #define IPC_MSG_MSG_H
@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include <aioipc/msg.h>
+
+#include "ipc/msg/image.h"
 
 /* As on the wire. */
 enum ipc_kind { IPC_KIND_TPL = 1, IPC_KIND_BYTES = 2, IPC_KIND_GOODBYE = 3 };
@@ -53,6 +55,7 @@ struct aiomsg {
 	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
 	uint8_t role;                             /* enum ipc_role */
 	uint8_t place;                            /* in its receipt */
+	struct ipc_plain plain;                   /* what its check found out; letters is 0 before */
 	size_t block;                             /* what the pool gave, this struct included */
 	size_t len;                               /* of the payload */
 	struct ipc_msgfds *fds;                   /* NULL when it has none */
@@ -74,6 +77,12 @@ size_t ipc_msg_room(const struct aiomsg *m);
 /* More room than there is, at least @len; the payload's first @keep bytes stay. Unshared messages only. -1/ENOMEM leaves *m. */
 int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
 
+/* Checks an image that came from a peer, with a NUL behind it: NULL, or what is wrong, in words. */
+static inline const char *ipc_msg_check(struct aiomsg *m)
+{
+	return ipc_image_look(m->data, m->len, &m->plain);
+}
+
 /* Sets the NUL behind a payload that came from a peer, all m->len bytes, and checks it. -1/EBADMSG with words in @why. */
 int ipc_msg_seal(struct aiomsg *m, char *why, size_t size);
 
@@ -93,6 +102,13 @@ int ipc_msg_give_fds(struct aiomsg *m, const int *fd, unsigned n);
 static inline bool ipc_msg_unshared(const struct aiomsg *m)
 {
 	return atomic_load_explicit(&m->refs, memory_order_acquire) == 1;
+}
+
+/* Nobody else holds it, and nothing is to be freed with it? */
+static inline bool ipc_msg_is_bare(const struct aiomsg *m)
+{
+	return ipc_msg_unshared(m) && !m->fds && !m->ticket && !m->receipt &&
+	       !atomic_load_explicit(&m->strings, memory_order_relaxed);
 }
 
 #endif
