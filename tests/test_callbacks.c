@@ -406,6 +406,47 @@ TEST(a_kept_reference_outlives_its_connection)
 	aiomsg_free(m);
 }
 
+struct every_third {
+	struct aiomsg *kept[10];
+	unsigned n;
+};
+
+static void keep_every_third(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct every_third *e = arg;
+
+	(void)c;
+	if (e->n % 3 == 0)
+		e->kept[e->n / 3] = aiomsg_ref(m);
+	e->n++;
+}
+
+TEST(a_kept_reference_stays_as_it_is_while_others_come)
+{
+	struct event_base *base = new_base();
+	struct every_third e = {.n = 0};
+	struct aioconn *a, *b;
+	const char *s, *t;
+	int32_t i;
+
+	open_pair(PAIR, base, &a, &b);
+	must(aioconn_set_callbacks(b, keep_every_third, NULL, NULL, &e));
+	for (int32_t n = 0; n < 30; n++)
+		must(aioconn_send(a, "sis", n % 2 ? "odd" : "even", n, "and more"));
+	while (e.n < 30)
+		must(event_base_loop(base, EVLOOP_ONCE));
+	for (unsigned n = 0; n < 10; n++) {
+		must(aiomsg_unpack(e.kept[n], "sis", &s, &i, &t));
+		ck_assert_int_eq(i, 3 * n);
+		ck_assert_str_eq(s, 3 * n % 2 ? "odd" : "even");
+		ck_assert_str_eq(t, "and more");
+		aiomsg_free(e.kept[n]);
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+	event_base_free(base);
+}
+
 static void open_more(struct aioconn *c, struct aiomsg *m, void *arg)
 {
 	struct seen *s = arg;

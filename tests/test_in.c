@@ -219,6 +219,39 @@ TEST(an_announced_length_reserves_nothing)
 	free(s.data);
 }
 
+/* Of messages that were read, one block serves them all, as long as they are about as large, and nobody else holds one. */
+TEST(a_message_given_back_serves_the_next)
+{
+	static const size_t sizes[] = {40, 64, 60, 1, 3000, 40};
+	struct stream s = stream_of(sizes, 6);
+	const struct aiomsg *block[6];
+	struct aiomsg *m, *kept = NULL;
+	struct ipc_in in;
+	size_t at = 0;
+	unsigned nfds;
+
+	ipc_in_init(&in);
+	in.reuses = true;
+	feed(&in, &s, &at, s.len);
+	for (unsigned i = 0; i < 6; i++) {
+		ck_assert_int_eq(must(ipc_in_next(&in, &m, &nfds)), 1);
+		ck_assert_uint_eq(m->len, sizes[i]);
+		ck_assert(m->data[0] == i + 1 && m->data[m->len - 1] == i + 1 && m->data[m->len] == 0);
+		block[i] = m;
+		if (i == 2)
+			kept = aiomsg_ref(m);
+		ipc_in_give_back(&in, m);
+	}
+	ck_assert(block[1] == block[0] && block[2] == block[0]);
+	ck_assert(block[3] != block[2] && block[4] != block[3] && block[5] == block[3]);
+	ck_assert(kept->len == 60 && kept->data[0] == 3 && kept->data[59] == 3);
+	aiomsg_free(kept);
+	ipc_in_rest(&in);
+	ck_assert_ptr_null(in.spare);
+	ipc_in_free(&in);
+	free(s.data);
+}
+
 static void expect_line(struct ipc_in *in, const char *text)
 {
 	struct aiomsg *m;

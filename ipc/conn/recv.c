@@ -125,16 +125,12 @@ static inline bool is_plain(const struct aioconn *c)
 
 int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 {
-	struct aiomsg *next;
-	unsigned none;
 	int r;
 
 	if (ipc_own_check(&c->carrier.own) == 0 && is_plain(c) &&
 	    (deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) &&
-	    ipc_in_next(&c->in, &next, &none) == 1 && (!next->role || ipc_conn_sorted(c, next) == 1)) {
-		*m = next;
-		return received(c, next);
-	}
+	    ipc_in_common(&c->in, m) == 1)
+		return received(c, *m);
 	if (ipc_conn_begin_receive(c, deadline) < 0)
 		return -1;
 	r = receive(c, m, deadline);

@@ -203,26 +203,39 @@ static int posted(struct aioconn *c, uint8_t kind, const unsigned char *data, si
 }
 
 /*
- * The short way for the common case: other messages were sent in this turn, so it is settled when they leave. Returns the place
- * for @len bytes of payload. The caller fills it and calls join_others(). NULL: begin() and posted() must do it.
+ * The short way for the common case: other messages were sent in this turn, so it is settled when they leave. Nothing here can call
+ * back, so the connection is not entered. Is it open to that? Only on a base, and until it is over.
  */
-static inline unsigned char *behind_others(struct aioconn *c, enum ipc_kind kind, size_t len)
+static inline bool has_others(const struct aioconn *c)
 {
-	size_t size = IPC_FRAME_LEN + len;
-	bool special = (c->way_out != IPC_OUT_OPEN) | c->trace;
+	bool special = (c->way_out != IPC_OUT_OPEN) | c->trace | (c->in.framing != AIOCONN_MESSAGES);
 
-	if (!c->turn_sent || special || c->in.framing != AIOCONN_MESSAGES || !c->out.open || len >= DIRECT ||
-	    size > c->out.spare || len > c->in.message_limit ||
-	    (!c->blocked && c->out.bytes + size >= IPC_CONN_BATCH) || !ipc_conn_has_room(c, size))
-		return NULL;
-	return put_head(c, c->out.next, kind, len, 0);
+	return c->turn_sent && !special && c->out.open && ipc_own_check(&c->carrier.own) == 0;
 }
 
-static inline int join_others(struct aioconn *c, size_t len)
+/* And to a payload of @len bytes? */
+static inline bool fits_behind(const struct aioconn *c, size_t len)
 {
-	ipc_out_commit(&c->out, IPC_FRAME_LEN + len, NULL);
-	if (c->out.bytes > c->peak_out)
-		c->peak_out = c->out.bytes;
+	size_t size = IPC_FRAME_LEN + len;
+
+	return len < DIRECT && size <= c->out.spare && len <= c->in.message_limit &&
+	       (c->blocked || c->out.bytes + size < IPC_CONN_BATCH) && ipc_conn_has_room(c, size);
+}
+
+/* The place for the payload. Then follows join_others(). */
+static inline unsigned char *place_behind(const struct aioconn *c)
+{
+	return c->out.next + IPC_FRAME_LEN;
+}
+
+static inline int join_others(struct aioconn *c, enum ipc_kind kind, size_t len)
+{
+	struct ipc_out *out = &c->out;
+
+	ipc_frame_write(out->next, &(struct ipc_frame){.length = (uint32_t)len, .kind = (uint8_t)kind});
+	ipc_out_extend(out, IPC_FRAME_LEN + len);
+	if (out->bytes > c->peak_out)
+		c->peak_out = out->bytes;
 	c->turn_sent++;
 	c->msgs_out++;
 	return 0;
@@ -241,11 +254,6 @@ static int send_values(struct aioconn *c, const char *format, va_list ap)
 		return -1;
 	}
 	va_end(again);
-	at = behind_others(c, IPC_KIND_TPL, len);
-	if (at) {
-		ipc_image_write(at, len, format, ap);
-		return join_others(c, len);
-	}
 	at = begin(c, IPC_KIND_TPL, len, len, 0, &e);
 	if (!at)
 		return -1;
@@ -254,13 +262,27 @@ static int send_values(struct aioconn *c, const char *format, va_list ap)
 	return posted(c, IPC_KIND_TPL, at, len, 0);
 }
 
+/* The short way. -1: it was not sent, and the long way finds out why. */
+static inline int join_values(struct aioconn *c, const char *format, va_list ap)
+{
+	size_t len, room = c->out.spare;
+
+	if (!has_others(c) || room <= IPC_FRAME_LEN)
+		return -1;
+	len = ipc_image_write_plain(place_behind(c), room - IPC_FRAME_LEN, format, ap);
+	return len && fits_behind(c, len) ? join_others(c, IPC_KIND_TPL, len) : -1;
+}
+
 int aioconn_send(struct aioconn *c, const char *format, ...)
 {
 	va_list ap;
 	int r;
 
-	if (ipc_conn_enter(c) < 0)
-		return -1;
+	va_start(ap, format);
+	r = join_values(c, format, ap);
+	va_end(ap);
+	if (r == 0 || ipc_conn_enter(c) < 0)
+		return r;
 	va_start(ap, format);
 	r = send_values(c, format, ap);
 	va_end(ap);
@@ -307,14 +329,9 @@ static bool goes_direct(struct aioconn *c, size_t len)
 
 static int send_bytes(struct aioconn *c, const unsigned char *data, size_t len)
 {
-	unsigned char *at = behind_others(c, IPC_KIND_BYTES, len);
 	struct envelope e;
+	unsigned char *at;
 
-	if (at) {
-		if (len) /* if not, @data may be NULL */
-			memcpy(at, data, len);
-		return join_others(c, len);
-	}
 	if (len == 0 && c->in.framing == AIOCONN_BYTES) /* no bytes need no room */
 		return check(c, IPC_KIND_BYTES, 0);
 	at = begin(c, IPC_KIND_BYTES, len, len, 0, &e);
@@ -343,6 +360,11 @@ int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len)
 {
 	int r;
 
+	if (has_others(c) && fits_behind(c, len)) {
+		if (len) /* if not, @data may be NULL */
+			memcpy(place_behind(c), data, len);
+		return join_others(c, IPC_KIND_BYTES, len);
+	}
 	if (ipc_conn_enter(c) < 0)
 		return -1;
 	r = send_bytes(c, data, len);
@@ -413,12 +435,11 @@ static int send_with_fds(struct aioconn *c, const struct aiomsg *m, const struct
 static int send_copy(struct aioconn *c, const struct aiomsg *m, const struct label *l)
 {
 	size_t len = l->len + m->len;
-	unsigned char *at = behind_others(c, l->kind, len);
 
-	if (at) {
-		memcpy(at, l->at, l->len);
-		memcpy(at + l->len, m->data, m->len);
-		return join_others(c, len);
+	if (has_others(c) && fits_behind(c, len)) {
+		memcpy(place_behind(c), l->at, l->len);
+		memcpy(place_behind(c) + l->len, m->data, m->len);
+		return join_others(c, l->kind, len);
 	}
 	return queue_msg(c, m, l, NULL);
 }
@@ -477,6 +498,10 @@ int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m)
 {
 	int r;
 
+	if (!m->fds && !m->ticket && m->len < BY_REFERENCE && has_others(c) && fits_behind(c, m->len)) {
+		memcpy(place_behind(c), m->data, m->len);
+		return join_others(c, m->kind, m->len);
+	}
 	if (ipc_conn_enter(c) < 0)
 		return -1;
 	r = send_msg(c, m);

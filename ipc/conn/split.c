@@ -125,7 +125,7 @@ int ipc_conn_sorted(struct aioconn *c, struct aiomsg *m)
 	return r;
 }
 
-int ipc_conn_next(struct aioconn *c, struct aiomsg **m)
+int ipc_conn_next_any(struct aioconn *c, struct aiomsg **m)
 {
 	if (c->inbox.count) {
 		*m = ipc_inbox_shift(&c->inbox);

@@ -113,11 +113,12 @@ static int gather_more(struct aioconn *c, size_t limit, int64_t deadline)
 /* How many bytes there are up to the end of the first @mark; 0 while there is no mark. */
 static size_t find_mark(const struct ipc_in *in, const void *mark, size_t len, size_t *searched)
 {
-	const unsigned char *from = in->buf + in->start, *at;
+	const unsigned char *from, *at;
 	size_t held = ipc_in_raw(in);
 
 	if (held < *searched + len)
 		return 0;
+	from = in->buf + in->start;
 	at = memmem(from + *searched, held - *searched, mark, len);
 	*searched = held - len + 1;
 	return at ? (size_t)(at - from) + len : 0;

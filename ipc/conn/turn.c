@@ -57,7 +57,9 @@ static void hand(struct aioconn *c, struct aiomsg *m)
 		return;
 	}
 	c->msgs_in++;
-	if (c->verdict != IPC_MSG_TAKEN)
+	if (c->verdict == IPC_MSG_READ && c->life != IPC_LIFE_OVER)
+		ipc_in_give_back(&c->in, m);
+	else if (c->verdict != IPC_MSG_TAKEN)
 		aiomsg_free(m);
 }
 

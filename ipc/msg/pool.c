@@ -112,8 +112,8 @@ static bool keep_nothing(void)
 	return SANITIZED || RUNNING_ON_VALGRIND;
 }
 
-/* At a thread's first use: gives it room, unless its end could go unnoticed. Does it keep blocks now? */
-static bool start_keeping(void)
+/* At a thread's first use: gives it room, unless its end could go unnoticed. */
+bool ipc_pool_keeps(void)
 {
 	if (cache.state != NEW)
 		return cache.state == KEEPS;
@@ -137,7 +137,7 @@ static unsigned bundle_size(unsigned k)
 /* The list is empty: a bundle that another thread left becomes it. */
 static bool fetch(unsigned k)
 {
-	struct ipc_block *b = start_keeping() ? ipc_depot_fetch(k) : NULL;
+	struct ipc_block *b = ipc_pool_keeps() ? ipc_depot_fetch(k) : NULL;
 
 	if (!b)
 		return false;
@@ -170,7 +170,7 @@ static bool make_room(unsigned k)
 {
 	if (cache.state == KEEPS)
 		return leave(k);
-	return start_keeping();
+	return ipc_pool_keeps();
 }
 
 void *ipc_pool_get(size_t want, size_t *size)

@@ -6,6 +6,7 @@
 #ifndef IPC_MSG_POOL_H
 #define IPC_MSG_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define IPC_POOL_HEADER 64 /* room beside the power of two, for a struct aiomsg */
@@ -15,6 +16,9 @@ void *ipc_pool_get(size_t want, size_t *size);
 
 /* @size as get said. NULL is fine. */
 void ipc_pool_put(void *block, size_t size);
+
+/* Does this thread keep blocks? Not under tools that look for uses of freed memory: who keeps blocks elsewhere asks too. */
+bool ipc_pool_keeps(void);
 
 /* Frees what this thread keeps, and what no thread keeps. For tests that count. */
 void ipc_pool_drain(void);

@@ -11,7 +11,7 @@
 #include "ipc/msg/pool.h"
 #include "ipc/msg/ticket.h"
 
-#define BUFFER ((size_t)64 * 1024)
+#define BUFFER IPC_IN_BUFFER
 #define FEW ((size_t)512)
 #define LARGE ((size_t)4 * 1024) /* from here on a message that is not whole yet gets its own memory */
 
@@ -24,6 +24,13 @@ void ipc_in_init(struct ipc_in *in)
 	in->message_limit = (size_t)16 << 20;
 	in->line_limit = (size_t)64 << 10;
 	in->window = BUFFER;
+	in->reuses = ipc_pool_keeps();
+}
+
+static void drop_spare(struct ipc_in *in)
+{
+	aiomsg_free(in->spare);
+	in->spare = NULL;
 }
 
 void ipc_in_free(struct ipc_in *in)
@@ -33,6 +40,7 @@ void ipc_in_free(struct ipc_in *in)
 	in->start = in->end = in->block = 0;
 	aiomsg_free(in->large);
 	in->large = NULL;
+	drop_spare(in);
 }
 
 void ipc_in_drop(struct ipc_in *in)
@@ -63,6 +71,7 @@ static void shrink(struct ipc_in *in)
 
 void ipc_in_rest(struct ipc_in *in)
 {
+	drop_spare(in);
 	if (!in->buf)
 		return;
 	if (in->start != in->end) {
@@ -265,17 +274,11 @@ static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 	return 0;
 }
 
-/* Bytes came whose message nobody has checked: the last gate before anyone sees it. */
-static int sealed(struct ipc_in *in, struct aiomsg *msg, struct aiomsg **m)
+int ipc_in_refuse(struct ipc_in *in, struct aiomsg *msg, const char *wrong)
 {
-	if (ipc_msg_seal(msg, in->why, sizeof in->why) < 0) {
-		in->error = errno;
-		aiomsg_free(msg);
-		errno = in->error;
-		return -1;
-	}
-	*m = msg;
-	return 1;
+	aiomsg_free(msg);
+	in->between = false;
+	return broken(in, EBADMSG, "%s", wrong);
 }
 
 /* What a frame of a call's kinds carries, and what its message is. */
@@ -315,7 +318,8 @@ static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	in->said = true;
 	in->id = in->large_id;
 	*nfds = in->large_fds;
-	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : sealed(in, msg, m);
+	msg->data[msg->len] = 0;
+	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : ipc_in_sealed(in, msg, m);
 }
 
 /* Where the content of the frame at the front begins. The error of a refusal is taken for the first of its words at first. */
@@ -350,24 +354,7 @@ static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 	return 0;
 }
 
-/* The frame at the front is whole. */
-static inline int take_frame(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg **m)
-{
-	struct aiomsg *msg = ipc_msg_alloc(f->kind, f->length);
-
-	if (!msg)
-		return -1;
-	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, f->length);
-	in->start += IPC_FRAME_LEN + f->length;
-	in->window = BUFFER;
-	in->said = true;
-	if (f->kind == IPC_KIND_TPL)
-		return sealed(in, msg, m);
-	*m = msg;
-	return 1;
-}
-
-/* The same of a call, or of what answers or cancels one. */
+/* The frame at the front is whole: a call, or of what answers or cancels one. */
 static int take_call(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg **m)
 {
 	size_t len = f->length - IPC_CALL_ID_LEN;
@@ -382,7 +369,7 @@ static int take_call(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg
 	in->start += IPC_FRAME_LEN + f->length;
 	in->window = BUFFER;
 	in->said = true;
-	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : sealed(in, msg, m);
+	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : ipc_in_sealed(in, msg, m);
 }
 
 static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
@@ -401,7 +388,7 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	if (ipc_in_raw(in) - IPC_FRAME_LEN < f.length)
 		return begin_large(in, &f);
 	*nfds = f.nfds;
-	return ipc_frame_is_call(f.kind) ? take_call(in, &f, m) : take_frame(in, &f, m);
+	return ipc_frame_is_call(f.kind) ? take_call(in, &f, m) : ipc_in_take_frame(in, f.kind, f.length, m);
 }
 
 unsigned ipc_in_fds_due(const struct ipc_in *in)
@@ -459,27 +446,8 @@ static void skip(struct ipc_in *in)
 	in->skip -= n;
 }
 
-/* A whole message without descriptors in the middle of a stream: most of what comes. 0: something else. */
-static inline int next_common(struct ipc_in *in, struct aiomsg **m)
-{
-	size_t held = ipc_in_raw(in);
-	struct ipc_frame f;
-
-	if (in->large || in->skip || in->goodbye || !in->prefaced || held < IPC_FRAME_LEN)
-		return 0;
-	ipc_frame_read(in->buf + in->start, &f);
-	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.zero ||
-	    f.length > held - IPC_FRAME_LEN || f.length > in->message_limit)
-		return 0;
-	return take_frame(in, &f, m);
-}
-
 static int next_message(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
-	int common = next_common(in, m);
-
-	if (common)
-		return common;
 	if (in->large)
 		return take_large(in, m, nfds);
 	for (;;) {
@@ -572,7 +540,7 @@ static int next_line(struct ipc_in *in, struct aiomsg **m)
 		return 0;
 	whole = ends_in_delimiter(in, line);
 	len = whole ? line - in->delimiter_len : line;
-	msg = ipc_msg_alloc(IPC_KIND_BYTES, len);
+	msg = ipc_in_message(in, IPC_KIND_BYTES, len);
 	if (!msg)
 		return -1;
 	memcpy(msg->data, in->buf + in->start, len);
@@ -592,7 +560,7 @@ static int next_chunk(struct ipc_in *in, struct aiomsg **m)
 
 	if (len == 0)
 		return 0;
-	msg = ipc_msg_alloc(IPC_KIND_BYTES, len);
+	msg = ipc_in_message(in, IPC_KIND_BYTES, len);
 	if (!msg)
 		return -1;
 	memcpy(msg->data, in->buf + in->start, len);
@@ -603,6 +571,8 @@ static int next_chunk(struct ipc_in *in, struct aiomsg **m)
 
 int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
+	int r;
+
 	*nfds = 0;
 	if (in->error) {
 		errno = in->error;
@@ -614,6 +584,8 @@ int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	case AIOCONN_BYTES:
 		return next_chunk(in, m);
 	default:
-		return next_message(in, m, nfds);
+		r = next_message(in, m, nfds);
+		in->between = in->prefaced && !in->large && !in->skip && !in->goodbye && !in->error;
+		return r;
 	}
 }

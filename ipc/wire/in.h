@@ -9,15 +9,19 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #include <aioipc/conn.h>
 
 #include "ipc/msg/msg.h"
+#include "ipc/wire/frame.h"
 
 #define IPC_DELIMITER_MOST 8
 #define IPC_WHY_LEN 112
+#define IPC_IN_BUFFER ((size_t)64 * 1024)
 
 struct ipc_in {
 	enum aioconn_framing framing;
@@ -35,15 +39,18 @@ struct ipc_in {
 	uint64_t large_id;
 	uint64_t
 		id; /* of the call that was taken last, or of what answers or cancels it: see the role of the message */
-	size_t skip; /* bytes of a frame that is to be ignored */
+	size_t skip;          /* bytes of a frame that is to be ignored */
+	struct aiomsg *spare; /* given back: the next small message is built in it */
+	bool reuses;          /* messages may be given back */
 	bool prefaced, goodbye;
-	bool confirms;         /* frames of links that confirm are messages for the owner */
-	bool said;             /* something whole came */
-	bool long_lines;       /* a line over the limit comes in pieces */
-	bool continues;        /* the last piece taken was not its line's last */
-	bool eof;              /* no more bytes will come: set by the owner, */
-	bool cut;              /* and this where the stream broke off: half a line is none */
-	int error;             /* the peer broke the protocol: this errno */
+	bool between;    /* of the frames of a stream that is in order, and ipc_in_next() was called there */
+	bool confirms;   /* frames of links that confirm are messages for the owner */
+	bool said;       /* something whole came */
+	bool long_lines; /* a line over the limit comes in pieces */
+	bool continues;  /* the last piece taken was not its line's last */
+	bool eof;        /* no more bytes will come: set by the owner, */
+	bool cut;        /* and this where the stream broke off: half a line is none */
+	int error;       /* the peer broke the protocol: this errno */
 	char why[IPC_WHY_LEN]; /* and this in words */
 };
 
@@ -63,6 +70,82 @@ unsigned ipc_in_fds_due(const struct ipc_in *in);
  */
 int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds);
 
+/* Takes over a reference to a message that came from here and was read. While nobody else holds it, the next one may be built in it. */
+static inline void ipc_in_give_back(struct ipc_in *in, struct aiomsg *m)
+{
+	if (in->reuses && !in->spare && ipc_msg_is_bare(m))
+		in->spare = m;
+	else
+		aiomsg_free(m);
+}
+
+/* The bytes not taken yet: how many. */
+static inline size_t ipc_in_raw(const struct ipc_in *in)
+{
+	return in->end - in->start;
+}
+
+/* A message of @len bytes, in the one that was given back unless much of its memory would be of no use. NULL with ENOMEM. */
+static inline struct aiomsg *ipc_in_message(struct ipc_in *in, uint8_t kind, size_t len)
+{
+	struct aiomsg *m = in->spare;
+	size_t need = sizeof *m + len + 1;
+
+	if (!m || need > m->block || m->block > 2 * need + 64)
+		return ipc_msg_alloc(kind, len);
+	in->spare = NULL;
+	m->kind = kind;
+	m->part = 0;
+	m->role = IPC_PLAIN;
+	m->plain.letters = 0;
+	m->len = len;
+	m->data[len] = 0;
+	return m;
+}
+
+/* Frees @msg, which the checker has refused, and breaks the stream. -1. */
+int ipc_in_refuse(struct ipc_in *in, struct aiomsg *msg, const char *wrong);
+
+/* The bytes of a message are there, and its NUL. Nobody has checked them: the last gate before anyone sees it. As ipc_in_next(). */
+static inline int ipc_in_sealed(struct ipc_in *in, struct aiomsg *msg, struct aiomsg **m)
+{
+	const char *wrong = msg->kind == IPC_KIND_TPL ? ipc_msg_check(msg) : NULL;
+
+	if (wrong)
+		return ipc_in_refuse(in, msg, wrong);
+	*m = msg;
+	return 1;
+}
+
+/* The frame at the front is whole. As ipc_in_next(). */
+static inline int ipc_in_take_frame(struct ipc_in *in, uint8_t kind, size_t len, struct aiomsg **m)
+{
+	struct aiomsg *msg = ipc_in_message(in, kind, len);
+
+	if (!msg)
+		return -1;
+	memcpy(msg->data, in->buf + in->start + IPC_FRAME_LEN, len);
+	in->start += IPC_FRAME_LEN + len;
+	in->window = IPC_IN_BUFFER;
+	in->said = true;
+	return ipc_in_sealed(in, msg, m);
+}
+
+/* The short way for most of what comes: a whole message without descriptors. 0: ipc_in_next() must look. */
+static inline int ipc_in_common(struct ipc_in *in, struct aiomsg **m)
+{
+	size_t held = ipc_in_raw(in);
+	struct ipc_frame f;
+
+	if (!in->between || held < IPC_FRAME_LEN)
+		return 0;
+	ipc_frame_read(in->buf + in->start, &f);
+	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.zero ||
+	    f.length > held - IPC_FRAME_LEN || f.length > in->message_limit)
+		return 0;
+	return ipc_in_take_frame(in, f.kind, f.length, m);
+}
+
 /*
  * For stream framings: length of the first line with its delimiter, of the last one maybe without, or of the first piece of a
  * long line; 0 none yet; -1/EMSGSIZE over the limit.
@@ -72,11 +155,7 @@ ssize_t ipc_in_line(struct ipc_in *in);
 /* Does what came end in the middle of a line? */
 bool ipc_in_is_inside(const struct ipc_in *in);
 
-/* The bytes not taken yet: how many, and taking the first @n of them. */
-static inline size_t ipc_in_raw(const struct ipc_in *in)
-{
-	return in->end - in->start;
-}
+/* Takes the first @n of the bytes not taken yet. */
 void ipc_in_take(struct ipc_in *in, size_t n);
 
 /*

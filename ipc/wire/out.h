@@ -42,6 +42,15 @@ static inline unsigned char *ipc_out_reserve(struct ipc_out *out, size_t n)
 	return out->open && out->spare >= n ? out->next : ipc_out_reserve_piece(out, n);
 }
 
+/* The last piece grows by the @n bytes behind it. */
+static inline void ipc_out_extend(struct ipc_out *out, size_t n)
+{
+	out->open->left += n;
+	out->bytes += n;
+	out->next += n;
+	out->spare -= n;
+}
+
 /*
  * Queues the first @n of the bytes reserved last; @fds (its reference is taken over; NULL) travel with the first, and
  * need a piece of their own: ipc_out_prepare().
@@ -52,10 +61,7 @@ static inline void ipc_out_commit(struct ipc_out *out, size_t n, struct aiomsg *
 		ipc_out_commit_piece(out, n, fds);
 		return;
 	}
-	out->open->left += n;
-	out->bytes += n;
-	out->next += n;
-	out->spare -= n;
+	ipc_out_extend(out, n);
 }
 
 /* Queues @m's payload by reference, behind a header reserved and committed before. -1/ENOMEM. */
