@@ -103,10 +103,11 @@ struct aioconn {
 	size_t goodbye_len; /* of our goodbye in the queue. It is no loss if it does not arrive */
 	size_t refused;     /* on_writable is due when so much fits; 0: it is not wanted */
 	unsigned turn_sent; /* messages in this turn */
-	bool burst;         /* the last turn that sent anything sent two or more */
-	bool corked;        /* by the user */
-	bool blocked;       /* the kernel took less than was offered: wait until it shows room */
-	bool lost_output;   /* something that a send had accepted never left */
+	bool answering; /* what is sent now is seen to when the callbacks have returned: no call at the turn's end is asked for */
+	bool burst;       /* the last turn that sent anything sent two or more */
+	bool corked;      /* by the user */
+	bool blocked;     /* the kernel took less than was offered: wait until it shows room */
+	bool lost_output; /* something that a send had accepted never left */
 
 	struct ipc_flight *flight; /* our calls; NULL before the first */
 	struct ipc_desk *desk;     /* the peer's; NULL before the first */

@@ -165,7 +165,7 @@ static void leave(struct aioconn *c, bool with_fds)
 		if (c->blocked)
 			ipc_conn_interest(c);
 	}
-	if (c->turn_sent++ == 0)
+	if (c->turn_sent++ == 0 && !c->answering)
 		ipc_conn_soon(c);
 }
 

@@ -377,11 +377,33 @@ void ipc_conn_on_call_timer(short what, void *arg)
 	ipc_conn_release(c);
 }
 
+/* Its callbacks begin. Of what they send, end_answering() sees to what is left, so that a lone answer needs no call at the turn's end. */
+static void begin_answering(struct aioconn *c)
+{
+	c->answering = c->turn_sent == 0;
+}
+
+static void end_answering(struct aioconn *c)
+{
+	bool was = c->answering;
+
+	c->answering = false;
+	if (!was || !c->turn_sent || c->life == IPC_LIFE_OVER)
+		return;
+	if (c->turn_sent == 1 && !c->out.count && !(c->refused && c->on_writable)) {
+		c->turn_sent = 0;
+		c->burst = false;
+	} else {
+		ipc_conn_soon(c);
+	}
+}
+
 void ipc_conn_on_ready(short what, void *arg)
 {
 	struct aioconn *c = arg;
 
 	ipc_conn_hold(c);
+	begin_answering(c);
 	if (c->blocked && what & c->shown[IPC_CARRY_OUT])
 		ipc_conn_flush(c);
 	if (what & c->shown[IPC_CARRY_GONE])
@@ -392,5 +414,6 @@ void ipc_conn_on_ready(short what, void *arg)
 		read_more(c);
 	}
 	settle(c);
+	end_answering(c);
 	ipc_conn_release(c);
 }
