@@ -1,4 +1,5 @@
 /* Callbacks may do anything: free their own connection or another, change callbacks, send; and are never nested. */
+#include "ipc/msg/pool.h"
 #include "tests/peers.h"
 
 #include <stdlib.h>
@@ -404,6 +405,43 @@ TEST(a_kept_reference_outlives_its_connection)
 	must(aiomsg_unpack(m, "s", &s));
 	ck_assert_str_eq(s, "still here");
 	aiomsg_free(m);
+}
+
+#define IDLE 500
+#define IDLE_BYTES 1750 /* what each takes, with what libevent has for it */
+
+static void count_msg(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	(void)c, (void)m;
+	++*(unsigned *)arg;
+}
+
+/* They have all sent and received something before. Buffers and queues are given back. */
+TEST(a_thousand_idle_connections_take_little_memory)
+{
+	static struct aioconn *a[IDLE], *b[IDLE];
+	struct event_base *base = new_base();
+	unsigned got = 0;
+	size_t before;
+
+	ipc_pool_drain();
+	before = heap_in_use();
+	for (int i = 0; i < IDLE; i++) {
+		open_pair(PAIR, base, &a[i], &b[i]);
+		must(aioconn_set_callbacks(a[i], count_msg, NULL, NULL, &got));
+		must(aioconn_set_callbacks(b[i], count_msg, NULL, NULL, &got));
+		must(aioconn_send(a[i], "is", i, "hello"));
+		must(aioconn_send(b[i], "is", i, "hello"));
+	}
+	run_until(base, &got, 2 * IDLE);
+	run_now(base);
+	ipc_pool_drain();
+	ck_assert_uint_le(heap_in_use(), before + 2 * IDLE * IDLE_BYTES);
+	for (int i = 0; i < IDLE; i++) {
+		aioconn_abort(a[i]);
+		aioconn_abort(b[i]);
+	}
+	event_base_free(base);
 }
 
 struct every_third {

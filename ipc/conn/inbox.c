@@ -7,22 +7,39 @@
 #define OVERHEAD ((size_t)192)
 #define ROOM ((size_t)16) /* a power of two, so that places wrap by a mask */
 
+/* A ring from the pool is given back. */
+static void use_ring(struct ipc_inbox *box, struct aiomsg **ring, size_t block, size_t room)
+{
+	if (box->ring != &box->one)
+		ipc_pool_put(box->ring, box->block);
+	box->ring = ring;
+	box->block = block;
+	box->room = room;
+	box->head = 0;
+}
+
 int ipc_inbox_grow(struct ipc_inbox *box)
 {
-	size_t want = box->room ? box->room * 2 : ROOM, block, i;
+	size_t want = box->room > 1 ? box->room * 2 : ROOM, block, i;
 	struct aiomsg **ring;
 
+	if (box->room == 0) {
+		use_ring(box, &box->one, 0, 1);
+		return 0;
+	}
 	ring = ipc_pool_get(want * sizeof(struct aiomsg *), &block);
 	if (!ring)
 		return -1;
 	for (i = 0; i < box->count; i++)
 		ring[i] = box->ring[(box->head + i) & (box->room - 1)];
-	ipc_pool_put(box->ring, box->block);
-	box->ring = ring;
-	box->block = block;
-	box->room = want;
-	box->head = 0;
+	use_ring(box, ring, block, want);
 	return 0;
+}
+
+void ipc_inbox_rest(struct ipc_inbox *box)
+{
+	if (box->count == 0 && box->room > 1)
+		use_ring(box, &box->one, 0, 1);
 }
 
 /* Descriptors count as they came, even if a holder takes some out meanwhile. */
@@ -71,7 +88,5 @@ void ipc_inbox_free(struct ipc_inbox *box)
 
 	while ((m = ipc_inbox_shift(box)))
 		aiomsg_free(m);
-	ipc_pool_put(box->ring, box->block);
-	box->ring = NULL;
-	box->room = 0;
+	use_ring(box, NULL, 0, 0);
 }

@@ -8,7 +8,8 @@
 #include "ipc/os/os.h"
 
 struct ipc_inbox {
-	struct aiomsg **ring; /* from the pool */
+	struct aiomsg **ring; /* from the pool, or @one */
+	struct aiomsg *one;   /* room for the message that a callback keeps, so that most need no ring */
 	size_t block, room, head, count;
 	size_t bytes; /* charged */
 	unsigned fds;
@@ -29,6 +30,9 @@ void ipc_inbox_push(struct ipc_inbox *box,
 void ipc_inbox_unshift(struct ipc_inbox *box, struct aiomsg *m); /* the same, in front */
 struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box);
 void ipc_inbox_free(struct ipc_inbox *box);
+
+/* Gives an empty ring back, so that an idle connection costs none. */
+void ipc_inbox_rest(struct ipc_inbox *box);
 
 /* Makes room for one more. -1/ENOMEM. */
 static inline int ipc_inbox_prepare(struct ipc_inbox *box)

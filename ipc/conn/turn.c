@@ -334,6 +334,7 @@ static void settle(struct aioconn *c)
 		return;
 	tell_owes(c);
 	ipc_in_rest(&c->in);
+	ipc_inbox_rest(&c->inbox);
 	ipc_out_rest(&c->out);
 	ipc_conn_charge(c);
 	stay_awake(c);

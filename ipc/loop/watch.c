@@ -14,7 +14,8 @@
 #include "ipc/loop/here.h"
 
 struct ipc_watch {
-	struct event io, timer;
+	struct event io;
+	struct event *timer; /* NULL before the first ipc_watch_after(): most watches never need one */
 	struct ipc_watch *next, *prev, **list;
 	struct ipc_home *home; /* NULL once aioipc_base_reinit() dropped it */
 	struct event_base *base;
@@ -185,8 +186,7 @@ struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *c
 	if (!w)
 		return NULL;
 	*w = (struct ipc_watch){.base = base, .file = file.r, .epoch = ipc_epoch(), .cb = cb, .arg = arg};
-	if (event_assign(&w->io, base, fd, EV_PERSIST, on_io, w) == -1 ||
-	    event_assign(&w->timer, base, -1, 0, on_timer, w) == -1 || move_in(w) == -1) {
+	if (event_assign(&w->io, base, fd, EV_PERSIST, on_io, w) == -1 || move_in(w) == -1) {
 		free(w);
 		return NULL;
 	}
@@ -247,12 +247,26 @@ void ipc_watch_soon(struct ipc_watch *w)
 	event_active(&w->io, EV_TIMEOUT, 0);
 }
 
+static int need_timer(struct ipc_watch *w)
+{
+	struct event *timer;
+
+	if (w->timer)
+		return 0;
+	timer = malloc(sizeof *timer);
+	if (!timer)
+		return -1;
+	event_assign(timer, w->base, -1, 0, on_timer, w);
+	w->timer = timer;
+	return 0;
+}
+
 int ipc_watch_after(struct ipc_watch *w, int64_t ns)
 {
 	int64_t us = (ns + 999) / 1000;
 	struct timeval t = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
 
-	return alive(w) ? event_add(&w->timer, &t) : -1;
+	return alive(w) && need_timer(w) == 0 ? event_add(w->timer, &t) : -1;
 }
 
 void ipc_watch_later(struct ipc_watch *w, int64_t ns)
@@ -295,13 +309,24 @@ static bool is_in(const struct event *ev)
 	return ev->ev_evcallback.evcb_flags & in_base;
 }
 
+static bool has_timer_in(const struct ipc_watch *w)
+{
+	return w->timer && is_in(w->timer);
+}
+
+static void free_memory(struct ipc_watch *w)
+{
+	free(w->timer);
+	free(w);
+}
+
 /* event_del() is not allowed here: a thread of the parent may have held the base's lock at the fork. */
 static void free_dead(struct ipc_watch *w)
 {
 	let_number_go(w);
 	if (ipc_own_hold() == -1)
 		return;
-	w->parked = w->home && (is_in(&w->io) || is_in(&w->timer));
+	w->parked = w->home && (is_in(&w->io) || has_timer_in(w));
 	if (w->parked) {
 		ipc_own_let_go();
 		return;
@@ -310,7 +335,7 @@ static void free_dead(struct ipc_watch *w)
 		move_out(w);
 	else
 		ipc_own_let_go();
-	free(w);
+	free_memory(w);
 }
 
 void ipc_watch_free(struct ipc_watch *w)
@@ -322,14 +347,15 @@ void ipc_watch_free(struct ipc_watch *w)
 		return;
 	}
 	event_del(&w->io);
-	event_del(&w->timer);
+	if (w->timer)
+		event_del(w->timer);
 	ipc_watch_forget(w);
 }
 
 /* event_base_free() removes all events. */
 bool ipc_watch_base_freed(const struct ipc_watch *w)
 {
-	return !is_in(&w->timer);
+	return !has_timer_in(w);
 }
 
 void ipc_watch_forget(struct ipc_watch *w)
@@ -337,7 +363,7 @@ void ipc_watch_forget(struct ipc_watch *w)
 	if (!w || ipc_own_hold() == -1)
 		return;
 	move_out(w);
-	free(w);
+	free_memory(w);
 }
 
 /* Puts a placeholder on @fd. *@spare is the one that is duplicated, made at the first call; when no number is left for it, @fd is closed first. */
@@ -449,9 +475,10 @@ static void bury_dead(struct event_base *base, bool before)
 
 	while ((w = next_dead(base, before))) {
 		event_del(&w->io);
-		event_del(&w->timer);
+		if (w->timer)
+			event_del(w->timer);
 		if (w->parked)
-			free(w);
+			free_memory(w);
 	}
 }
 
