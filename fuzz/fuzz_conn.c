@@ -19,7 +19,9 @@ static struct event_base *base;
 struct user {
 	uint32_t x;
 	unsigned closes;
-	bool acts; /* does more than looking */
+	bool acts;              /* does more than looking */
+	struct aiomsg *kept;    /* a call, to be answered never, or late */
+	unsigned called, ended; /* calls of ours: each must end once */
 };
 
 static void must(bool condition)
@@ -45,6 +47,51 @@ static void look_at(const struct aiomsg *m)
 	(void)!sum;
 }
 
+/* A call of the peer: it is dropped, answered, refused, or kept until another one is. */
+static void respond(struct aioconn *c, struct aiomsg *m, struct user *u)
+{
+	struct aiomsg *answer = NULL;
+	uint32_t r = stretch_random(&u->x);
+
+	if (!aiomsg_is_call(m))
+		return;
+	if (r % 4 == 1)
+		answer = aiomsg_answer(m, "s", "answer");
+	else if (r % 4 == 2)
+		answer = aiomsg_answer_error(m, 1 + (int)(r >> 8 & 0xff), "refusal");
+	if (answer && r & 0x10)
+		(void)aioconn_send_msg(c, answer);
+	else if (answer)
+		must(aiomsg_send_answer(answer) == 0 || errno == EALREADY); /* a kept one comes twice */
+	aiomsg_free(answer);
+	if (r % 4 != 3 || !u->acts)
+		return;
+	aiomsg_free(u->kept);
+	u->kept = aiomsg_ref(m);
+}
+
+static void on_answer(struct aiomsg *answer, int error, void *arg)
+{
+	struct user *u = arg;
+
+	must(answer || error);
+	must(!answer || aiomsg_error(answer, NULL) == error);
+	u->ended++;
+}
+
+static void call(struct aioconn *c, struct user *u, uint32_t r)
+{
+	struct aiomsg *m = aiomsg_new("s", "call");
+	struct aiocall *made;
+
+	must(m != NULL);
+	made = aioconn_call_later(c, m, on_answer, u, r & 1 ? AIOIPC_NOW : AIOIPC_FOREVER);
+	aiomsg_free(m);
+	u->called += made != NULL;
+	if (made && r & 2)
+		must(aiocall_cancel(made) == 0);
+}
+
 static void act(struct aioconn *c, struct user *u)
 {
 	uint32_t r = stretch_random(&u->x);
@@ -59,6 +106,8 @@ static void act(struct aioconn *c, struct user *u)
 		aioconn_keep(c);
 	if (r & 0x100)
 		(void)aioconn_send_bytes(c, "answer", 6);
+	if (r & 0x800)
+		call(c, u, r >> 12);
 	if (r & 0x200)
 		(void)aioconn_cork(c, r & 0x400);
 }
@@ -66,6 +115,7 @@ static void act(struct aioconn *c, struct user *u)
 static void on_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 {
 	look_at(m);
+	respond(c, m, arg);
 	act(c, arg);
 }
 
@@ -102,7 +152,10 @@ static void receive(struct aioconn *c, enum aioconn_framing f, struct user *u)
 		(void)aioconn_read_line(c, &line, AIOIPC_NOW);
 	else if (aioconn_recv(c, &m, AIOIPC_NOW) == 1) {
 		look_at(m);
+		respond(c, m, u);
 		aiomsg_free(m);
+		if (u->acts && r & 0x40000)
+			call(c, u, r >> 20);
 	}
 }
 
@@ -172,6 +225,7 @@ static void finish(struct aioconn *c, int fd, unsigned options, struct user *u)
 	int r;
 
 	u->acts = false;
+	aiomsg_free(u->kept);
 	drain(fd);
 	close(fd);
 	aioconn_resume(c);
@@ -191,6 +245,7 @@ static void finish(struct aioconn *c, int fd, unsigned options, struct user *u)
 	else
 		aioconn_abort(c);
 	must(u->closes == 1);
+	must(u->ended == u->called);
 }
 
 static int lowest_free(void)

@@ -211,7 +211,7 @@ static bool answered(struct aioconn *c)
 {
 	if (c->cause != AIOCONN_CLEAN || !c->on_msg || !c->writes || c->way_out >= IPC_OUT_LOST || c->by_hand)
 		return true;
-	if (ipc_desk_count(c->desk))
+	if (c->way_out < IPC_OUT_GOODBYE && ipc_desk_count(c->desk))
 		return false;
 	if (ipc_conn_say_goodbye(c) < 0) {
 		later(c, RETRY_NS);
