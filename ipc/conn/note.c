@@ -163,10 +163,13 @@ void ipc_conn_mind_desk(struct aioconn *c)
 	if (!c->base || !c->turn || !ipc_desk_count(c->desk) || ipc_desk_knock(c->desk))
 		return;
 	knock = ipc_knock_new(c->base, on_knock, c);
-	if (knock)
-		ipc_desk_set_knock(c->desk, knock);
-	else
+	if (!knock) {
 		ipc_watch_later(c->turn, RETRY_NS);
+		return;
+	}
+	ipc_desk_set_knock(c->desk, knock);
+	if (ipc_conn_owes(c)) /* since before there was somebody to knock for */
+		ipc_conn_soon(c);
 }
 
 /* Where there is no memory to tell the peer, it answers what nobody wants, and that is ignored. */
