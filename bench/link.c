@@ -22,12 +22,13 @@ struct side {
 	bool last;
 };
 
-static struct side open_side(struct bench *b, const char *address, bool listens, unsigned spin)
+static struct side open_side(struct bench *b, const char *address, bool listens, unsigned spin, bool confirm)
 {
 	struct aiolink_options o = {.size = sizeof o,
 				    .role = listens ? AIOLINK_LISTEN : AIOLINK_CONNECT,
 				    .address = address,
 				    .spin = spin,
+				    .confirm = confirm,
 				    .reconnect_first = listens ? 0 : 5,
 				    .reconnect_most = listens ? 0 : 5};
 	struct side s = {.bench = b};
@@ -97,10 +98,10 @@ static void read_on(struct aioqueue *q, void *arg)
 	event_base_loopbreak(s->base);
 }
 
-static void small(struct bench *b, const char *address)
+static void small(struct bench *b, const char *address, bool confirm)
 {
 	bool child = bench_fork(b);
-	struct side s = open_side(b, address, child, 0);
+	struct side s = open_side(b, address, child, 0, confirm);
 
 	if (child)
 		must(aioqueue_watch(aiolink_inbox(s.link), s.base, read_on, NULL, &s), "aioqueue_watch");
@@ -144,7 +145,7 @@ static void bounce_back(struct aioqueue *q, void *arg)
 static void trip(struct bench *b, const char *address, unsigned spin)
 {
 	bool child = bench_fork(b);
-	struct side s = open_side(b, address, child, spin);
+	struct side s = open_side(b, address, child, spin, false);
 	char data[SMALL] = "";
 	struct aiomsg *m;
 
@@ -179,12 +180,22 @@ static const char *tcp_address(void)
 
 static void small_unix(struct bench *b)
 {
-	small(b, unix_address());
+	small(b, unix_address(), false);
 }
 
 static void small_tcp(struct bench *b)
 {
-	small(b, tcp_address());
+	small(b, tcp_address(), false);
+}
+
+static void confirmed_unix(struct bench *b)
+{
+	small(b, unix_address(), true);
+}
+
+static void confirmed_tcp(struct bench *b)
+{
+	small(b, tcp_address(), true);
 }
 
 static void trip_unix(struct bench *b)
@@ -270,6 +281,8 @@ int main(int argc, char **argv)
 	static const struct bench_case cases[] = {
 		{"small-unix", small_unix},
 		{"small-tcp", small_tcp},
+		{"confirmed-unix", confirmed_unix},
+		{"confirmed-tcp", confirmed_tcp},
 		{"trip-unix", trip_unix},
 		{"trip-tcp", trip_tcp},
 		{"trip-spin-unix", trip_spin_unix},

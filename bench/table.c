@@ -354,6 +354,18 @@ struct work bench_table[] = {
 		 {.who = "libzmq, PUSH and PULL", .program = "libzmq", .measures = "small-tcp", .target = 3},
 		 {.who = PY_CONNECTION, .program = "py_connection", .measures = "small-tcp", .target = 20},
 	 }},
+	{"links that confirm, 64 B one way, unix",
+	 MILLIONS,
+	 {
+		 {.who = "aiolink, confirmed", .program = "link", .measures = "confirmed-unix"},
+		 {.who = "aiolink", .program = "link", .measures = "small-unix", .target = 0.8},
+	 }},
+	{"links that confirm, 64 B one way, TCP",
+	 MILLIONS,
+	 {
+		 {.who = "aiolink, confirmed", .program = "link", .measures = "confirmed-tcp"},
+		 {.who = "aiolink", .program = "link", .measures = "small-tcp", .target = 0.8},
+	 }},
 	{"links, round trip, unix",
 	 MICROSECONDS,
 	 {

@@ -19,7 +19,7 @@
 	(INT64_C(1) * 1000 *                                                                                 \
 	 1000) /* from a message to when the peer is told that it was taken, if no more come */
 #define RETRY_NS (INT64_C(10) * 1000 * 1000) /* when there is no memory */
-#define TELL_MESSAGES (IPC_BOOK_MOST / 8)
+#define TELL_MESSAGES 1024
 #define TELL_BYTES ((size_t)256 * 1024)
 
 static void put_number(unsigned char *at, uint64_t n)
