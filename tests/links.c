@@ -155,14 +155,21 @@ int raw_listen(const char *address, int backlog)
 	return fd;
 }
 
-int raw_connect(const char *address)
+int try_connect(const char *address)
 {
 	union address a;
 	socklen_t len = read_address(address, &a);
 	int fd = must(socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
-	must(connect(fd, &a.any, len));
-	return fd;
+	if (connect(fd, &a.any, len) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+int raw_connect(const char *address)
+{
+	return must(try_connect(address));
 }
 
 int raw_port(int fd)

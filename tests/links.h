@@ -29,6 +29,7 @@ const char *tcp_at(int port);
 /* A blocking socket that listens, or is connected, there. */
 int raw_listen(const char *address, int backlog);
 int raw_connect(const char *address);
+int try_connect(const char *address); /* -1: nobody is there */
 int raw_port(int fd);
 int raw_accept(int fd);
 

@@ -144,7 +144,7 @@ static void was_given(struct ipc_outgoing *f, const struct aioconn *c)
 		p->number = ++f->last;
 	if (p->number)
 		f->reached = p->number;
-	ipc_counter_add(&f->resent, f->torn || (p->number && p->number <= f->left));
+	ipc_counter_add(&f->resent, f->torn);
 	f->torn = false;
 }
 
@@ -262,7 +262,7 @@ static void hold(struct ipc_outgoing *f, struct ipc_outgoing_place *p)
 {
 	bool again = p->number && p->number <= f->left;
 
-	ipc_counter_add(&f->out, !again);
+	ipc_counter_add(again ? &f->resent : &f->out, 1);
 	if (p->number > f->left)
 		f->left = p->number;
 	if (p->number)
