@@ -252,6 +252,29 @@ process B, the child: process A says goodbye, so I end
 process A, the parent: process B ended with status 0
 END
 
+# The collector is killed again and again; no line is missing, and the first of each comes in order.
+shipped() {
+	mkfifo "$tmp/lines"
+	demos/shipper "unix://$tmp/logs" <"$tmp/lines" >"$tmp/raw" 2>"$tmp/err" &
+	shipper=$!
+	exec 3>"$tmp/lines"
+	for again in 0 1 2 3 4; do
+		demos/collector "unix://$tmp/logs" "$tmp/collected.$again" 2>>"$tmp/err" 3>&- &
+		collector=$!
+		seq $((again * 4000 + 1)) $((again * 4000 + 4000)) >&3
+		timeout 30 sh -c 'until [ -s "$0" ]; do sleep 0.01; done' "$tmp/collected.$again"
+		[ $again = 4 ] && break
+		kill -9 $collector
+		wait $collector 2>/dev/null
+	done
+	exec 3>&-
+	wait $shipper && cat "$tmp/raw" "$tmp/err"
+	kill $collector
+	wait $collector 2>/dev/null
+	cat "$tmp"/collected.? | awk '!seen[$0]++' >"$tmp/all"
+	seq 20000 | cmp - "$tmp/all" && grep -q '^20000 lines, 20000 confirmed' "$tmp/raw" && nothing <"$tmp/err"
+}
+check "shipper: a collector that is killed loses no line" shipped
 check "simplex" succeeds demos/simplex
 check "a line from the child" says <<'END'
 [A] child: sending a line
