@@ -61,6 +61,16 @@ text() {
 	printf '%s\n' "$@"
 }
 
+# Wrong usage: nothing is printed, a message names the word and the way out.
+is_wrong() {
+	pattern=$1
+	shift
+	timeout 20 $tool "$@" >"$tmp/given" 2>"$tmp/said" </dev/null
+	got=$?
+	cat "$tmp/given" "$tmp/said"
+	[ $got = 2 ] && [ ! -s "$tmp/given" ] && grep -q -e "$pattern.*; see aioipc --help$" "$tmp/said"
+}
+
 ### two tools
 
 talk() {
@@ -349,6 +359,113 @@ are 0|i# [ ]
 END
 }
 
+### what people type
+
+# A listener and its peer take the same word, or the port that was free.
+is_understood() {
+	mkfifo "$tmp/fifo"
+	$tool listen "$1" --once --quiet </dev/null >"$heard" 2>"$tmp/fifo" &
+	listener=$!
+	exec 3<"$tmp/fifo"
+	rm "$tmp/fifo"
+	$tool connect "$1" --quiet --retry --send s hello && ends 0 && text 's "hello"' | diff - "$heard"
+}
+
+# Of which a port is told.
+port_is_understood() {
+	begin "$1" --once
+	echo "$address"
+	read -r line <&3
+	gives 0 "^aioipc: ${1%0}${line##*:}: taken as tcp://" $tool connect "${1%0}${line##*:}" --send s hello && ends 0 &&
+		text 's "hello"' | diff - "$heard"
+}
+
+sends_many() {
+	begin "$(fresh)" --once
+	$tool connect "$address" --send s one --send ii 1 2 --send 'i#' [ 1 2 ] && ends 0 &&
+		text 's "one"' 'ii 1 2' 'i# [ 1 2 ]' | diff - "$heard"
+}
+
+reads_what_it_prints() {
+	[ "$1" = --json ] && printed=--json || printed=--print
+	begin "$(fresh)" $printed --count 36
+	each_value send_it && text 'plain "bytes"' >"$tmp/lines" && $tool connect "$address" <"$tmp/lines" && ends 0 >/dev/null || return 1
+	cp "$heard" "$tmp/printed"
+	begin "$(fresh)" $printed --once
+	$tool connect "$address" "$1" <"$tmp/printed" && ends 0 && grep . "$tmp/printed" | diff - "$heard"
+}
+
+reads_lines_as_json() {
+	text '{"line": "one"}' '{ "line":{"hex":"00ff"}, "from": "x"}' '{"bytes":"two"}' >"$tmp/lines"
+	begin "$(fresh)" --once --lines --json
+	$tool connect "$address" --lines --json <"$tmp/lines" && ends 0 &&
+		text '{"line": "one"}' '{"line": {"hex": "00ff"}}' '{"line": "two"}' | diff - "$heard"
+}
+
+reads_values() {
+	text 'hello 42' '' '"the answer" -1' >"$tmp/lines"
+	begin "$(fresh)" --once
+	$tool connect "$address" --format si <"$tmp/lines" && ends 0 &&
+		text 'si "hello" 42' 'si "the answer" -1' | diff - "$heard"
+}
+
+wrong_lines() {
+	text 'a 1' 'a b' 'c 3' >"$tmp/lines"
+	begin "$(fresh)" --once
+	gives_for 1 'line 2 was not sent: "b" is not what i takes' "$tmp/lines" $tool connect "$address" --format si &&
+		ends 0 && text 'si "a" 1' 'si "c" 3' | diff - "$heard" || return 1
+	text '{"format": "i", "values": [1]}' '{"format": "i"}' nonsense '{"bytes": "x"}' >"$tmp/lines"
+	begin "$(fresh)" --once
+	gives_for 1 'line 3 was not sent: byte 1: an object is missing' "$tmp/lines" $tool connect "$address" --json &&
+		grep 'line 2 was not sent' "$tmp/given" && ends 0 && text 'i 1' '"x"' | diff - "$heard"
+}
+
+leaves() {
+	where=unix:@leaves-$$
+	"${PYTHON3:-python3}" -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind("\0" + sys.argv[1])
+s.listen()
+print("ready", flush=True)
+p = s.accept()[0]
+n = 0
+while part := p.recv(65536):
+	n += len(part)
+print(n)' "leaves-$$" >"$tmp/fifo.out" &
+	server=$!
+	until grep -q ready "$tmp/fifo.out"; do kill -0 $server || return 1; done
+	$tool connect "$where" --send s x --send s y --no-wait && wait $server && tail -n 1 "$tmp/fifo.out" | grep '^62$'
+}
+
+has_mode() {
+	begin "$(fresh)" --mode 660 --once
+	stat -c %a "${address#unix://}" | grep '^660$' && $tool connect "$address" --send s x && ends 0
+}
+
+tells_connected() {
+	begin "$(fresh)" --count 2
+	gives 0 "^aioipc: $address: connected$" $tool connect "$address" --send s x &&
+		$tool connect "$address" -q --send s x >"$tmp/given" 2>&1 && ends 0 && [ ! -s "$tmp/given" ]
+}
+
+interrupted() {
+	begin "$(fresh)"
+	env --default-signal=INT "${PYTHON3:-python3}" -c 'import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+p = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+print(p.stderr.readline())
+p.send_signal(signal.SIGINT)
+sys.exit(p.wait())' $tool connect "$address"
+	[ $? = 130 ] && kill $listener && ends 0 && grep goodbye "$tmp/told"
+}
+
+speaks_lines() {
+	text '220 welcome to the server' >"$tmp/lines"
+	input=$tmp/lines
+	begin "$(fresh)" --lines --once
+	gives 1 'no preface; does it speak lines? try --lines' $tool connect "$address" && ends 0
+}
+
 ### captures
 
 # What a client says; it hears no goodbye.
@@ -477,7 +594,7 @@ check "nobody listens on TCP" gives 1 "nobody listens there (ECONNREFUSED): star
 check "there is no socket" gives 1 "no such socket.*(ENOENT)" $tool connect "unix://$tmp/none"
 check "what is told does nothing to a terminal" gives 1 '/\\x1b\[31m: no such' $tool connect "unix:///$(printf '\033[31m')"
 check "no address" gives 2 "an address is missing" $tool listen
-check "not an address" gives 2 "neither tcp://" $tool connect localhost:4711
+check "not an address" gives 2 "neither tcp://" $tool connect http://localhost
 check "not one to connect to" gives 2 'not an address to connect to; see aioipc --help' $tool connect 'tcp://*:4711'
 check "no folder for a socket" gives 1 "no such socket, host or folder (ENOENT): look at the address$" $tool listen "unix://$tmp/none/x"
 check "no command" gives 2 "usage:" $tool
@@ -491,8 +608,37 @@ check "a value where none is taken" gives 2 "takes no value" $tool listen unix:@
 check "a line's end that is too long" gives 2 "1 to 8 bytes" $tool listen unix:@x --lines=123456789
 check "lines and bytes" gives 2 "--lines or --bytes, not both" $tool listen unix:@x --lines --bytes
 check "--json and --raw" gives 2 "--json or --raw, not both" $tool listen unix:@x --json --raw
-check "--send twice" gives 2 "one message only" $tool connect unix:@x --send s x --send s y
 check "--send is for messages" gives 2 "not with --lines" $tool connect unix:@x --send s x --lines
+while IFS='|' read -r say words; do
+	# shellcheck disable=SC2086
+	check "wrong: $words" is_wrong "$say" $words
+done <"$srcdir/tests/tool_usage.txt"
+
+for word in "unix:$tmp/written" "$tmp/written" "ring:$tmp/written" "@written-$$"; do
+	check "an address as people write it: ${word%"$$"}" is_understood "$word"
+done
+check "a port" port_is_understood :0
+check "a host and a port" port_is_understood localhost:0
+cd "$tmp" || exit 1
+tool=$OLDPWD/$tool
+check "a path from here" is_understood ./written
+check "a path with unix: in front" is_understood unix:written
+cd "$OLDPWD" || exit 1
+tool=tool/aioipc
+check "many messages by --send" sends_many
+check "--json reads what it prints" reads_what_it_prints --json
+check "--text reads what is printed" reads_what_it_prints --text
+check "--json reads lines that were printed so" reads_lines_as_json
+check "--format reads values" reads_values
+check "what is wrong with a line is told, and the others are sent" wrong_lines
+check "--no-wait leaves without a goodbye" leaves
+check "--mode is that of the socket" has_mode
+check "connect tells that it is connected, without --quiet" tells_connected
+check "Ctrl-C ends with 130" interrupted
+check "who does not speak the protocol, may speak lines" speaks_lines
+check "help" gives 0 "aioipc connect ADDR" $tool help
+check "help of a command" sh -c "$tool help call | grep -q -e --raw && ! $tool help call | grep -e --once"
+check "-V" gives 0 "^aioipc [0-9.]*$" $tool -V
 check "--help" gives 0 "usage: aioipc listen" $tool --help
 check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version
 
@@ -524,18 +670,18 @@ proposes() {
 
 # Every option that is proposed is known where it is, and every one that --help has is proposed somewhere.
 proposes_options() {
-	for command in listen connect dump; do
+	for command in listen connect call dump; do
 		for option in $(proposes aioipc $command x --); do
 			echo "$option" >>"$tmp/proposed"
-			$tool $command "$option" 2>&1 </dev/null | grep -e 'no such option$' -e 'not with this' && return 1
+			$tool $command "$option" 2>&1 </dev/null | grep -e 'no such option' -e 'not with this' && return 1
 		done
 	done
-	$tool --help | grep -o -- '--[a-z]*' | sort -u >"$tmp/helped"
+	$tool --help | grep -o -- '--[a-z-]*' | sort -u >"$tmp/helped"
 	sort -u "$tmp/proposed" | diff "$tmp/helped" -
 }
 
 if have bash; then
-	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump --help --version' ]"
+	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump help --help --version' ]"
 	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
 	check "which are those that there are" proposes_options
 	check "of addresses" sh -c "[ '$(proposes aioipc listen --once uni)' = 'unix:/// unix:@' ]"

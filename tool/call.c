@@ -51,7 +51,7 @@ static int call_on(struct aioconn *c, const struct tool_options *o, int64_t dead
 
 	if (aioconn_allow_fds(c, FDS_MOST) == -1 && errno != EOPNOTSUPP)
 		return failed(c, o, errno);
-	got = aioconn_call_msg(c, o->send, &answer, deadline);
+	got = aioconn_call_msg(c, o->send[0], &answer, deadline);
 	if (got == -1)
 		return failed(c, o, errno);
 	status = got == 1 ? show(answer, o) : refused(answer, o);

@@ -54,6 +54,43 @@ void say_error(const char *format, ...)
 	va_end(ap);
 }
 
+static _Thread_local char kept[256];
+static _Thread_local bool keeps;
+
+void say_log(const char *text, void *hushed)
+{
+	const bool *is_hushed = hushed;
+
+	if (keeps)
+		snprintf(kept, sizeof kept, "%s", text);
+	else if (!is_hushed || !*is_hushed)
+		say_error("%s", text);
+}
+
+void why_begin(void)
+{
+	*kept = '\0';
+	keeps = true;
+}
+
+const char *why_behind(const char *why)
+{
+	const char *colon = strstr(why, ": ");
+
+	return colon ? colon + 2 : why;
+}
+
+const char *why_end(int error)
+{
+	int before = errno;
+
+	keeps = false;
+	if (!*kept)
+		return strerror(error);
+	errno = before;
+	return why_behind(kept);
+}
+
 void say_why(const struct tool_options *o, const char *where, int error)
 {
 	bool may_retry = o->mode == TOOL_CONNECT && !o->retry;

@@ -6,6 +6,7 @@
 #include "tool/tool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -43,11 +44,22 @@ static int start(void *(*body)(void *), void *arg)
 
 static int put(struct tool_input *in, const char *data, size_t len)
 {
-	struct aiomsg *m = aiomsg_new_bytes(data, len);
-	int r = m ? aioqueue_put(in->queue, m, AIOIPC_FOREVER) : -1;
+	const char *why = NULL;
+	struct aiomsg *m;
+	int r = form_read(in->o, data, len, &m, &why);
 
-	aiomsg_free(m);
-	return r;
+	in->lines++;
+	if (r == 1) {
+		r = aioqueue_put(in->queue, m, AIOIPC_FOREVER);
+		aiomsg_free(m);
+		return r;
+	}
+	if (r == -1 && errno != EINVAL)
+		return -1;
+	if (r == -1)
+		say_error("standard input: line %" PRIu64 " was not sent: %s", in->lines, why);
+	in->failed |= r == -1;
+	return 0;
 }
 
 /* Each whole line, and at the end the rest. */
@@ -117,7 +129,7 @@ static int pass(struct tool_input *in, struct buffer *b)
 
 		in->spoke = true;
 		b->len += (size_t)n;
-		if (in->framing != AIOCONN_BYTES) {
+		if (in->o->framing != AIOCONN_BYTES || !form_is_plain(in->o)) {
 			r = put_lines(in, b, before);
 			continue;
 		}
@@ -143,9 +155,9 @@ static void *input(void *arg)
 	return NULL;
 }
 
-int input_start(struct tool_input *in, enum aioconn_framing framing)
+int input_start(struct tool_input *in, const struct tool_options *o)
 {
-	in->framing = framing;
+	in->o = o;
 	in->queue = aioqueue_new(QUEUE_MOST, QUEUE_BYTES);
 	return in->queue ? start(input, in) : -1;
 }

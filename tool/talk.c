@@ -30,6 +30,7 @@ struct talk {
 	struct aiomsg *pending; /* read, but not taken by a connection yet */
 	struct aioconn *peer;   /* has come, and waits for its turn */
 	uint64_t received;
+	bool interrupted;
 	bool stopped; /* by a signal, or since nobody reads our output */
 	bool told;    /* why connecting fails */
 	int status;
@@ -55,7 +56,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	struct talk *t = arg;
 
-	(void)sig, (void)what;
+	(void)what;
+	t->interrupted = sig == SIGINT;
 	for (int i = 0; i < SIGNALS; i++)
 		event_del(t->signals[i]); /* the next one kills */
 	t->stopped = true;
@@ -166,8 +168,9 @@ static int begin_sending(struct session *s)
 		s->sender = aiotask_spawn(s->t->base, send_input, s);
 		return s->sender ? 0 : -1;
 	}
-	if (aioconn_send_msg(s->c, o->send) == -1)
-		return -1;
+	for (size_t i = 0; i < o->n_send; i++)
+		if (aioconn_send_msg(s->c, o->send[i]) == -1)
+			return -1;
 	return o->count ? 0 : aioconn_write_eof(s->c);
 }
 
@@ -239,7 +242,8 @@ static enum end failed(struct session *s, int error)
 	if (error == ETIMEDOUT && !lost)
 		say_error("%s: nothing came for %g seconds", s->name, (double)s->t->o->timeout / 1000);
 	else if (error == EPROTO || error == EBADMSG || error == EMSGSIZE)
-		say_error("%s: the peer is bad: %s", s->name, why);
+		say_error("%s: the peer is bad: %s%s", s->name, why,
+			  strstr(why, "no preface") ? "; does it speak lines? try --lines" : "");
 	else if (lost)
 		say_error("%s: the peer is lost: %s", s->name, *why ? why : "it does not take what is sent");
 	else
@@ -264,6 +268,22 @@ static enum end answer(struct session *s)
 	return t->stopped ? END_WISH : END_FAILED;
 }
 
+/* Everything was taken by the kernel, or by the system of the peer: that is enough. */
+static enum end leave(struct session *s)
+{
+	const struct talk *t = s->t;
+	struct aioconn *c = s->c;
+
+	if (finish_sending(s) == -1)
+		return t->stopped ? END_WISH : failed(s, errno);
+	s->c = NULL;
+	if (aioconn_close(c, limit(t->o)) == 0)
+		return END_GOODBYE;
+	if (!t->stopped)
+		say_error("%s: the peer did not take everything: %s", s->name, strerror(errno));
+	return t->stopped ? END_WISH : END_FAILED;
+}
+
 static enum end converse(struct session *s)
 {
 	struct talk *t = s->t;
@@ -273,6 +293,8 @@ static enum end converse(struct session *s)
 		return END_WISH;
 	if (begin_sending(s) == -1 && errno != EPIPE)
 		return failed(s, errno);
+	if (t->o->no_wait)
+		return leave(s);
 	got = receive(s);
 	error = errno;
 	if (is_done(t))
@@ -290,8 +312,7 @@ static enum end session(struct talk *t, struct aioconn *c)
 	enum end end;
 
 	name_peer(&s);
-	if (tells)
-		say_note(t->o, "%s: connected", s.name);
+	say_note(t->o, "%s: connected", s.name);
 	end = converse(&s);
 	stop_sending(&s);
 	if (end == END_WISH) {
@@ -419,7 +440,7 @@ static struct aioconn *await_peer(struct talk *t)
 static void talk_as_server(struct talk *t)
 {
 	const struct tool_options *o = t->o;
-	const struct aiolistener_options one = {.size = sizeof one, .peers = 1};
+	const struct aiolistener_options one = {.size = sizeof one, .peers = 1, .mode = o->file_mode};
 	struct aiolistener *l = aiolistener_new(o->address, t->base, &one, on_peer, t);
 	struct aioconn *c;
 	enum end end;
@@ -481,14 +502,6 @@ static void run(void *arg)
 	finish_output(t);
 }
 
-static void on_log(const char *text, void *arg)
-{
-	const struct talk *t = arg;
-
-	if (!t->told)
-		say_error("%s", text);
-}
-
 static bool is_ignored(int sig)
 {
 	struct sigaction now;
@@ -516,7 +529,7 @@ static int start(struct talk *t)
 		return -1;
 	if (t->o->print && output_start(&t->out, t->o) == -1)
 		return -1;
-	return t->o->send ? 0 : input_start(&t->in, t->o->framing);
+	return t->o->send ? 0 : input_start(&t->in, t->o);
 }
 
 int talk(const struct tool_options *o)
@@ -524,7 +537,7 @@ int talk(const struct tool_options *o)
 	static struct talk t; /* the threads outlive this call */
 
 	t.o = o;
-	aioipc_set_log(on_log, &t);
+	aioipc_set_log(say_log, &t.told);
 	if (start(&t) == -1 || aiotask_run(t.base, run, &t) == -1) {
 		say_error("%s", strerror(errno));
 		return TOOL_FAILED;
@@ -533,5 +546,5 @@ int talk(const struct tool_options *o)
 	for (int i = 0; i < SIGNALS; i++)
 		event_free(t.signals[i]);
 	event_base_free(t.base);
-	return t.status;
+	return t.interrupted ? TOOL_INTERRUPTED : t.status;
 }

@@ -13,21 +13,38 @@
 #define TOOL_CLEAN 0
 #define TOOL_FAILED 1 /* the peer was lost or bad or could not be reached; so was the output, or a stream */
 #define TOOL_USAGE 2
+#define TOOL_INTERRUPTED 130 /* Ctrl-C */
 
 #define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
 
-enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_DUMP, TOOL_CALL };
+enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP };
 
 struct tool_options {
 	enum tool_mode mode;
 	const char *address; /* or the file to dump; NULL is standard input */
 	enum aioconn_framing framing;
-	char *delimiter;     /* of LINES; NULL is "\n" */
-	struct aiomsg *send; /* or to call with; NULL: standard input is sent */
-	bool print, json, raw, quiet, once, retry;
-	uint64_t count;  /* messages to receive; 0: no end */
-	int64_t timeout; /* ms; 0: none */
+	char *delimiter;      /* of LINES; NULL is "\n" */
+	struct aiomsg **send; /* or to call with; NULL: standard input is sent, */
+	size_t n_send;
+	const char *format; /* whose lines are values of this, or what --json and --text say */
+	bool print, json, text, raw, quiet, once, retry, no_wait;
+	mode_t file_mode; /* of the socket; 0: the library's */
+	uint64_t count;   /* messages to receive; 0: no end */
+	int64_t timeout;  /* ms; 0: none */
+	char *owned;      /* an address that was completed */
 };
+
+/* options.c: the command line. What is wrong with it ends the program. */
+void options_read(struct tool_options *o, char **words);
+void options_free(struct tool_options *o);
+
+/* address.c: what @word stands for, to be freed; NULL when it stands for itself. */
+char *address_of(const char *word, bool listens);
+
+/* form.c: 1 and the message that a line stands for; 0: it is empty; -1: what is wrong is in @why, or an errno. */
+bool form_is_plain(const struct tool_options *o);
+int form_read(const struct tool_options *o, const char *line, size_t len, struct aiomsg **m,
+	      const char **why);
 
 /* text.c: what a peer chose, as text that does nothing to a terminal; and back. */
 #define TEXT_LINE "\"t[]"    /* escapes that are taken back: a quote and a tab stand in a line as they are, */
@@ -45,7 +62,8 @@ void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no 
 struct tool_input {
 	struct aioqueue *queue; /* ends with standard input */
 	bool spoke, failed;     /* it was not empty; it could not be read. Known once the queue has ended */
-	enum aioconn_framing framing;
+	uint64_t lines;         /* so far */
+	const struct tool_options *o;
 };
 struct tool_output {
 	struct aioqueue *queue; /* what is put is printed; closed when nobody reads it */
@@ -53,12 +71,16 @@ struct tool_output {
 	bool failed;            /* known then */
 	const struct tool_options *o;
 };
-int input_start(struct tool_input *in, enum aioconn_framing framing);
+int input_start(struct tool_input *in, const struct tool_options *o);
 int output_start(struct tool_output *out, const struct tool_options *o);
 
 /* say.c: the lines on standard error. */
 void say_note(const struct tool_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say_log(const char *text, void *hushed); /* for the library's log; NULL, or whether nothing is said */
+void why_begin(void);                         /* what the log says in this thread from now on, is kept, */
+const char *why_end(int error); /* until here, where it is returned, without the call's name; or the error */
+const char *why_behind(const char *why);                                  /* the same without the place */
 void say_why(const struct tool_options *o, const char *where, int error); /* and what to do next */
 
 /* talk.c, call.c and dump.c: the commands. Each returns an exit status. */

@@ -1,0 +1,458 @@
+/* The command line: the words of the options, each of which has a row in the table. What is wrong with one ends the program. */
+#include "tool/tool.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+__attribute__((format(printf, 1, 2), noreturn)) static void die_of_usage(const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof line, format, ap);
+	va_end(ap);
+	say_error("%s; see aioipc --help", line);
+	exit(TOOL_USAGE);
+}
+
+/* Words behind an option. */
+struct words {
+	char **at;
+	const char *option;
+	char *value; /* of --option=value; NULL */
+};
+
+static char *next_word(struct words *w)
+{
+	char *value = w->value;
+
+	w->value = NULL;
+	if (value)
+		return value;
+	if (!*w->at)
+		die_of_usage("%s: its value is missing", w->option);
+	return *w->at++;
+}
+
+static double read_number(struct words *w, double least, double most)
+{
+	const char *word = next_word(w);
+	char *end;
+	double n = strtod(word, &end);
+
+	if (!*word || *end || !(n >= least && n <= most))
+		die_of_usage("%s: \"%s\" is not a number from %g to %g", w->option, word, least, most);
+	return n;
+}
+
+static void set_framing(struct tool_options *o, enum aioconn_framing framing)
+{
+	if (o->framing != AIOCONN_MESSAGES && o->framing != framing)
+		die_of_usage("--lines or --bytes, not both");
+	o->framing = framing;
+}
+
+static void set_lines(struct tool_options *o, struct words *w)
+{
+	ssize_t len;
+
+	set_framing(o, AIOCONN_LINES);
+	o->delimiter = w->value;
+	w->value = NULL;
+	if (!o->delimiter)
+		return;
+	len = text_unescape(o->delimiter);
+	if (len < 1 || len > 8 || strlen(o->delimiter) != (size_t)len)
+		die_of_usage("--lines: an end of 1 to 8 bytes, with escapes such as \\r\\n");
+}
+
+static void set_bytes(struct tool_options *o, struct words *w)
+{
+	(void)w;
+	set_framing(o, AIOCONN_BYTES);
+}
+
+static void keep_message(struct tool_options *o, struct aiomsg *m)
+{
+	struct aiomsg **all = realloc(o->send, (o->n_send + 1) * sizeof(struct aiomsg *));
+
+	if (!all)
+		die_of_usage("%s", strerror(errno));
+	o->send = all;
+	o->send[o->n_send++] = m;
+}
+
+static void take_message(struct tool_options *o, struct words *w, const char *format)
+{
+	struct aiomsg *m;
+	const char *why;
+	size_t used;
+
+	why_begin();
+	m = aiomsg_from_words(format, w->at, &used);
+	why = why_end(m ? 0 : errno);
+	if (!m)
+		die_of_usage("%s: %s", o->mode == TOOL_CALL ? "call" : "--send", why_behind(why));
+	keep_message(o, m);
+	w->at += used;
+}
+
+static void set_send(struct tool_options *o, struct words *w)
+{
+	const char *format = next_word(w);
+
+	take_message(o, w, format);
+}
+
+static void set_format(struct tool_options *o, struct words *w)
+{
+	struct aiowriter *writer;
+
+	o->format = next_word(w);
+	why_begin();
+	writer = aiowriter_new(o->format);
+	why_end(0);
+	if (!writer)
+		die_of_usage("--format: \"%s\" is not a format, such as si; see aiomsg(3)", o->format);
+	aiowriter_free(writer);
+}
+
+static void set_count(struct tool_options *o, struct words *w)
+{
+	double n = read_number(w, 1, 1e15);
+
+	o->count = (uint64_t)n;
+	if ((double)o->count != n)
+		die_of_usage("--count: not a whole number");
+}
+
+static void set_timeout(struct tool_options *o, struct words *w)
+{
+	o->timeout = (int64_t)(read_number(w, 0.001, 1e9) * 1000 + 0.5);
+}
+
+static void set_mode(struct tool_options *o, struct words *w)
+{
+	const char *word = next_word(w);
+	size_t len = strlen(word);
+
+	if (len < 1 || len > 4 || word[strspn(word, "01234567")])
+		die_of_usage("--mode: \"%s\" is not a mode such as 660", word);
+	o->file_mode = (mode_t)strtoul(word, NULL, 8);
+	if (o->file_mode == 0 || o->file_mode > 0777)
+		die_of_usage("--mode: \"%s\" is not from 1 to 777", word);
+}
+
+#define LISTEN (1U << TOOL_LISTEN)
+#define CONNECT (1U << TOOL_CONNECT)
+#define DUMP (1U << TOOL_DUMP)
+#define CALLS (1U << TOOL_CALL)
+#define TALK (LISTEN | CONNECT)
+#define ALL (TALK | CALLS | DUMP)
+#define FLAG(name) NULL, offsetof(struct tool_options, name)
+
+/* An option has a function or a flag. */
+static const struct option {
+	const char *name, *brief;
+	const char *value; /* for the help */
+	unsigned modes;    /* where it may stand */
+	void (*set)(struct tool_options *o, struct words *w);
+	size_t flag;
+	const char *what;
+} options[] = {
+	{"--lines", NULL, "[=END]", TALK, set_lines, 0,
+	 "lines instead of messages; END is \\n, say \\r\\n for others"},
+	{"--bytes", NULL, "", TALK, set_bytes, 0, "bytes as they come"},
+	{"--send", NULL, " FORMAT VALUES..", TALK, set_send, 0,
+	 "send a message of these values, not standard input"},
+	{"--format", NULL, " FORMAT", TALK, set_format, 0,
+	 "each line of standard input has the values of a message"},
+	{"--text", NULL, "", TALK, FLAG(text), "each line is a message as it is printed"},
+	{"--json", NULL, "", ALL, FLAG(json), "print one JSON object a message, and read such"},
+	{"--print", NULL, "", TALK, FLAG(print), "print what comes, also with --send"},
+	{"--raw", NULL, "", TALK | CALLS, FLAG(raw), "print text as it came, without escapes and quotes"},
+	{"--count", NULL, " N", TALK, set_count, 0, "end after N messages"},
+	{"--once", NULL, "", LISTEN, FLAG(once), "end after the first peer"},
+	{"--mode", NULL, " MODE", LISTEN, set_mode, 0, "of a socket in the file system; 600"},
+	{"--retry", NULL, "", CONNECT, FLAG(retry),
+	 "try until somebody listens, and again when the peer is lost"},
+	{"--no-wait", NULL, "", CONNECT, FLAG(no_wait),
+	 "leave when everything is sent, without the peer's goodbye"},
+	{"--timeout", NULL, " SECONDS", TALK | CALLS, set_timeout, 0,
+	 "give up when nothing moves for so long"},
+	{"--quiet", "-q", "", ALL, FLAG(quiet), "say nothing but errors on standard error"},
+};
+
+static const struct command {
+	const char *name, *words, *what;
+} commands[] = {
+	[TOOL_LISTEN] = {"listen", "ADDR [options]", "waits for peers, one after the other"},
+	[TOOL_CONNECT] = {"connect", "ADDR [options]", "connects to one"},
+	[TOOL_CALL] = {"call", "ADDR FORMAT VALUES..", "calls one, and prints the answer"},
+	[TOOL_DUMP] = {"dump", "[FILE] [options]", "prints a captured stream of frames"},
+};
+
+#define N_OPTIONS (sizeof options / sizeof options[0])
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_commands(FILE *f, unsigned modes)
+{
+	const char *lead = "usage:";
+
+	for (unsigned i = 0; i < N_COMMANDS; i++)
+		if (modes & 1U << i) {
+			fprintf(f, "%-6s aioipc %-7s %-22s %s\n", lead, commands[i].name, commands[i].words,
+				commands[i].what);
+			lead = "";
+		}
+}
+
+static void print_options(FILE *f, unsigned modes)
+{
+	char name[64];
+
+	for (unsigned i = 0; i < N_OPTIONS; i++) {
+		const struct option *p = &options[i];
+
+		if (!(p->modes & modes))
+			continue;
+		snprintf(name, sizeof name, "%s%s%s%s", p->brief ? p->brief : "", p->brief ? ", " : "",
+			 p->name, p->value);
+		fprintf(f, "  %-23s %s\n", name, p->what);
+	}
+}
+
+static void print_usage(FILE *f, unsigned modes)
+{
+	print_commands(f, modes);
+	fputs("\nPrints what the peer says, and sends what standard input says, a message a line.\n"
+	      "ADDR is tcp://host:port, unix:///path or unix:@name; host:port, /path and @name will do.\n"
+	      "Options:\n\n",
+	      f);
+	print_options(f, modes);
+	fputs("  -h, --help              this; also: aioipc help COMMAND\n"
+	      "  -V, --version\n"
+	      "\n"
+	      "Exit status: 0 clean, 1 the peer was lost, bad or not reached, 2 wrong usage, 130 Ctrl-C.\n"
+	      "More: man 1 aioipc\n",
+	      f);
+}
+
+__attribute__((noreturn)) static void leave(void)
+{
+	exit(fflush(stdout) == EOF ? TOOL_FAILED : TOOL_CLEAN);
+}
+
+/* What comes before any work. */
+static void answer_and_exit(const char *word, unsigned modes)
+{
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		print_usage(stdout, modes);
+	else if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+		printf("aioipc %s\n", aioipc_version());
+	else
+		return;
+	leave();
+}
+
+/* How many letters have to change for one word to be the other; of long words, many. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[33], n = strlen(b), before, here;
+
+	if (n > 32 || strlen(a) > 32)
+		return 32;
+	for (size_t i = 0; i <= n; i++)
+		row[i] = i;
+	for (; *a; a++) {
+		before = row[0]++;
+		for (size_t i = 1; i <= n; i++, before = here) {
+			here = row[i];
+			row[i] = before + (*a != b[i - 1]);
+			row[i] = row[i] < here + 1 ? row[i] : here + 1;
+			row[i] = row[i] < row[i - 1] + 1 ? row[i] : row[i - 1] + 1;
+		}
+	}
+	return row[n];
+}
+
+static bool is_meant(const char *word, const char *name)
+{
+	return distance(word, name) <= 2 || (strlen(word) > 3 && strncmp(word, name, strlen(word)) == 0);
+}
+
+__attribute__((noreturn)) static void die_of_option(const char *word, unsigned mode)
+{
+	char name[32];
+
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+	for (unsigned i = 0; i < N_OPTIONS; i++)
+		if (options[i].modes & mode && is_meant(name, options[i].name))
+			die_of_usage("%s: no such option, did you mean %s?", word, options[i].name);
+	die_of_usage("%s: no such option", word);
+}
+
+/* The names of the commands that take it. */
+__attribute__((noreturn)) static void die_of_place(const struct option *option)
+{
+	char names[64] = "";
+
+	for (unsigned i = 0; i < N_COMMANDS; i++)
+		if (option->modes & 1U << i)
+			snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+				 *names ? ", " : "", commands[i].name);
+	die_of_usage("%s: not with this command, but with %s", option->name, names);
+}
+
+static const struct option *find_option(const char *word, size_t len)
+{
+	for (unsigned i = 0; i < N_OPTIONS; i++) {
+		if (strlen(options[i].name) == len && strncmp(options[i].name, word, len) == 0)
+			return &options[i];
+		if (options[i].brief && strcmp(options[i].brief, word) == 0)
+			return &options[i];
+	}
+	return NULL;
+}
+
+static void take_option(struct tool_options *o, struct words *w, char *word)
+{
+	const struct option *option = find_option(word, strcspn(word, "="));
+	char *equals = strchr(word, '=');
+
+	answer_and_exit(word, 1U << o->mode);
+	if (!option)
+		die_of_option(word, 1U << o->mode);
+	if (!(option->modes & 1U << o->mode))
+		die_of_place(option);
+	w->option = option->name;
+	w->value = equals ? equals + 1 : NULL;
+	if (option->set)
+		option->set(o, w);
+	else
+		*(bool *)((char *)o + option->flag) = true;
+	if (w->value)
+		die_of_usage("%s takes no value, not even \"%s\"", option->name, w->value);
+}
+
+static void take_words(struct tool_options *o, char **at)
+{
+	struct words w = {at, NULL, NULL};
+
+	while (*w.at) {
+		char *word = *w.at++;
+
+		if (word[0] == '-' && word[1] != '\0')
+			take_option(o, &w, word);
+		else if (o->mode == TOOL_CALL && o->address && !o->send)
+			take_message(o, &w, word);
+		else if (o->address)
+			die_of_usage("\"%s\" is one word too many", word);
+		else
+			o->address = word;
+	}
+}
+
+/* As people write it; it is told what that was taken for. */
+static void complete_address(struct tool_options *o)
+{
+	if (!o->address)
+		die_of_usage("%s: an address is missing, such as unix:@name", commands[o->mode].name);
+	o->owned = address_of(o->address, o->mode == TOOL_LISTEN);
+	if (!o->owned)
+		return;
+	say_note(o, "%s: taken as %s", o->address, o->owned);
+	o->address = o->owned;
+}
+
+static void check_forms(const struct tool_options *o)
+{
+	const char *form = o->format ? "--format" : "--text";
+
+	if (o->json && o->raw)
+		die_of_usage("--json or --raw, not both");
+	if (o->json + o->text + (o->format != NULL) > 1)
+		die_of_usage("standard input has one form: %s or %s, not both", form,
+			     o->json ? "--json" : "--text");
+	if (!(o->text || o->format))
+		return;
+	if (o->framing != AIOCONN_MESSAGES)
+		die_of_usage("%s makes messages: not with --lines or --bytes", form);
+	if (o->send)
+		die_of_usage("%s is of standard input, which --send replaces: take one of them", form);
+}
+
+static void check(struct tool_options *o)
+{
+	if (o->mode == TOOL_DUMP) {
+		if (o->address && strcmp(o->address, "-") == 0)
+			o->address = NULL;
+		return;
+	}
+	if (o->mode == TOOL_CALL && o->address && !o->send)
+		die_of_usage("call: the format of a message is missing, and its values");
+	if (o->send && o->framing != AIOCONN_MESSAGES)
+		die_of_usage("--send sends a message: not with --lines or --bytes");
+	if (o->no_wait && o->count)
+		die_of_usage("--no-wait leaves at once, --count waits: not both");
+	check_forms(o);
+	complete_address(o);
+	if ((!o->send && !o->no_wait) || o->count)
+		o->print = true;
+}
+
+static bool find_command(const char *word, enum tool_mode *mode)
+{
+	for (unsigned i = 0; i < N_COMMANDS; i++)
+		if (strcmp(word, commands[i].name) == 0) {
+			*mode = (enum tool_mode)i;
+			return true;
+		}
+	return false;
+}
+
+__attribute__((noreturn)) static void die_of_command(const char *word)
+{
+	if (*word == '-')
+		die_of_usage("%s: a command comes first", word);
+	for (unsigned i = 0; i < N_COMMANDS; i++)
+		if (distance(word, commands[i].name) <= 2)
+			die_of_usage("\"%s\" is not a command, did you mean %s?", word, commands[i].name);
+	die_of_usage("\"%s\" is not a command", word);
+}
+
+__attribute__((noreturn)) static void help(const char *word)
+{
+	enum tool_mode mode;
+
+	if (word && !find_command(word, &mode))
+		die_of_command(word);
+	print_usage(stdout, word ? 1U << mode : ~0U);
+	leave();
+}
+
+void options_read(struct tool_options *o, char **words)
+{
+	if (!*words) {
+		print_usage(stderr, ~0U);
+		exit(TOOL_USAGE);
+	}
+	answer_and_exit(*words, ~0U);
+	if (strcmp(*words, "help") == 0)
+		help(words[1]);
+	if (!find_command(*words, &o->mode))
+		die_of_command(*words);
+	take_words(o, words + 1);
+	check(o);
+}
+
+void options_free(struct tool_options *o)
+{
+	for (size_t i = 0; i < o->n_send; i++)
+		aiomsg_free(o->send[i]);
+	free(o->send);
+	free(o->owned);
+}
