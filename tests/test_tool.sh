@@ -466,6 +466,87 @@ speaks_lines() {
 	gives 1 'no preface; does it speak lines? try --lines' $tool connect "$address" && ends 0
 }
 
+### many peers at once
+
+# All are connected before the first says anything, and each line says who has said it.
+serves_at_once() {
+	begin "$(fresh)" --keep --count 3
+	mkfifo "$tmp/hold"
+	for word in one two three; do
+		$tool connect "$address" --print <"$tmp/hold" >/dev/null 2>&1 &
+	done
+	exec 5>"$tmp/hold"
+	rm "$tmp/hold"
+	for i in 1 2 3; do
+		read -r line <&3
+		echo "$line"
+	done
+	text one two three >&5
+	exec 5>&-
+	ends 0 && sed 's/^process [0-9]* of user [0-9]*: //' "$heard" | sort >"$tmp/got" && text '"one"' '"three"' '"two"' | diff - "$tmp/got"
+}
+
+fans_out() {
+	mkfifo "$tmp/typed"
+	input=$tmp/typed
+	exec 6<>"$tmp/typed"
+	begin "$(fresh)" --fan-out --lines
+	for i in 1 2 3; do
+		$tool connect "$address" --lines --count 2 </dev/null >"$tmp/got$i" 2>/dev/null &
+	done
+	for i in 1 2 3; do
+		read -r line <&3
+		echo "$line"
+	done
+	text first second >&6
+	for i in 1 2 3; do
+		until grep -q second "$tmp/got$i"; do kill -0 $listener || return 1; done
+	done
+	exec 6>&-
+	rm "$tmp/typed"
+	kill $listener
+	ends 0 && for i in 1 2 3; do text first second | diff - "$tmp/got$i" || return 1; done
+}
+
+runs_programs() {
+	begin "$(fresh)" --exec 'sed "s/^/$1 /"'" $*"
+	text a b >"$tmp/lines"
+	for i in 1 2; do
+		$tool connect "$address" -q <"$tmp/lines" >"$tmp/got$i" &
+		eval "peer$i=$!"
+	done
+	wait "$peer1" && wait "$peer2" && kill $listener && ends 0 &&
+		for i in 1 2; do text '" \"a\""' '" \"b\""' | diff - "$tmp/got$i" || return 1; done
+}
+
+# A program that answers JSON by JSON, and one that is told who its peer is, and fails.
+runs_a_program_of_json() {
+	begin "$(fresh)" --json --exec 'sed -u s/1/2/ ; exit 3' --once
+	$tool connect "$address" -q --send i 1 --count 1 >"$tmp/got" && ends 0 && text 'i 2' | diff - "$tmp/got" || return 1
+	grep 'ended with status 3' "$tmp/told" || return 1
+	begin "$(fresh)" --lines --exec 'echo "$AIOIPC_PEER"' --once
+	$tool connect "$address" -q --lines </dev/null >"$tmp/got"
+	ends 0 && grep '^process [0-9]* of user' "$tmp/got"
+}
+
+tells_time() {
+	begin "$(fresh)" --once --time
+	$tool connect "$address" --send i 1 && ends 0 && grep '^[0-9:]*\.[0-9]* i 1$' "$heard" || return 1
+	begin "$(fresh)" --keep --count 1 --time --json
+	$tool connect "$address" --send i 1 && ends 0 &&
+		grep '^{"format": "i", "values": \[1\], "time": "2[0-9T:.-]*Z", "from": "process [0-9]* of user [0-9]*"}$' "$heard"
+}
+
+shows_hex() {
+	printf '0123456789abcdef\033\377' >"$tmp/lines"
+	begin "$(fresh)" --once --hex
+	$tool connect "$address" <"$tmp/lines" && ends 0 && cat >"$tmp/due" <<'END' && diff "$tmp/due" "$heard"
+18 bytes
+00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|
+00000010  1b ff                                             |..|
+END
+}
+
 ### captures
 
 # What a client says; it hears no goodbye.
@@ -635,6 +716,12 @@ check "--no-wait leaves without a goodbye" leaves
 check "--mode is that of the socket" has_mode
 check "connect tells that it is connected, without --quiet" tells_connected
 check "Ctrl-C ends with 130" interrupted
+check "--keep serves all at once, and says who says what" serves_at_once
+check "--fan-out sends all to all" fans_out
+check "--exec runs a program for each peer" runs_programs
+check "--exec with JSON, and what becomes of the program" runs_a_program_of_json
+check "--time" tells_time
+check "--hex" shows_hex
 check "who does not speak the protocol, may speak lines" speaks_lines
 check "help" gives 0 "aioipc connect ADDR" $tool help
 check "help of a command" sh -c "$tool help call | grep -q -e --raw && ! $tool help call | grep -e --once"

@@ -37,7 +37,7 @@ def listen(address, *options, **keep):
 
 def finish(p, status):
     out, err = p.communicate(timeout=LIMIT)
-    print(out[:2000], err[:2000], p.returncode)
+    print((out or b"")[:2000], err[:2000], p.returncode)
     assert p.returncode == status, p.returncode
     return out, err
 
@@ -398,6 +398,30 @@ def test_a_terminal_in_the_background_is_left_alone():
     print(out)
     assert b'"heard"' in out and b"standard input" not in out and p.returncode == 0
     os.close(ours)
+
+
+def on_terminal(address, **more):
+    """What a terminal shows of a connect with what a peer says and what is typed."""
+    ours, theirs = pty.openpty()
+    env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **more}
+    s, address = server()
+    p = start("connect", address, "--time", stdin=theirs, stdout=theirs, env=env)
+    os.close(theirs)
+    peer = accept(s)
+    peer.sendall(PREFACE + frame(2, b"answer") + GOODBYE)
+    all_of(peer)
+    peer.close()
+    finish(p, 0)
+    shown = os.read(ours, 4096)
+    os.close(ours)
+    return shown
+
+
+def test_a_terminal_shows_who_said_what_in_colours():
+    shown = on_terminal("colours")
+    assert re.fullmatch(rb'\x1b\[2m[0-9:.]+\x1b\[0m \x1b\[36m<\x1b\[0m "answer"\r\n', shown), shown
+    shown = on_terminal("no colours", NO_COLOR="1")
+    assert re.fullmatch(rb'[0-9:.]+ < "answer"\r\n', shown), shown
 
 
 def test_silence_is_too_long():

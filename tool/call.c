@@ -14,7 +14,7 @@ static int64_t limit(const struct tool_options *o)
 
 static int show(const struct aiomsg *answer, const struct tool_options *o)
 {
-	show_message(stdout, answer, o);
+	show_message(stdout, answer, NULL, o);
 	if (fflush(stdout) != EOF && !ferror(stdout))
 		return TOOL_CLEAN;
 	say_error("standard output: %s", strerror(errno));

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 __attribute__((format(printf, 1, 2), noreturn)) static void die_of_usage(const char *format, ...)
 {
@@ -146,6 +147,13 @@ static void set_mode(struct tool_options *o, struct words *w)
 		die_of_usage("--mode: \"%s\" is not from 1 to 777", word);
 }
 
+static void set_program(struct tool_options *o, struct words *w)
+{
+	o->program = next_word(w);
+	if (!*o->program)
+		die_of_usage("--exec: \"\" is no program");
+}
+
 #define LISTEN (1U << TOOL_LISTEN)
 #define CONNECT (1U << TOOL_CONNECT)
 #define DUMP (1U << TOOL_DUMP)
@@ -175,6 +183,12 @@ static const struct option {
 	{"--print", NULL, "", TALK, FLAG(print), "print what comes, also with --send"},
 	{"--raw", NULL, "", TALK | CALLS, FLAG(raw), "print text as it came, without escapes and quotes"},
 	{"--count", NULL, " N", TALK, set_count, 0, "end after N messages"},
+	{"--keep", NULL, "", LISTEN, FLAG(keep), "serve all peers at once, and say who says what"},
+	{"--fan-out", NULL, "", LISTEN, FLAG(fan_out), "send standard input to all of them"},
+	{"--exec", NULL, " PROGRAM", LISTEN, set_program, 0,
+	 "run a shell command for each peer, which talks to it"},
+	{"--time", NULL, "", TALK, FLAG(time), "print when it came"},
+	{"--hex", NULL, "", TALK, FLAG(hex), "print the bytes, in hexadecimal too"},
 	{"--once", NULL, "", LISTEN, FLAG(once), "end after the first peer"},
 	{"--mode", NULL, " MODE", LISTEN, set_mode, 0, "of a socket in the file system; 600"},
 	{"--retry", NULL, "", CONNECT, FLAG(retry),
@@ -374,6 +388,8 @@ static void check_forms(const struct tool_options *o)
 
 	if (o->json && o->raw)
 		die_of_usage("--json or --raw, not both");
+	if (o->hex && (o->json || o->raw))
+		die_of_usage("--hex or %s, not both", o->json ? "--json" : "--raw");
 	if (o->json + o->text + (o->format != NULL) > 1)
 		die_of_usage("standard input has one form: %s or %s, not both", form,
 			     o->json ? "--json" : "--text");
@@ -383,6 +399,29 @@ static void check_forms(const struct tool_options *o)
 		die_of_usage("%s makes messages: not with --lines or --bytes", form);
 	if (o->send)
 		die_of_usage("%s is of standard input, which --send replaces: take one of them", form);
+}
+
+static void check_many(struct tool_options *o)
+{
+	if (o->once && (o->keep || o->fan_out))
+		die_of_usage("--once or %s, not both", o->keep ? "--keep" : "--fan-out");
+	if (o->send && (o->program || o->fan_out))
+		die_of_usage("--send or %s, not both", o->program ? "--exec" : "--fan-out");
+	if (o->program && o->fan_out)
+		die_of_usage("--exec or --fan-out, not both");
+	if (o->program && (o->print || o->hex))
+		die_of_usage("--exec prints nothing: not with %s", o->hex ? "--hex" : "--print");
+	o->keep |= o->fan_out || (o->program && !o->once);
+}
+
+/* Colours, unless NO_COLOR is set, and a sign for who types. */
+static void look_at_terminal(struct tool_options *o)
+{
+	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+	bool terminal = isatty(STDOUT_FILENO) && !o->raw;
+
+	o->colour = terminal && !(no_colour && *no_colour) && term && strcmp(term, "dumb") != 0;
+	o->sign = terminal && isatty(STDIN_FILENO) && o->framing != AIOCONN_BYTES && !o->json;
 }
 
 static void check(struct tool_options *o)
@@ -399,9 +438,11 @@ static void check(struct tool_options *o)
 	if (o->no_wait && o->count)
 		die_of_usage("--no-wait leaves at once, --count waits: not both");
 	check_forms(o);
+	check_many(o);
 	complete_address(o);
-	if ((!o->send && !o->no_wait) || o->count)
-		o->print = true;
+	if ((!o->send && !o->no_wait && !o->program) || o->count)
+		o->print = !o->program;
+	look_at_terminal(o);
 }
 
 static bool find_command(const char *word, enum tool_mode *mode)

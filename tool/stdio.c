@@ -177,14 +177,17 @@ static int write_all(const char *text, size_t len)
 	return 0;
 }
 
-/* As text, @m and what waits behind it, up to about a chunk. */
+/* The text of @m and what waits behind it, up to about a chunk. */
 static int show_some(const struct tool_output *out, struct aiomsg *m, char **text, size_t *len)
 {
 	FILE *f = open_memstream(text, len);
+	const void *data;
+	size_t n;
 	int got = 1, r;
 
 	while (f && got == 1) {
-		show_message(f, m, out->o);
+		data = aiomsg_bytes(m, &n);
+		fwrite(data, 1, n, f);
 		aiomsg_free(m);
 		m = NULL;
 		if (ferror(f) || ftello(f) >= (off_t)CHUNK || aioqueue_count(out->queue) == 0)
@@ -229,9 +232,8 @@ static void *output(void *arg)
 	return NULL;
 }
 
-int output_start(struct tool_output *out, const struct tool_options *o)
+int output_start(struct tool_output *out)
 {
-	out->o = o;
 	out->queue = aioqueue_new(QUEUE_MOST, QUEUE_BYTES);
 	out->done = aioqueue_new(1, 0);
 	return out->queue && out->done ? start(output, out) : -1;

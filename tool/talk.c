@@ -1,5 +1,5 @@
 /*
- * listen and connect: one peer at a time. A task receives and hands on to the output; another one sends what the input has.
+ * listen and connect: one peer at a time, or many. A task of each receives and hands on to the output; another one sends what the input has.
  * Both wait where they stand, so that a full pipe on either side is felt on the other.
  */
 #include "tool/tool.h"
@@ -19,6 +19,9 @@
 #define STEPS 4         /* in which the end of --timeout is approached, as it is looked what left meanwhile */
 #define RETRY_FIRST 100 /* ms */
 #define RETRY_MOST 2000
+#define OWN_MOST 1024 /* messages, and bytes, that --fan-out gives a peer before it takes them */
+#define OWN_BYTES ((size_t)1 << 20)
+#define LEFT_MOST 65536 /* messages: one a peer */
 
 struct talk {
 	const struct tool_options *o;
@@ -27,8 +30,12 @@ struct talk {
 	struct event *signals[SIGNALS];
 	struct tool_input in;
 	struct tool_output out;
-	struct aiomsg *pending; /* read, but not taken by a connection yet */
-	struct aioconn *peer;   /* has come, and waits for its turn */
+	struct aioqueue *left;    /* read, but not taken by a connection */
+	struct aioconn *peer;     /* has come, and waits for its turn */
+	struct session *all;      /* at once, with --keep */
+	struct aiotask *spreader; /* gives the input to all of them, with --fan-out */
+	uint64_t round;           /* messages that it has given */
+	bool spread;              /* it has nothing more to give */
 	uint64_t received;
 	bool interrupted;
 	bool stopped; /* by a signal, or since nobody reads our output */
@@ -40,6 +47,12 @@ struct session {
 	struct talk *t;
 	struct aioconn *c;
 	struct aiotask *sender;
+	struct aiomsg *pending; /* read, but not taken by the connection yet */
+	struct tool_program program;
+	struct session *next; /* of all */
+	struct aiotask *task;
+	struct aioqueue *own; /* what --fan-out gives it */
+	uint64_t round;
 	uint64_t sent;  /* bytes, when it was last looked */
 	unsigned quiet; /* steps in which nothing moved */
 	char name[160];
@@ -129,16 +142,32 @@ static int send_one(struct session *s)
 {
 	struct talk *t = s->t;
 
-	if (aioconn_send_msg(s->c, t->pending) == -1) {
+	if (aioconn_send_msg(s->c, s->pending) == -1) {
 		if (errno != EINVAL && errno != EMSGSIZE)
 			return -1;
-		say_error("standard input: a line was not sent: %s",
+		say_error("%s: a line was not sent: %s", t->o->program ? t->o->program : "standard input",
 			  errno == EINVAL ? "the delimiter is in it" : "it is too long");
 		t->status = TOOL_FAILED;
 	}
-	aiomsg_free(t->pending);
-	t->pending = NULL;
+	aiomsg_free(s->pending);
+	s->pending = NULL;
 	return 0;
+}
+
+/* As aioqueue_get(): from a program, from what is for this peer, or from what is for any. */
+static int next_input(struct session *s)
+{
+	struct talk *t = s->t;
+
+	if (s->pending)
+		return 1;
+	if (t->o->program)
+		return program_say(&s->program, &s->pending, t->o);
+	if (s->own)
+		return aioqueue_get(s->own, &s->pending, AIOIPC_FOREVER);
+	if (aioqueue_get(t->left, &s->pending, AIOIPC_NOW) == 1)
+		return 1;
+	return aioqueue_get(t->in.queue, &s->pending, AIOIPC_FOREVER);
 }
 
 /* Goodbye follows, but where there was nothing to say at all. */
@@ -146,17 +175,14 @@ static void send_input(void *arg)
 {
 	struct session *s = arg;
 	struct talk *t = s->t;
-	int got = 1;
+	int got;
 
-	while (got == 1) {
-		if (!t->pending)
-			got = aioqueue_get(t->in.queue, &t->pending, AIOIPC_FOREVER);
-		if (got == 1 && send_one(s) == -1)
+	while ((got = next_input(s)) == 1)
+		if (send_one(s) == -1)
 			return;
-	}
 	if (got == 0 && t->in.failed)
 		t->status = TOOL_FAILED;
-	if (got == 0 && t->in.spoke)
+	if (got == 0 && (t->in.spoke || t->o->program))
 		aioconn_write_eof(s->c);
 }
 
@@ -174,13 +200,18 @@ static int begin_sending(struct session *s)
 	return o->count ? 0 : aioconn_write_eof(s->c);
 }
 
+static void join_task(struct aiotask *task)
+{
+	aiotask_cancel(task);
+	while (aiotask_join(task, AIOIPC_FOREVER) == -1 && errno == ECANCELED)
+		;
+}
+
 static void stop_sending(struct session *s)
 {
 	if (!s->sender)
 		return;
-	aiotask_cancel(s->sender);
-	while (aiotask_join(s->sender, AIOIPC_FOREVER) == -1 && errno == ECANCELED)
-		;
+	join_task(s->sender);
 	s->sender = NULL;
 }
 
@@ -196,11 +227,29 @@ static int finish_sending(struct session *s)
 	return 0;
 }
 
-static int hand_on(struct talk *t, struct aiomsg *m)
+/* Who says it is told when many do. */
+static const char *label(const struct session *s)
 {
-	int r = t->out.queue ? aioqueue_put(t->out.queue, m, AIOIPC_FOREVER) : 0;
+	const struct tool_options *o = s->t->o;
+
+	if (o->raw || o->program)
+		return NULL;
+	return o->keep ? s->name : NULL;
+}
+
+static int hand_on(struct session *s, struct aiomsg *m)
+{
+	struct talk *t = s->t;
+	bool wanted = t->out.queue || t->o->program;
+	struct aiomsg *shown = wanted ? show_text(m, label(s), t->o) : NULL;
+	int r = wanted ? -1 : 0;
 
 	aiomsg_free(m);
+	if (shown && t->o->program)
+		r = program_hear(&s->program, shown);
+	else if (shown)
+		r = aioqueue_put(t->out.queue, shown, AIOIPC_FOREVER);
+	aiomsg_free(shown);
 	if (r == -1 && errno == EPIPE)
 		t->stopped = true;
 	return r;
@@ -219,7 +268,7 @@ static int receive(struct session *s)
 		if (got != 1)
 			return got;
 		s->quiet = 0;
-		if (hand_on(s->t, m) == -1)
+		if (hand_on(s, m) == -1)
 			return -1;
 		s->t->received++;
 		if (is_done(s->t))
@@ -257,11 +306,13 @@ static enum end answer(struct session *s)
 	const struct talk *t = s->t;
 	struct aioconn *c = s->c;
 
-	if (!isatty(STDIN_FILENO) && finish_sending(s) == -1)
+	if (s->program.c)
+		aioconn_write_eof(s->program.c);
+	if ((t->o->program || !isatty(STDIN_FILENO)) && finish_sending(s) == -1)
 		return t->stopped ? END_WISH : failed(s, errno);
 	stop_sending(s);
 	s->c = NULL;
-	if (aioconn_close(c, limit(t->o)) == 0 && (!t->pending || t->o->mode == TOOL_LISTEN))
+	if (aioconn_close(c, limit(t->o)) == 0 && (!s->pending || t->o->mode == TOOL_LISTEN))
 		return END_GOODBYE;
 	if (!t->stopped)
 		say_error("%s: the peer ended before everything was sent", s->name);
@@ -289,8 +340,12 @@ static enum end converse(struct session *s)
 	struct talk *t = s->t;
 	int got, error;
 
-	if (t->stopped)
+	if (is_done(t))
 		return END_WISH;
+	if (t->o->program && program_start(&s->program, s->name, t->base, t->o) == -1) {
+		say_error("%s: %s", t->o->program, strerror(errno));
+		return END_FAILED;
+	}
 	if (begin_sending(s) == -1 && errno != EPIPE)
 		return failed(s, errno);
 	if (t->o->no_wait)
@@ -304,26 +359,59 @@ static enum end converse(struct session *s)
 	return failed(s, error);
 }
 
-/* Speaks with a peer until one of the two ends. Takes @c over. */
-static enum end session(struct talk *t, struct aioconn *c)
+/* What the peer did not take is for the next. */
+static void leave_input(struct session *s)
 {
-	struct session s = {.t = t, .c = c};
+	if (s->pending && !s->own)
+		aioqueue_put(s->t->left, s->pending, AIOIPC_NOW);
+	aiomsg_free(s->pending);
+	aioqueue_discard(s->own);
+}
+
+/* Speaks with a peer until one of the two ends. Takes its connection over. */
+static enum end run_session(struct session *s)
+{
+	struct talk *t = s->t;
 	bool tells = t->o->mode == TOOL_LISTEN || t->told; /* who connects knows, unless it took a while */
 	enum end end;
 
-	name_peer(&s);
-	say_note(t->o, "%s: connected", s.name);
-	end = converse(&s);
-	stop_sending(&s);
+	name_peer(s);
+	say_note(t->o, "%s: connected", s->name);
+	end = converse(s);
+	stop_sending(s);
 	if (end == END_WISH) {
 		aiotask_sleep(AIOIPC_NOW); /* the cancel may still be to come */
-		aioconn_close(s.c, aioipc_after(GRACE));
+		aioconn_close(s->c, aioipc_after(GRACE));
 	} else {
-		aioconn_abort(s.c);
+		aioconn_abort(s->c);
 	}
+	program_end(&s->program, t->o);
+	leave_input(s);
 	if (end == END_GOODBYE && tells)
-		say_note(t->o, "%s: goodbye", s.name);
+		say_note(t->o, "%s: goodbye", s->name);
 	return end;
+}
+
+static enum end session(struct talk *t, struct aioconn *c)
+{
+	struct session s = {.t = t, .c = c};
+
+	return run_session(&s);
+}
+
+/* With --keep, beside the others. */
+static void session_of_many(void *arg)
+{
+	struct session *s = arg, **at = &s->t->all;
+
+	s->task = aiotask_self();
+	run_session(s);
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	aioqueue_free(s->own);
+	aiotask_wake(s->t->task);
+	free(s);
 }
 
 static bool may_retry(int error)
@@ -405,6 +493,34 @@ static void talk_as_client(struct talk *t)
 		t->status = TOOL_FAILED;
 }
 
+static int add_session(struct talk *t, struct aioconn *c)
+{
+	struct session *s = calloc(1, sizeof *s);
+	struct aiotask *task;
+
+	if (!s)
+		return -1;
+	*s = (struct session){.t = t, .c = c, .next = t->all, .round = t->round};
+	if (t->o->fan_out && !(s->own = aioqueue_new(OWN_MOST, OWN_BYTES)))
+		goto fail;
+	if (t->spread)
+		aioqueue_close(s->own);
+	t->all = s;
+	task = aiotask_spawn(t->base, session_of_many, s);
+	if (!task) {
+		t->all = s->next;
+		goto fail;
+	}
+	aiotask_free(task);
+	if (t->spreader)
+		aiotask_wake(t->spreader);
+	return 0;
+fail:
+	aioqueue_free(s->own);
+	free(s);
+	return -1;
+}
+
 static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
 {
 	struct talk *t = arg;
@@ -414,8 +530,18 @@ static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
 		aioconn_abort(c);
 		return;
 	}
-	t->peer = c;
+	if (t->o->keep && add_session(t, c) == -1) {
+		say_error("%s: %s", aiolistener_address(l), strerror(errno));
+		aioconn_abort(c);
+	} else if (!t->o->keep) {
+		t->peer = c;
+	}
 	aiotask_wake(t->task);
+}
+
+static void silence(const struct talk *t)
+{
+	say_error("nobody came for %g seconds", (double)t->o->timeout / 1000);
 }
 
 /* NULL when none came in time, or we were stopped. */
@@ -427,7 +553,7 @@ static struct aioconn *await_peer(struct talk *t)
 		if (aiotask_park(limit(t->o)) == 0)
 			continue;
 		if (errno == ETIMEDOUT) {
-			say_error("nobody came for %g seconds", (double)t->o->timeout / 1000);
+			silence(t);
 			t->status = TOOL_FAILED;
 		}
 		return NULL;
@@ -437,11 +563,80 @@ static struct aioconn *await_peer(struct talk *t)
 	return c;
 }
 
+static struct session *next_to_give(const struct talk *t)
+{
+	struct session *s = t->all;
+
+	while (s && s->round == t->round)
+		s = s->next;
+	return s;
+}
+
+/* To each peer that is there, at the pace of the slowest; when none is there, to the first that comes. */
+static int give_to_all(struct talk *t, struct aiomsg *m)
+{
+	struct session *s;
+	int r = 0;
+
+	while (!t->all)
+		if (aiotask_park(AIOIPC_FOREVER) == -1)
+			return -1;
+	t->round++;
+	while (r == 0 && (s = next_to_give(t))) {
+		struct aioqueue *own = aioqueue_ref(s->own);
+
+		s->round = t->round;
+		r = aioqueue_put(own, m, AIOIPC_FOREVER) == -1 && errno == ECANCELED ? -1 : 0;
+		aioqueue_free(own);
+	}
+	return r;
+}
+
+static void spread(void *arg)
+{
+	struct talk *t = arg;
+	struct aiomsg *m;
+	int r = 0;
+
+	while (r == 0 && aioqueue_get(t->in.queue, &m, AIOIPC_FOREVER) == 1) {
+		r = give_to_all(t, m);
+		aiomsg_free(m);
+	}
+	t->spread = true;
+	for (struct session *s = t->all; s; s = s->next)
+		aioqueue_close(s->own);
+}
+
+/* The sessions run by themselves. */
+static void serve_all(struct talk *t)
+{
+	const struct tool_options *o = t->o;
+
+	if (o->fan_out && !(t->spreader = aiotask_spawn(t->base, spread, t)))
+		say_error("%s", strerror(errno));
+	while (!is_done(t) && !(o->fan_out && !t->spreader)) {
+		if (aiotask_park(t->all ? AIOIPC_FOREVER : limit(o)) == 0 || errno != ETIMEDOUT || t->all)
+			continue;
+		silence(t);
+		t->status = TOOL_FAILED;
+		break;
+	}
+	for (struct session *s = t->all; s; s = s->next)
+		if (s->task)
+			aiotask_cancel(s->task);
+	while (t->all)
+		aiotask_park(AIOIPC_FOREVER);
+	if (t->spreader)
+		join_task(t->spreader);
+	t->spreader = NULL;
+}
+
 static void talk_as_server(struct talk *t)
 {
 	const struct tool_options *o = t->o;
-	const struct aiolistener_options one = {.size = sizeof one, .peers = 1, .mode = o->file_mode};
-	struct aiolistener *l = aiolistener_new(o->address, t->base, &one, on_peer, t);
+	const struct aiolistener_options lo = {
+		.size = sizeof lo, .peers = o->keep ? 0 : 1, .mode = o->file_mode};
+	struct aiolistener *l = aiolistener_new(o->address, t->base, &lo, on_peer, t);
 	struct aioconn *c;
 	enum end end;
 
@@ -450,7 +645,9 @@ static void talk_as_server(struct talk *t)
 		return;
 	}
 	say_note(o, "listening on %s", aiolistener_address(l));
-	while (!is_done(t) && (c = await_peer(t))) {
+	if (o->keep)
+		serve_all(t);
+	while (!o->keep && !is_done(t) && (c = await_peer(t))) {
 		if (o->once) {
 			aiolistener_free(l);
 			l = NULL;
@@ -527,9 +724,12 @@ static int start(struct talk *t)
 	t->base = event_base_new();
 	if (!t->base || prepare_signals(t) == -1)
 		return -1;
-	if (t->o->print && output_start(&t->out, t->o) == -1)
+	if (t->o->print && output_start(&t->out) == -1)
 		return -1;
-	return t->o->send ? 0 : input_start(&t->in, t->o);
+	t->left = aioqueue_new(LEFT_MOST, 0);
+	if (!t->left)
+		return -1;
+	return t->o->send || t->o->program ? 0 : input_start(&t->in, t->o);
 }
 
 int talk(const struct tool_options *o)
@@ -542,7 +742,7 @@ int talk(const struct tool_options *o)
 		say_error("%s", strerror(errno));
 		return TOOL_FAILED;
 	}
-	aiomsg_free(t.pending);
+	aioqueue_free(t.left);
 	for (int i = 0; i < SIGNALS; i++)
 		event_free(t.signals[i]);
 	event_base_free(t.base);

@@ -28,10 +28,13 @@ struct tool_options {
 	size_t n_send;
 	const char *format; /* whose lines are values of this, or what --json and --text say */
 	bool print, json, text, raw, quiet, once, retry, no_wait;
-	mode_t file_mode; /* of the socket; 0: the library's */
-	uint64_t count;   /* messages to receive; 0: no end */
-	int64_t timeout;  /* ms; 0: none */
-	char *owned;      /* an address that was completed */
+	bool keep, fan_out, time, hex;
+	bool colour, sign;   /* on a terminal */
+	const char *program; /* for each peer */
+	mode_t file_mode;    /* of the socket; 0: the library's */
+	uint64_t count;      /* messages to receive; 0: no end */
+	int64_t timeout;     /* ms; 0: none */
+	char *owned;         /* an address that was completed */
 };
 
 /* options.c: the command line. What is wrong with it ends the program. */
@@ -55,7 +58,10 @@ void text_plain(FILE *f, const void *data, size_t n, const char *letters);
 ssize_t text_unescape(char *text); /* in place; the length, or -1 */
 
 /* show.c: messages, as text or as JSON. */
-void show_message(FILE *f, const struct aiomsg *m, const struct tool_options *o);
+/* @from: who says it; NULL */
+void show_message(FILE *f, const struct aiomsg *m, const char *from, const struct tool_options *o);
+struct aiomsg *show_text(const struct aiomsg *m, const char *from,
+			 const struct tool_options *o);       /* as its bytes */
 void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */
 
 /* stdio.c: threads between the standard streams and queues. */
@@ -66,13 +72,24 @@ struct tool_input {
 	const struct tool_options *o;
 };
 struct tool_output {
-	struct aioqueue *queue; /* what is put is printed; closed when nobody reads it */
+	struct aioqueue *queue; /* what is put, as text, is printed; closed when nobody reads it */
 	struct aioqueue *done;  /* ends when everything was printed, or failed */
 	bool failed;            /* known then */
-	const struct tool_options *o;
 };
 int input_start(struct tool_input *in, const struct tool_options *o);
-int output_start(struct tool_output *out, const struct tool_options *o);
+int output_start(struct tool_output *out);
+
+/* program.c: what --exec runs for a peer. */
+struct tool_program {
+	struct aioproc *proc;
+	struct aioconn *c;
+};
+int program_start(struct tool_program *p, const char *peer, struct event_base *base,
+		  const struct tool_options *o);
+int program_hear(struct tool_program *p, const struct aiomsg *shown);
+int program_say(struct tool_program *p, struct aiomsg **m,
+		const struct tool_options *o); /* as aioconn_recv() */
+void program_end(struct tool_program *p, const struct tool_options *o);
 
 /* say.c: the lines on standard error. */
 void say_note(const struct tool_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
