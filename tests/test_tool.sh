@@ -547,6 +547,74 @@ shows_hex() {
 END
 }
 
+### between two, and how fast
+
+# A tap in front of the listener, as "$tapped".
+tap() {
+	mkfifo "$tmp/tapfifo"
+	tapped=$(fresh)
+	$tool tap "$tapped" "$address" --once "$@" >"$tmp/tapped" 2>"$tmp/tapfifo" &
+	tap=$!
+	exec 7<"$tmp/tapfifo"
+	rm "$tmp/tapfifo"
+	read -r line <&7
+	echo "$line"
+}
+
+# Its end, and that it printed of client and server what is due, each in order.
+tap_ends() {
+	wait $tap || return 1
+	cat <&7
+	exec 7<&-
+	cat "$tmp/tapped"
+	for side in client server; do
+		grep "$side" <"$tmp/tapped"
+	done | diff - "$tmp/due"
+}
+
+taps_messages() {
+	begin "$(fresh)" --once --send s answer
+	tap "$@"
+	gives 0 's "answer"' $tool connect "$tapped" --send i 42 --print && ends 0 && tap_ends
+}
+
+taps_lines() {
+	text one two >"$tmp/lines"
+	begin "$(fresh)" --once --lines
+	tap --lines
+	$tool connect "$tapped" --lines <"$tmp/lines" && ends 0 && diff "$tmp/lines" "$heard" && tap_ends
+}
+
+# What is no protocol is told and passed on.
+taps_what_is_bad() {
+	text 'GET / HTTP/1.1' >"$tmp/lines"
+	begin "$(fresh)" --once --lines
+	tap
+	$tool connect "$tapped" --lines <"$tmp/lines" && ends 0 && diff "$tmp/lines" "$heard" && wait $tap || return 1
+	cat <&7 >"$tmp/told"
+	exec 7<&-
+	grep 'client 1: bad at byte 0: the peer does not speak aioipc' "$tmp/told"
+}
+
+stops_tapping() {
+	tapped=$(fresh)
+	"${PYTHON3:-python3}" -c 'import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+p = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE)
+print(p.stderr.readline())
+p.send_signal(signal.SIGINT)
+sys.exit(p.wait())' $tool tap "$tapped" unix:@nobody
+	[ $? = 130 ] && [ ! -e "${tapped#unix://}" ]
+}
+
+measures() {
+	gives 0 '^one at a time  *[0-9]* calls/s  *median [0-9.]* us' $tool bench "$(fresh)" --echo --count 100 --size 1000 &&
+		grep '^64 at once  *[0-9]* calls/s$' "$tmp/given" || return 1
+	begin "$(fresh)"
+	gives 0 '^{"at_once": 1, "calls_per_second": [0-9]*, "median_us": [0-9.]*,' $tool bench "$address" --count 100 --json &&
+		kill $listener && ends 0
+}
+
 ### captures
 
 # What a client says; it hears no goodbye.
@@ -722,6 +790,28 @@ check "--exec runs a program for each peer" runs_programs
 check "--exec with JSON, and what becomes of the program" runs_a_program_of_json
 check "--time" tells_time
 check "--hex" shows_hex
+cat >"$tmp/due" <<'END'
+client 1:          0  preface           8 bytes
+client 1:          8  values           14 bytes  i 42
+client 1:         30  goodbye           0 bytes
+server 1:          0  preface           8 bytes
+server 1:          8  values           20 bytes  s "answer"
+server 1:         36  goodbye           0 bytes
+END
+check "tap prints the frames of both" taps_messages
+cat >"$tmp/due" <<'END'
+{"from": "client 1", "offset": 8, "kind": 1, "length": 14, "descriptors": 0, "format": "i", "values": [42]}
+{"from": "client 1", "offset": 30, "kind": 3, "length": 0, "descriptors": 0}
+{"from": "server 1", "offset": 8, "kind": 1, "length": 20, "descriptors": 0, "format": "s", "values": ["answer"]}
+{"from": "server 1", "offset": 36, "kind": 3, "length": 0, "descriptors": 0}
+END
+check "tap prints JSON" taps_messages --json
+text 'client 1: one' 'client 1: two' >"$tmp/due"
+check "tap prints lines" taps_lines
+check "tap passes on what is bad, and tells" taps_what_is_bad
+check "Ctrl-C ends a tap with 130, and takes its socket away" stops_tapping
+check "bench" measures
+check "bench of nobody" gives 1 'nobody listens there' $tool bench unix:@nobody
 check "who does not speak the protocol, may speak lines" speaks_lines
 check "help" gives 0 "aioipc connect ADDR" $tool help
 check "help of a command" sh -c "$tool help call | grep -q -e --raw && ! $tool help call | grep -e --once"
@@ -757,7 +847,7 @@ proposes() {
 
 # Every option that is proposed is known where it is, and every one that --help has is proposed somewhere.
 proposes_options() {
-	for command in listen connect call dump; do
+	for command in listen connect call dump tap bench; do
 		for option in $(proposes aioipc $command x --); do
 			echo "$option" >>"$tmp/proposed"
 			$tool $command "$option" 2>&1 </dev/null | grep -e 'no such option' -e 'not with this' && return 1
@@ -768,7 +858,7 @@ proposes_options() {
 }
 
 if have bash; then
-	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump help --help --version' ]"
+	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump tap bench help --help --version' ]"
 	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
 	check "which are those that there are" proposes_options
 	check "of addresses" sh -c "[ '$(proposes aioipc listen --once uni)' = 'unix:/// unix:@' ]"

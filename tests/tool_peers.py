@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import struct
@@ -422,6 +423,27 @@ def test_a_terminal_shows_who_said_what_in_colours():
     assert re.fullmatch(rb'\x1b\[2m[0-9:.]+\x1b\[0m \x1b\[36m<\x1b\[0m "answer"\r\n', shown), shown
     shown = on_terminal("no colours", NO_COLOR="1")
     assert re.fullmatch(rb'[0-9:.]+ < "answer"\r\n', shown), shown
+
+
+def test_a_terminal_shows_how_far_the_input_is():
+    ours, theirs = pty.openpty()
+    s, address = server()
+    p = start("connect", address, "--bytes", stdin=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    peer = accept(s)
+    shown = b""
+    while b"MiB read, " not in shown:
+        p.stdin.write(b"x" * 100000)
+        p.stdin.flush()
+        read(peer, 100000)
+        if select.select([ours], [], [], 0.05)[0]:
+            shown += os.read(ours, 4096)
+    p.stdin.close()
+    p.stdin = None
+    peer.close()
+    p.communicate(timeout=LIMIT)
+    os.close(ours)
+    assert re.search(rb"\r\n[0-9.]+ MiB read, [0-9.]+ MiB/s", shown), shown
 
 
 def test_silence_is_too_long():

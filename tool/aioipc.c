@@ -13,6 +13,10 @@ static int run(const struct tool_options *o)
 		return dump(o);
 	case TOOL_CALL:
 		return call(o);
+	case TOOL_TAP:
+		return tap(o);
+	case TOOL_BENCH:
+		return bench(o);
 	default:
 		return talk(o);
 	}

@@ -37,7 +37,12 @@ enum kind {
 struct dump {
 	const struct tool_options *o;
 	const char *name;
-	FILE *f;
+	dump_read *read;
+	void *from;
+	FILE *out;
+	const char *speaker; /* NULL; or who is said in front */
+	char *line;          /* then, what is printed at once */
+	size_t line_len;
 	uint64_t offset;      /* of the frame */
 	unsigned char *frame; /* its header and payload */
 	size_t room, len;
@@ -81,10 +86,10 @@ static size_t append(struct dump *d, size_t n)
 		size_t want = n - (d->len - start), got;
 
 		want = want < CHUNK ? want : CHUNK;
-		got = make_room(d, want) == 0 ? fread(d->frame + d->len, 1, want, d->f) : 0;
+		got = make_room(d, want) == 0 ? d->read(d->from, d->frame + d->len, want) : 0;
 		d->len += got;
 		if (got < want) {
-			d->error = feof(d->f) ? 0 : errno;
+			d->error = errno;
 			break;
 		}
 	}
@@ -138,8 +143,8 @@ static int ask_behind(struct dump *d)
 
 static void show_content(struct dump *d, const struct aiomsg *m)
 {
-	fputs(d->o->json ? ", " : "  ", stdout);
-	show_values(stdout, m, d->o->json);
+	fputs(d->o->json ? ", " : "  ", d->out);
+	show_values(d->out, m, d->o->json);
 }
 
 static uint64_t id_of(const unsigned char *from)
@@ -156,10 +161,10 @@ static void show_label(const struct dump *d, unsigned kind)
 {
 	uint64_t id = id_of(d->frame + HEADER);
 
-	printf(d->o->json ? ", \"call\": \"%016" PRIx64 "\"" : "  %016" PRIx64, id);
+	fprintf(d->out, d->o->json ? ", \"call\": \"%016" PRIx64 "\"" : "  %016" PRIx64, id);
 	if (kind == KIND_REFUSAL)
-		printf(d->o->json ? ", \"error\": %" PRIu32 : "  error %" PRIu32,
-		       length_of(d->frame + HEADER + CALL_ID));
+		fprintf(d->out, d->o->json ? ", \"error\": %" PRIu32 : "  error %" PRIu32,
+			length_of(d->frame + HEADER + CALL_ID));
 }
 
 /*
@@ -227,15 +232,30 @@ static void show_header(const struct dump *d)
 	char name[16];
 
 	if (d->o->json) {
-		printf("{\"offset\": %" PRIu64 ", \"kind\": %u, \"length\": %u, \"descriptors\": %u",
-		       d->offset, kind, len, fds);
+		fprintf(d->out, "{\"offset\": %" PRIu64 ", \"kind\": %u, \"length\": %u, \"descriptors\": %u",
+			d->offset, kind, len, fds);
 		return;
 	}
 	snprintf(name, sizeof name, "kind %u", kind);
-	printf("%10" PRIu64 "  %-8s %10u bytes", d->offset,
-	       kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind] : name, len);
+	fprintf(d->out, "%10" PRIu64 "  %-8s %10u bytes", d->offset,
+		kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind] : name, len);
 	if (fds > 0)
-		printf(", %u descriptors", fds);
+		fprintf(d->out, ", %u descriptors", fds);
+}
+
+/* Whole lines, where two speak. */
+static void end_line(struct dump *d)
+{
+	if (!d->speaker)
+		return;
+	fflush(d->out);
+	if (d->o->json)
+		show_speaker_json(stdout, d->speaker, d->o);
+	else
+		show_speaker(stdout, d->speaker, d->o);
+	fwrite(d->line + d->o->json, 1, (size_t)ftello(d->out) - d->o->json, stdout);
+	fflush(stdout);
+	rewind(d->out);
 }
 
 /* The header of a frame is in the buffer. */
@@ -254,7 +274,8 @@ static void dump_frame(struct dump *d)
 		else
 			cut_short(d, HEADER + got, HEADER + (size_t)len);
 	}
-	fputs(d->o->json ? "}\n" : "\n", stdout);
+	fputs(d->o->json ? "}\n" : "\n", d->out);
+	end_line(d);
 }
 
 static void dump_preface(struct dump *d)
@@ -264,7 +285,9 @@ static void dump_preface(struct dump *d)
 	if (got < PREFACE)
 		cut_short(d, got, PREFACE);
 	else if (ask_behind(d) == 1 && !d->o->json)
-		printf("%10d  preface  %10d bytes\n", 0, PREFACE);
+		fprintf(d->out, "%10d  preface  %10d bytes\n", 0, PREFACE);
+	if (!d->why && !d->o->json)
+		end_line(d);
 }
 
 /* False at the end. */
@@ -283,7 +306,7 @@ static bool dump_next(struct dump *d)
 		cut_short(d, got, HEADER);
 	else
 		dump_frame(d);
-	return !d->why && !ferror(stdout);
+	return !d->why && !ferror(d->out);
 }
 
 static void dump_stream(void *arg)
@@ -300,7 +323,6 @@ static int connect_ends(struct dump *d)
 	const struct aioconn_limits most = {.size = sizeof most, .message = FRAME_MOST};
 	struct aioend *in, *out;
 
-	d->base = event_base_new();
 	if (!d->base || aiosockpair(&in, &out) == -1)
 		return -1;
 	d->feed = aioend_open(in, d->base);
@@ -334,13 +356,48 @@ static int tell(const struct dump *d)
 	return TOOL_CLEAN;
 }
 
+/* As dump_read. */
+static size_t read_file(void *arg, void *data, size_t n)
+{
+	FILE *f = arg;
+	size_t got = fread(data, 1, n, f);
+
+	errno = feof(f) ? 0 : errno;
+	return got;
+}
+
+void dump_way(const struct tool_options *o, const char *speaker, dump_read *read, void *from,
+	      struct event_base *base)
+{
+	struct dump d = {
+		.o = o, .name = speaker, .speaker = speaker, .read = read, .from = from, .base = base};
+
+	d.out = open_memstream(&d.line, &d.line_len);
+	if (!d.out || connect_ends(&d) == -1)
+		say_error("%s: %s", speaker, strerror(errno));
+	else
+		dump_stream(&d);
+	if (d.why)
+		say_error("%s: bad at byte %" PRIu64 ": %s", speaker, d.offset, d.why);
+	aioconn_abort(d.feed);
+	aioconn_abort(d.judge);
+	if (d.out)
+		fclose(d.out);
+	free(d.line);
+	free(d.frame);
+}
+
 int dump(const struct tool_options *o)
 {
-	struct dump d = {.o = o, .name = o->address ? o->address : "standard input", .f = stdin};
+	struct dump d = {
+		.o = o, .name = o->address ? o->address : "standard input", .read = read_file, .out = stdout};
+	FILE *f = o->address ? fopen(o->address, "re") : stdin;
 	int status;
 
-	if (o->address && !(d.f = fopen(o->address, "re")))
+	if (!f)
 		return failed(o->address);
+	d.from = f;
+	d.base = event_base_new();
 	if (connect_ends(&d) == -1 || aiotask_run(d.base, dump_stream, &d) == -1)
 		status = failed(d.name);
 	else
@@ -349,7 +406,7 @@ int dump(const struct tool_options *o)
 	aioconn_abort(d.judge);
 	event_base_free(d.base);
 	free(d.frame);
-	if (d.f != stdin)
-		fclose(d.f);
+	if (f != stdin)
+		fclose(f);
 	return status;
 }

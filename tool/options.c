@@ -130,6 +130,11 @@ static void set_count(struct tool_options *o, struct words *w)
 		die_of_usage("--count: not a whole number");
 }
 
+static void set_size(struct tool_options *o, struct words *w)
+{
+	o->length = (size_t)read_number(w, 0, 1 << 20);
+}
+
 static void set_timeout(struct tool_options *o, struct words *w)
 {
 	o->timeout = (int64_t)(read_number(w, 0.001, 1e9) * 1000 + 0.5);
@@ -159,7 +164,9 @@ static void set_program(struct tool_options *o, struct words *w)
 #define DUMP (1U << TOOL_DUMP)
 #define CALLS (1U << TOOL_CALL)
 #define TALK (LISTEN | CONNECT)
-#define ALL (TALK | CALLS | DUMP)
+#define TAP (1U << TOOL_TAP)
+#define BENCH (1U << TOOL_BENCH)
+#define ALL (TALK | CALLS | DUMP | TAP | BENCH)
 #define FLAG(name) NULL, offsetof(struct tool_options, name)
 
 /* An option has a function or a flag. */
@@ -171,9 +178,9 @@ static const struct option {
 	size_t flag;
 	const char *what;
 } options[] = {
-	{"--lines", NULL, "[=END]", TALK, set_lines, 0,
+	{"--lines", NULL, "[=END]", TALK | TAP, set_lines, 0,
 	 "lines instead of messages; END is \\n, say \\r\\n for others"},
-	{"--bytes", NULL, "", TALK, set_bytes, 0, "bytes as they come"},
+	{"--bytes", NULL, "", TALK | TAP, set_bytes, 0, "bytes as they come"},
 	{"--send", NULL, " FORMAT VALUES..", TALK, set_send, 0,
 	 "send a message of these values, not standard input"},
 	{"--format", NULL, " FORMAT", TALK, set_format, 0,
@@ -182,14 +189,14 @@ static const struct option {
 	{"--json", NULL, "", ALL, FLAG(json), "print one JSON object a message, and read such"},
 	{"--print", NULL, "", TALK, FLAG(print), "print what comes, also with --send"},
 	{"--raw", NULL, "", TALK | CALLS, FLAG(raw), "print text as it came, without escapes and quotes"},
-	{"--count", NULL, " N", TALK, set_count, 0, "end after N messages"},
+	{"--count", NULL, " N", TALK | BENCH, set_count, 0, "end after N messages"},
 	{"--keep", NULL, "", LISTEN, FLAG(keep), "serve all peers at once, and say who says what"},
 	{"--fan-out", NULL, "", LISTEN, FLAG(fan_out), "send standard input to all of them"},
 	{"--exec", NULL, " PROGRAM", LISTEN, set_program, 0,
 	 "run a shell command for each peer, which talks to it"},
-	{"--time", NULL, "", TALK, FLAG(time), "print when it came"},
+	{"--time", NULL, "", TALK | TAP, FLAG(time), "print when it came"},
 	{"--hex", NULL, "", TALK, FLAG(hex), "print the bytes, in hexadecimal too"},
-	{"--once", NULL, "", LISTEN, FLAG(once), "end after the first peer"},
+	{"--once", NULL, "", LISTEN | TAP, FLAG(once), "end after the first peer"},
 	{"--mode", NULL, " MODE", LISTEN, set_mode, 0, "of a socket in the file system; 600"},
 	{"--retry", NULL, "", CONNECT, FLAG(retry),
 	 "try until somebody listens, and again when the peer is lost"},
@@ -197,6 +204,8 @@ static const struct option {
 	 "leave when everything is sent, without the peer's goodbye"},
 	{"--timeout", NULL, " SECONDS", TALK | CALLS, set_timeout, 0,
 	 "give up when nothing moves for so long"},
+	{"--echo", NULL, "", BENCH, FLAG(echo), "start a peer that answers, too"},
+	{"--size", NULL, " BYTES", BENCH, set_size, 0, "of each call; 0"},
 	{"--quiet", "-q", "", ALL, FLAG(quiet), "say nothing but errors on standard error"},
 };
 
@@ -207,6 +216,8 @@ static const struct command {
 	[TOOL_CONNECT] = {"connect", "ADDR [options]", "connects to one"},
 	[TOOL_CALL] = {"call", "ADDR FORMAT VALUES..", "calls one, and prints the answer"},
 	[TOOL_DUMP] = {"dump", "[FILE] [options]", "prints a captured stream of frames"},
+	[TOOL_TAP] = {"tap", "ADDR ADDR [options]", "stands between two, and prints what both say"},
+	[TOOL_BENCH] = {"bench", "ADDR [options]", "measures how fast calls are answered"},
 };
 
 #define N_OPTIONS (sizeof options / sizeof options[0])
@@ -363,6 +374,8 @@ static void take_words(struct tool_options *o, char **at)
 			take_option(o, &w, word);
 		else if (o->mode == TOOL_CALL && o->address && !o->send)
 			take_message(o, &w, word);
+		else if (o->mode == TOOL_TAP && o->address && !o->other)
+			o->other = word;
 		else if (o->address)
 			die_of_usage("\"%s\" is one word too many", word);
 		else
@@ -375,11 +388,14 @@ static void complete_address(struct tool_options *o)
 {
 	if (!o->address)
 		die_of_usage("%s: an address is missing, such as unix:@name", commands[o->mode].name);
-	o->owned = address_of(o->address, o->mode == TOOL_LISTEN);
-	if (!o->owned)
-		return;
-	say_note(o, "%s: taken as %s", o->address, o->owned);
-	o->address = o->owned;
+	o->owned = address_of(o->address, o->mode == TOOL_LISTEN || o->mode == TOOL_TAP);
+	if (o->owned)
+		say_note(o, "%s: taken as %s", o->address, o->owned);
+	o->address = o->owned ? o->owned : o->address;
+	o->owned_other = o->other ? address_of(o->other, false) : NULL;
+	if (o->owned_other)
+		say_note(o, "%s: taken as %s", o->other, o->owned_other);
+	o->other = o->owned_other ? o->owned_other : o->other;
 }
 
 static void check_forms(const struct tool_options *o)
@@ -421,7 +437,8 @@ static void look_at_terminal(struct tool_options *o)
 	bool terminal = isatty(STDOUT_FILENO) && !o->raw;
 
 	o->colour = terminal && !(no_colour && *no_colour) && term && strcmp(term, "dumb") != 0;
-	o->sign = terminal && isatty(STDIN_FILENO) && o->framing != AIOCONN_BYTES && !o->json;
+	o->sign = terminal && o->mode != TOOL_TAP && isatty(STDIN_FILENO) && o->framing != AIOCONN_BYTES &&
+		  !o->json;
 }
 
 static void check(struct tool_options *o)
@@ -437,6 +454,8 @@ static void check(struct tool_options *o)
 		die_of_usage("--send sends a message: not with --lines or --bytes");
 	if (o->no_wait && o->count)
 		die_of_usage("--no-wait leaves at once, --count waits: not both");
+	if (o->mode == TOOL_TAP && o->address && !o->other)
+		die_of_usage("tap: the second address is missing, of the program to connect to");
 	check_forms(o);
 	check_many(o);
 	complete_address(o);
@@ -496,4 +515,5 @@ void options_free(struct tool_options *o)
 		aiomsg_free(o->send[i]);
 	free(o->send);
 	free(o->owned);
+	free(o->owned_other);
 }

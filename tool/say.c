@@ -23,12 +23,37 @@ static const struct {
 	{ETIMEDOUT, "ETIMEDOUT", "no answer", "try again later", true},
 };
 
+static bool is_shown; /* a line that is to be written over */
+
+static void clear_progress(void)
+{
+	if (is_shown)
+		fputs("\r\033[K", stderr);
+	is_shown = false;
+}
+
+void say_progress(const char *format, ...)
+{
+	va_list ap;
+
+	flockfile(stderr);
+	clear_progress();
+	if (format) {
+		va_start(ap, format);
+		vfprintf(stderr, format, ap);
+		va_end(ap);
+		is_shown = true;
+	}
+	funlockfile(stderr);
+}
+
 static void say(const char *format, va_list ap)
 {
 	char line[1024];
 
 	vsnprintf(line, sizeof line, format, ap);
 	flockfile(stderr);
+	clear_progress();
 	fputs("aioipc: ", stderr);
 	text_plain(stderr, line, strlen(line), TEXT_SAID);
 	fputc('\n', stderr);

@@ -39,8 +39,7 @@ static void show_time(FILE *f, bool json)
 	fprintf(f, json ? "%s.%06ldZ" : "%s.%06ld", text, (long)now.tv_usec);
 }
 
-/* In front of what is printed. */
-static void show_label(FILE *f, const char *from, const struct tool_options *o)
+void show_speaker(FILE *f, const char *from, const struct tool_options *o)
 {
 	if (o->time) {
 		fputs(o->colour ? DIM : "", f);
@@ -67,6 +66,18 @@ static void show_string_json(FILE *f, const char *string)
 		fwrite(text + sizeof bytes - 1, 1, len - sizeof bytes, f);
 	free(text);
 	aiomsg_free(m);
+}
+
+void show_speaker_json(FILE *f, const char *from, const struct tool_options *o)
+{
+	fputs("{\"from\": ", f);
+	show_string_json(f, from);
+	if (o->time) {
+		fputs(", \"time\": \"", f);
+		show_time(f, true);
+		fputc('"', f);
+	}
+	fputs(", ", f);
 }
 
 static void show_json(FILE *f, const struct aiomsg *m, const char *from, const struct tool_options *o)
@@ -118,7 +129,7 @@ void show_message(FILE *f, const struct aiomsg *m, const char *from, const struc
 		show_json(f, m, from, o);
 		return;
 	}
-	show_label(f, from, o);
+	show_speaker(f, from, o);
 	if (o->hex) {
 		fprintf(f, "%zu bytes\n", len);
 		show_hex(f, data, len);

@@ -128,6 +128,7 @@ static int pass(struct tool_input *in, struct buffer *b)
 		size_t before = b->len;
 
 		in->spoke = true;
+		atomic_fetch_add(&in->read, (uint64_t)n);
 		b->len += (size_t)n;
 		if (in->o->framing != AIOCONN_BYTES || !form_is_plain(in->o)) {
 			r = put_lines(in, b, before);

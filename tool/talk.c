@@ -30,6 +30,7 @@ struct talk {
 	struct event *signals[SIGNALS];
 	struct tool_input in;
 	struct tool_output out;
+	struct tool_progress progress;
 	struct aioqueue *left;    /* read, but not taken by a connection */
 	struct aioconn *peer;     /* has come, and waits for its turn */
 	struct session *all;      /* at once, with --keep */
@@ -729,7 +730,9 @@ static int start(struct talk *t)
 	t->left = aioqueue_new(LEFT_MOST, 0);
 	if (!t->left)
 		return -1;
-	return t->o->send || t->o->program ? 0 : input_start(&t->in, t->o);
+	if (t->o->send || t->o->program)
+		return 0;
+	return progress_start(&t->progress, &t->in, t->base, t->o) == -1 ? -1 : input_start(&t->in, t->o);
 }
 
 int talk(const struct tool_options *o)
@@ -742,6 +745,7 @@ int talk(const struct tool_options *o)
 		say_error("%s", strerror(errno));
 		return TOOL_FAILED;
 	}
+	progress_end(&t.progress);
 	aioqueue_free(t.left);
 	for (int i = 0; i < SIGNALS; i++)
 		event_free(t.signals[i]);

@@ -2,6 +2,7 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@
 
 #define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
 
-enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP };
+enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP, TOOL_TAP, TOOL_BENCH };
 
 struct tool_options {
 	enum tool_mode mode;
@@ -29,12 +30,15 @@ struct tool_options {
 	const char *format; /* whose lines are values of this, or what --json and --text say */
 	bool print, json, text, raw, quiet, once, retry, no_wait;
 	bool keep, fan_out, time, hex;
-	bool colour, sign;   /* on a terminal */
-	const char *program; /* for each peer */
-	mode_t file_mode;    /* of the socket; 0: the library's */
-	uint64_t count;      /* messages to receive; 0: no end */
-	int64_t timeout;     /* ms; 0: none */
-	char *owned;         /* an address that was completed */
+	bool colour, sign;         /* on a terminal */
+	const char *program;       /* for each peer */
+	mode_t file_mode;          /* of the socket; 0: the library's */
+	uint64_t count;            /* messages to receive; 0: no end */
+	int64_t timeout;           /* ms; 0: none */
+	const char *other;         /* address of tap */
+	size_t length;             /* of a message of bench */
+	bool echo;                 /* which starts the peer, too */
+	char *owned, *owned_other; /* addresses that were completed */
 };
 
 /* options.c: the command line. What is wrong with it ends the program. */
@@ -61,7 +65,10 @@ ssize_t text_unescape(char *text); /* in place; the length, or -1 */
 /* @from: who says it; NULL */
 void show_message(FILE *f, const struct aiomsg *m, const char *from, const struct tool_options *o);
 struct aiomsg *show_text(const struct aiomsg *m, const char *from,
-			 const struct tool_options *o);       /* as its bytes */
+			 const struct tool_options *o);                     /* as its bytes */
+void show_speaker(FILE *f, const char *from, const struct tool_options *o); /* in front of what is printed, */
+void show_speaker_json(FILE *f, const char *from,
+		       const struct tool_options *o);         /* or of the members of an object */
 void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */
 
 /* stdio.c: threads between the standard streams and queues. */
@@ -69,6 +76,7 @@ struct tool_input {
 	struct aioqueue *queue; /* ends with standard input */
 	bool spoke, failed;     /* it was not empty; it could not be read. Known once the queue has ended */
 	uint64_t lines;         /* so far */
+	_Atomic uint64_t read;  /* bytes, so far */
 	const struct tool_options *o;
 };
 struct tool_output {
@@ -78,6 +86,17 @@ struct tool_output {
 };
 int input_start(struct tool_input *in, const struct tool_options *o);
 int output_start(struct tool_output *out);
+
+/* progress.c: how far the input is. */
+struct event;
+struct tool_progress {
+	struct tool_input *in;
+	struct event *tick; /* NULL: nobody is told */
+	uint64_t before, ticks;
+};
+int progress_start(struct tool_progress *p, struct tool_input *in, struct event_base *base,
+		   const struct tool_options *o);
+void progress_end(struct tool_progress *p);
 
 /* program.c: what --exec runs for a peer. */
 struct tool_program {
@@ -94,6 +113,7 @@ void program_end(struct tool_program *p, const struct tool_options *o);
 /* say.c: the lines on standard error. */
 void say_note(const struct tool_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say_progress(const char *format, ...) __attribute__((format(printf, 1, 2))); /* NULL: no more */
 void say_log(const char *text, void *hushed); /* for the library's log; NULL, or whether nothing is said */
 void why_begin(void);                         /* what the log says in this thread from now on, is kept, */
 const char *why_end(int error); /* until here, where it is returned, without the call's name; or the error */
@@ -104,5 +124,12 @@ void say_why(const struct tool_options *o, const char *where, int error); /* and
 int talk(const struct tool_options *o);
 int call(const struct tool_options *o);
 int dump(const struct tool_options *o);
+int tap(const struct tool_options *o);
+int bench(const struct tool_options *o);
+
+/* dump.c, for tap: prints what @read gives, which is as fread() but for errno 0 at the end. In a task. */
+typedef size_t dump_read(void *from, void *data, size_t n);
+void dump_way(const struct tool_options *o, const char *speaker, dump_read *read, void *from,
+	      struct event_base *base);
 
 #endif
