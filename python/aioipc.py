@@ -1876,7 +1876,7 @@ def _read_address(text: str, listen: bool) -> _Address:
         return _read_unix(text[5:], True)
     if text.startswith("unix:///"):
         return _read_unix(text[7:], False)
-    raise ValueError("neither tcp://host:port nor unix:///path nor unix:@name")
+    raise ValueError("neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:)")
 
 
 def _read_tcp(text: str, listen: bool) -> _Address:
