@@ -386,6 +386,14 @@ __attribute__((noinline)) static const char *check_any(const unsigned char *data
 	return check(&c, data, len, NULL);
 }
 
+/* The flag comes before the values, and so does what is wrong with it. */
+__attribute__((noinline)) static const char *first_fault(const unsigned char *data, const char *wrong)
+{
+	bool strings = strchr((const char *)data + IPC_IMAGE_FORMAT, 's');
+
+	return strings != !!(data[3] & IPC_IMAGE_STRINGS) ? wrong_flag : wrong;
+}
+
 const char *ipc_image_look(const unsigned char *data, size_t len, struct ipc_plain *plain)
 {
 	bool swap;
@@ -395,8 +403,10 @@ const char *ipc_image_look(const unsigned char *data, size_t len, struct ipc_pla
 	if (wrong)
 		return wrong;
 	letters = plain_letters(data + IPC_IMAGE_FORMAT, data + len);
-	if (letters)
-		return check_plain(data, data + len, letters, swap, plain);
+	if (letters) {
+		wrong = check_plain(data, data + len, letters, swap, plain);
+		return wrong ? first_fault(data, wrong) : NULL;
+	}
 	plain->letters = 0;
 	return check_any(data, len);
 }
