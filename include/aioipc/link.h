@@ -172,7 +172,7 @@ AIOIPC_API struct aioqueue *aiolink_outbox(const struct aiolink *l);
  * aiolink_wait_connected: waits until there is a connection. Errno: EPIPE (there will be none any more).
  * aiolink_wait_disconnected: waits until the connection is over: the peer said goodbye or is lost, or it was closed here. If there is
  * none now, it waits until the next one has come and is over. It also returns when there will be no connection any more.
- * aiolink_join: waits until the link has ended, and frees nothing. While the inbox is full and nobody reads it, a link may not end.
+ * aiolink_join: waits until the link has ended, and frees nothing. A link does not end before there is room in its inbox for what came.
  * Any number of callers may wait, also before the start. Since 0.1.
  */
 AIOIPC_API int aiolink_wait_connected(struct aiolink *l, int64_t deadline);
