@@ -16,6 +16,9 @@
 #include "ipc/msg/ticket.h"
 #include "ipc/os/log.h"
 
+/* A payload of 2^k bytes, and a NUL, fit into a block of the pool. With one byte more, 64 KiB would take 128. */
+_Static_assert(sizeof(struct aiomsg) < IPC_POOL_HEADER, "IPC_POOL_HEADER is too small");
+
 #define FDS_MOST 253 /* what the kernel lets one sendmsg carry */
 
 struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
@@ -31,10 +34,10 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	if (!m)
 		return NULL;
 	atomic_init(&m->refs, 1);
-	m->kind = (uint8_t)kind;
+	m->kind = kind & 31U;
 	m->part = 0;
 	m->role = IPC_PLAIN;
-	m->plain.letters = 0;
+	m->letters = 0;
 	m->block = block;
 	m->len = len;
 	m->fds = NULL;
@@ -349,7 +352,7 @@ static inline bool is_plain(const struct aiomsg *m, const char *format)
 {
 	const char *p = (const char *)m->data + IPC_IMAGE_FORMAT;
 
-	if (m->plain.letters == 0)
+	if (m->letters == 0)
 		return false;
 	while (*p && *p == *format)
 		p++, format++;
@@ -358,10 +361,10 @@ static inline bool is_plain(const struct aiomsg *m, const char *format)
 
 static inline int unpack_plain(const struct aiomsg *m, struct ipc_args *a)
 {
-	const char *format = (const char *)m->data + IPC_IMAGE_FORMAT, *end = format + m->plain.letters;
+	const char *format = (const char *)m->data + IPC_IMAGE_FORMAT, *end = format + m->letters;
 	struct ipc_place place = {(const unsigned char *)end + 1, ipc_image_swapped(m->data), NULL};
 
-	if (m->plain.copies && !(place.text = strings_of(m)))
+	if (m->copies && !(place.text = strings_of(m)))
 		return -1;
 	ipc_image_read_plain(format, end, a, &place);
 	return 0;

@@ -51,11 +51,12 @@ struct ipc_receipt {
 
 struct aiomsg {
 	atomic_uint refs;
-	uint8_t kind;                             /* enum ipc_kind */
-	uint8_t part;                             /* of a line: AIOMSG_MORE and the others */
-	uint8_t role;                             /* enum ipc_role */
+	unsigned kind : 5;   /* enum ipc_kind, or of a frame that is its reader's alone */
+	unsigned part : 3;   /* of a line: AIOMSG_MORE and the others */
+	unsigned role : 3;   /* enum ipc_role */
+	unsigned copies : 1; /* struct ipc_plain, as its check found out; letters is 0 before */
+	uint8_t letters;
 	uint8_t place;                            /* in its receipt */
-	struct ipc_plain plain;                   /* what its check found out; letters is 0 before */
 	size_t block;                             /* what the pool gave, this struct included */
 	size_t len;                               /* of the payload */
 	struct ipc_msgfds *fds;                   /* NULL when it has none */
@@ -80,7 +81,12 @@ int ipc_msg_grow(struct aiomsg **m, size_t len, size_t keep);
 /* Checks an image that came from a peer, with a NUL behind it: NULL, or what is wrong, in words. */
 static inline const char *ipc_msg_check(struct aiomsg *m)
 {
-	return ipc_image_look(m->data, m->len, &m->plain);
+	struct ipc_plain plain = {0};
+	const char *wrong = ipc_image_look(m->data, m->len, &plain);
+
+	m->letters = plain.letters;
+	m->copies = plain.copies;
+	return wrong;
 }
 
 /* Sets the NUL behind a payload that came from a peer, all m->len bytes, and checks it. -1/EBADMSG with words in @why. */

@@ -30,7 +30,7 @@ struct ipc_ticket {
 static inline void ipc_ticket_give(struct ipc_ticket *t, struct aiomsg *m, enum ipc_role role)
 {
 	atomic_fetch_add_explicit(&t->holders, 1, memory_order_relaxed);
-	m->role = (uint8_t)role;
+	m->role = role & 7U;
 	m->ticket = t;
 }
 

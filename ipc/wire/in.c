@@ -343,7 +343,7 @@ static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 		return -1;
 	memcpy(m->data, in->buf + in->start + head, have);
 	m->len = len;
-	m->role = role_of(f->kind);
+	m->role = role_of(f->kind) & 7U;
 	in->large = m;
 	in->large_have = have;
 	in->large_fds = f->nfds;
@@ -365,7 +365,7 @@ static int take_call(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg
 		return -1;
 	in->id = ipc_frame_read_id(at);
 	memcpy(msg->data, at + IPC_CALL_ID_LEN, len);
-	msg->role = role_of(f->kind);
+	msg->role = role_of(f->kind) & 7U;
 	in->start += IPC_FRAME_LEN + f->length;
 	in->window = BUFFER;
 	in->said = true;

@@ -94,10 +94,10 @@ static inline struct aiomsg *ipc_in_message(struct ipc_in *in, uint8_t kind, siz
 	if (!m || need > m->block || m->block > 2 * need + 64)
 		return ipc_msg_alloc(kind, len);
 	in->spare = NULL;
-	m->kind = kind;
+	m->kind = kind & 31U;
 	m->part = 0;
 	m->role = IPC_PLAIN;
-	m->plain.letters = 0;
+	m->letters = 0;
 	m->len = len;
 	m->data[len] = 0;
 	return m;
