@@ -191,7 +191,7 @@ guest() {
 	elif [ "$1" = bob ] && have nc; then
 		nc -U "$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
 	else
-		./aioipc connect --quiet --raw --lines "unix://$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
+		tool/aioipc connect --quiet --raw --lines "unix://$tmp/chat" <"$tmp/$1.says" >"$tmp/$1.reads" &
 	fi
 }
 
