@@ -42,7 +42,7 @@ struct event_base *new_base(void)
 	return reachable[n++ % 64] = must(event_base_new());
 }
 
-static bool is_ring_wanted(void)
+bool are_pairs_rings(void)
 {
 	const char *pair = getenv("TEST_PAIR");
 
@@ -55,7 +55,7 @@ void make_ends(enum transport t, struct aioend **a, struct aioend **b)
 		must(aiopipe(b, a));
 	else if (t == DUPLEX)
 		must(aioduplex(a, b));
-	else if (t == RING || is_ring_wanted())
+	else if (t == RING || are_pairs_rings())
 		must(aioring(a, b, 0));
 	else
 		must(aiosockpair(a, b));

@@ -19,6 +19,8 @@
 /* With TEST_PAIR=ring in the environment, PAIR is a ring, but for raw peers: see tests/test_over_rings.sh. */
 enum transport { PIPE, DUPLEX, PAIR, RING };
 
+bool are_pairs_rings(void);
+
 #define PREFACE "AIPC\1\0\0\0"
 #define PREFACE_LEN 8
 #define HEADER_LEN 8
