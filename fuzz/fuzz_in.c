@@ -60,8 +60,8 @@ static void note(struct found *f, const struct ipc_in *in, const struct aiomsg *
 		must(nfds <= in->fds_limit);
 		mix(f, &len, sizeof len);
 		mix(f, &nfds, sizeof nfds);
-		mix(f, &m->kind, 1);
-		mix(f, &m->role, 1);
+		mix(f, &(uint8_t){m->kind}, 1);
+		mix(f, &(uint8_t){m->role}, 1);
 		if (m->role)
 			mix(f, &in->id, sizeof in->id);
 		f->msgs++;
