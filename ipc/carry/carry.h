@@ -101,6 +101,9 @@ struct ipc_carrier {
 /* @k->own is filled in: its descriptors carry everything. */
 void ipc_carry_by_fd(struct ipc_carrier *k);
 
+/* Does own.w show that the peer is gone? */
+bool ipc_carry_hung_up(const struct ipc_carrier *k);
+
 static inline bool ipc_carry_at_hand(struct ipc_carrier *k, enum ipc_carry_wait what)
 {
 	return k->how->at_hand && k->how->at_hand(k, what);

@@ -33,7 +33,7 @@ static short fd_shown_by(const struct ipc_carrier *k, enum ipc_carry_wait what)
 	return what == IPC_CARRY_IN ? EV_READ : EV_WRITE;
 }
 
-static bool fd_left(const struct ipc_carrier *k)
+bool ipc_carry_hung_up(const struct ipc_carrier *k)
 {
 	struct pollfd p = {.fd = k->own.w.fd};
 
@@ -81,7 +81,7 @@ void ipc_carry_by_fd(struct ipc_carrier *k)
 		.read = fd_read,
 		.write = fd_write,
 		.shown_by = fd_shown_by,
-		.left = fd_left,
+		.left = ipc_carry_hung_up,
 		.shut_read = fd_shut_read,
 		.shut_write = fd_shut_write,
 		.set_reset = fd_set_reset,

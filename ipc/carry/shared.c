@@ -20,6 +20,9 @@
 #define WORDS ((size_t)4096) /* of the memory: what is before the bytes of both rings */
 #define RINGS_AT_ONCE 64     /* bytes */
 
+_Static_assert(2 * sizeof(struct ipc_ring_words) <= WORDS,
+	       "the words of both rings don't fit before their bytes");
+
 /* What the socket brings first, along with the descriptor of the memory. */
 struct hello {
 	char name[7];
@@ -347,13 +350,6 @@ static short shared_shown_by(const struct ipc_carrier *k, enum ipc_carry_wait wh
 	return what == IPC_CARRY_OUT && k->shared->crowded ? EV_READ | EV_WRITE : EV_READ;
 }
 
-static bool shared_left(const struct ipc_carrier *k)
-{
-	struct pollfd p = {.fd = k->own.w.fd};
-
-	return ipc_os_poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP));
-}
-
 static void shared_shut_read(struct ipc_carrier *k)
 {
 	k->shared->deaf = true;
@@ -404,7 +400,7 @@ static const struct ipc_carry by_rings = {
 	.at_hand = shared_at_hand,
 	.sleep = shared_sleep,
 	.shown_by = shared_shown_by,
-	.left = shared_left,
+	.left = ipc_carry_hung_up,
 	.shut_read = shared_shut_read,
 	.shut_write = shared_shut_write,
 	.set_reset = shared_set_reset,

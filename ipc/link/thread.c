@@ -8,7 +8,7 @@
 #include "ipc/os/thread.h"
 #include "ipc/link/link.h"
 #include "ipc/loop/fresh.h"
-#include "ipc/net/socket.h"
+#include "ipc/own/bell.h"
 #include "ipc/os/bell.h"
 #include "ipc/os/os.h"
 
@@ -103,7 +103,7 @@ static struct ipc_link_thread *new_thread(struct aiolink *l, struct event_base *
 		return NULL;
 	ipc_own_init(&t->bell);
 	pthread_mutex_init(&t->gate, NULL);
-	if (ipc_net_bell(&t->bell) == -1)
+	if (ipc_own_bell(&t->bell) == -1)
 		goto fail;
 	t->watch = ipc_watch_new(base, t->bell.r.fd, on_bell, l);
 	if (t->watch && ipc_watch_want(t->watch, EV_READ) == 0)

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/own/bell.h"
 #include "ipc/own/own.h"
 #include "ipc/os/thread.h"
 #include "ipc/net/address.h"
-#include "ipc/net/socket.h"
 #include "ipc/os/bell.h"
 #include "ipc/os/os.h"
 
@@ -285,7 +285,7 @@ struct ipc_lookup *ipc_lookup_start(const char *host, const char *port)
 	if (!q)
 		goto fail;
 	ipc_own_init(&l->bell);
-	if (ipc_net_bell(&l->bell) == -1)
+	if (ipc_own_bell(&l->bell) == -1)
 		goto fail;
 	if (begin(l, q) == 0) {
 		help();

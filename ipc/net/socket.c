@@ -1,7 +1,6 @@
-/* Sockets and bells, opened and registered under one hold: see socket.h. */
+/* Sockets, opened and registered under one hold: see socket.h. */
 #include "ipc/net/socket.h"
 
-#include "ipc/os/bell.h"
 #include "ipc/os/socket.h"
 
 static void link_fd(struct ipc_own *own, int fd)
@@ -34,19 +33,4 @@ int ipc_net_accept(struct ipc_own *own, int listening)
 	link_fd(own, fd);
 	ipc_own_let_go();
 	return fd == -1 ? -1 : 0;
-}
-
-int ipc_net_bell(struct ipc_own *own)
-{
-	int fd[2], r;
-
-	if (ipc_own_hold() == -1)
-		return -1;
-	r = ipc_os_bell(fd);
-	if (r == 0) {
-		ipc_own_set(own, fd[0], fd[1]);
-		ipc_own_link(own);
-	}
-	ipc_own_let_go();
-	return r;
 }

@@ -1,4 +1,4 @@
-/* Sockets and bells, registered from the moment they exist: a fork closes them in the child. */
+/* Sockets, registered from the moment they exist: a fork closes them in the child. */
 #ifndef IPC_NET_SOCKET_H
 #define IPC_NET_SOCKET_H
 
@@ -9,8 +9,5 @@ int ipc_net_socket(struct ipc_own *own, int family, int type);
 
 /* Accepts the next peer of @listening. -1: as ipc_os_accept(). */
 int ipc_net_accept(struct ipc_own *own, int listening);
-
-/* A bell, as in ipc/os/bell.h: wait at own->r, ring at own->w. -1: EMFILE, ENFILE. */
-int ipc_net_bell(struct ipc_own *own);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "ipc/flow/queue.h"
 #include "ipc/loop/fresh.h"
-#include "ipc/net/socket.h"
+#include "ipc/own/bell.h"
 #include "ipc/os/bell.h"
 #include "ipc/os/os.h"
 #include "ipc/service/dispatcher.h"
@@ -241,7 +241,7 @@ static int equip_watches(struct ipc_dispatcher *d)
 {
 	struct aioservice *s = d->s;
 
-	if (ipc_net_bell(&s->bell) == -1)
+	if (ipc_own_bell(&s->bell) == -1)
 		return -1;
 	d->turn = ipc_watch_new(d->base, -1, on_turn, d);
 	d->timer = ipc_watch_new(d->base, -1, on_timer, d);
