@@ -18,6 +18,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/proc.h>
 
+#include "ipc/conn/conn.h"
 #include "ipc/loop/fresh.h"
 #include "ipc/service/serve.h"
 
@@ -139,6 +140,13 @@ static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
 		end(s);
 }
 
+/* News that were sent behind others of a turn leave at its end. If they could not, no send has told that. */
+static void check_news(struct server *s)
+{
+	if (s->conn && s->conn->way_out >= IPC_OUT_LOST)
+		end(s);
+}
+
 int ipc_forkserver_run(void *arg)
 {
 	const struct ipc_forkserver *f = arg;
@@ -153,8 +161,10 @@ int ipc_forkserver_run(void *arg)
 	if (!s.conn || aioconn_allow_fds(s.conn, 64) == -1 ||
 	    aioconn_set_callbacks(s.conn, on_wish, NULL, on_close, &s) == -1)
 		return 1;
-	while (!s.over)
+	while (!s.over) {
 		event_base_loop(s.base, EVLOOP_ONCE);
+		check_news(&s);
+	}
 	event_base_free(s.base);
 	free(s.children);
 	return 0;
