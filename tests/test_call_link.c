@@ -274,15 +274,23 @@ TEST(a_call_waits_for_the_connection)
 	must(close(listener));
 }
 
+static void expect_cancel_of(int fd, uint64_t id)
+{
+	unsigned char frame[64];
+	unsigned kind;
+
+	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
+	ck_assert_uint_eq(kind, CANCEL);
+	ck_assert_int_eq(memcmp(frame, &id, 8), 0);
+}
+
 /* A slow machine may not come to send the call in time: then it has longer. */
 TEST(a_deadline_is_told_to_the_peer_and_to_who_called)
 {
 	struct asked a = {.got = 0};
-	int fd;
-	unsigned char frame[64];
-	unsigned kind;
 	int32_t n;
 	uint64_t id;
+	int fd;
 
 	a.l = start_on_end(AIOCONN_MESSAGES, NULL, &fd);
 	put(fd, PREFACE, PREFACE_LEN);
@@ -297,22 +305,18 @@ TEST(a_deadline_is_told_to_the_peer_and_to_who_called)
 	}
 	get_preface(fd);
 	id = read_call(fd, &n);
-	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CANCEL);
-	ck_assert_int_eq(memcmp(frame, &id, 8), 0);
+	expect_cancel_of(fd, id);
 	write_answer(fd, id, "too late");
 	aiolink_abort(a.l);
 	must(close(fd));
 }
 
-/* A task on another base is cancelled: the link's thread tells the peer. */
-TEST(a_cancelled_task_tells_the_peer)
+/* A task on another base is cancelled: the link's thread tells the peer. It may just have sent the call. */
+static void cancel_at_once(struct event_base *base)
 {
-	struct event_base *base = new_base();
 	struct asked a = {.deadline = AIOIPC_FOREVER};
 	struct aiotask *t;
-	unsigned char frame[64];
-	unsigned kind;
+	uint64_t id;
 	int32_t n;
 	int fd;
 
@@ -321,15 +325,123 @@ TEST(a_cancelled_task_tells_the_peer)
 	t = must(aiotask_spawn(base, ask_once, &a));
 	run_now(base);
 	get_preface(fd);
-	read_call(fd, &n);
+	id = read_call(fd, &n);
 	must(aiotask_cancel(t));
 	must(aiotask_join(t, soon()));
 	ck_assert_int_eq(a.got, -1);
 	ck_assert_int_eq(a.error, ECANCELED);
-	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CANCEL);
+	expect_cancel_of(fd, id);
 	aiolink_abort(a.l);
 	must(close(fd));
+}
+
+TEST(a_cancelled_task_tells_the_peer)
+{
+	struct event_base *base = new_base();
+
+	for (int i = 0; i < 30; i++)
+		cancel_at_once(base);
+	event_base_free(base);
+}
+
+/* Which of two links takes the call from the outbox that they share is not known: the peer of that one is told. */
+TEST(a_cancelled_task_tells_the_peer_of_the_link_that_sent_its_call)
+{
+	struct event_base *base = new_base();
+	struct aioqueue *out = must(aioqueue_new(10, 0));
+	struct aiolink_options o = options_of(AIOLINK_CONNECT, unix_at(1), AIOCONN_MESSAGES);
+	int listener = raw_listen(unix_at(1), 4), fd[2];
+	struct aiolink *l[2];
+	bool begun[2] = {false, false};
+	int32_t n;
+
+	o.outbox = out;
+	for (int i = 0; i < 2; i++) {
+		l[i] = start_link(&o, NULL);
+		fd[i] = raw_accept(listener);
+		put(fd[i], PREFACE, PREFACE_LEN);
+	}
+	for (int i = 0; i < 20; i++) {
+		struct asked a = {.l = l[i % 2], .deadline = AIOIPC_FOREVER};
+		struct aiotask *t = must(aiotask_spawn(base, ask_once, &a));
+		int taker;
+
+		run_now(base);
+		while (!is_readable(fd[0]) && !is_readable(fd[1]))
+			nap(1);
+		taker = is_readable(fd[0]) ? 0 : 1;
+		if (!begun[taker])
+			get_preface(fd[taker]);
+		begun[taker] = true;
+		must(aiotask_cancel(t));
+		must(aiotask_join(t, soon()));
+		ck_assert_int_eq(a.error, ECANCELED);
+		expect_cancel_of(fd[taker], read_call(fd[taker], &n));
+	}
+	for (int i = 0; i < 2; i++) {
+		aiolink_abort(l[i]);
+		must(close(fd[i]));
+	}
+	must(close(listener));
+	aioqueue_free(out);
+	event_base_free(base);
+}
+
+static void ask_and_sleep(void *arg)
+{
+	struct asked *a = arg;
+
+	ask_once(a);
+	must_fail(aiotask_sleep(soon()), ECANCELED);
+}
+
+/* What came first counts, and the next wait of the task tells that it was cancelled. */
+TEST(an_answer_that_came_before_the_cancel_is_told)
+{
+	struct event_base *base = new_base();
+	struct asked a = {.deadline = AIOIPC_FOREVER};
+	struct aiotask *t;
+	int32_t n;
+	int fd;
+
+	a.l = start_on_end(AIOCONN_MESSAGES, NULL, &fd);
+	put(fd, PREFACE, PREFACE_LEN);
+	t = must(aiotask_spawn(base, ask_and_sleep, &a));
+	run_now(base);
+	get_preface(fd);
+	write_answer(fd, read_call(fd, &n), "first");
+	must(close(fd));
+	must(aiolink_join(a.l, soon())); /* its thread has read the answer */
+	must(aiotask_cancel(t));
+	must(aiotask_join(t, soon()));
+	ck_assert_int_eq(a.got, 1);
+	ck_assert_str_eq(a.text, "first");
+	aiolink_abort(a.l);
+	event_base_free(base);
+}
+
+/* The connection was lost, and the task is cancelled before it has asked again. */
+TEST(a_cancel_ends_a_call_that_would_be_asked_again)
+{
+	struct event_base *base = new_base();
+	struct asked a = {.deadline = AIOIPC_FOREVER, .flags = AIOLINK_REPEAT};
+	int listener = raw_listen(unix_at(1), 4), fd;
+	struct aiotask *t;
+	int32_t n;
+
+	a.l = start_connecting(unix_at(1), AIOCONN_MESSAGES, NULL);
+	t = must(aiotask_spawn(base, ask_once, &a));
+	run_now(base);
+	fd = begin_talk(listener);
+	read_call(fd, &n);
+	must(close(listener));
+	must(close(fd));
+	await_disconnect(a.l);
+	must(aiotask_cancel(t));
+	must(aiotask_join(t, soon()));
+	ck_assert_int_eq(a.got, -1);
+	ck_assert_int_eq(a.error, ECANCELED);
+	aiolink_abort(a.l);
 	event_base_free(base);
 }
 

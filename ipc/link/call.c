@@ -34,9 +34,9 @@ struct ipc_link_call {
 	int64_t deadline;
 	bool repeats;
 	struct ipc_link_call *next, **at; /* in the link's list, while somebody waits */
-	struct ipc_link_call *next_given_up;
+	struct ipc_link_call *next_ended, *next_given_up;
 
-	pthread_mutex_t lock; /* of all below */
+	pthread_mutex_t lock; /* of all below; the lock of a link's status may be taken under it */
 	struct ipc_waitlist waiters;
 	int send_error;        /* why its message could not be sent */
 	struct asking *asking; /* the last one; NULL once its message is gone */
@@ -44,8 +44,9 @@ struct ipc_link_call {
 	bool over;
 	struct aiomsg *answer;
 	int error;
-	struct aiocall *flying; /* for the thread of the connection; NULL */
-	uint64_t thread;        /* its serial */
+	struct aiocall *flying;  /* for the thread of the connection; NULL */
+	struct aiolink *carrier; /* whose connection that is: another one's, where links share an outbox */
+	bool given_up;           /* the carrier was told */
 };
 
 static int fail(int error)
@@ -78,11 +79,14 @@ static void wake_and_unlock(struct ipc_link_call *k)
 	ipc_waitlist_wake_threads(&woken);
 }
 
-/* With @answer, whose reference is taken over, or an error. Only the first end counts. */
-static void end(struct ipc_link_call *k, struct aiomsg *answer, int error)
+/* With @answer, whose reference is taken over, or an error. Only the first end counts: true. */
+static bool end(struct ipc_link_call *k, struct aiomsg *answer, int error)
 {
+	bool first;
+
 	pthread_mutex_lock(&k->lock);
-	if (!k->over) {
+	first = !k->over;
+	if (first) {
 		k->over = true;
 		k->answer = answer;
 		k->error = error;
@@ -90,6 +94,7 @@ static void end(struct ipc_link_call *k, struct aiomsg *answer, int error)
 	}
 	wake_and_unlock(k);
 	aiomsg_free(answer);
+	return first;
 }
 
 /* The ticket. */
@@ -177,32 +182,33 @@ static bool is_wanted(struct ipc_link_call *k)
 	return wanted;
 }
 
-int ipc_link_send_call(struct aioconn *c, struct aiomsg *m)
+/* Nobody waits for it any more: the thread of its connection is to tell the peer. The caller holds the lock of the call. */
+static void hand_back(struct ipc_link_call *k)
 {
-	struct ipc_link_call *k = asking_of(m->ticket)->call;
-	struct aiocall *flying;
-	int error;
+	struct aiolink *l = k->carrier;
 
-	if (!is_wanted(k))
-		return fail(ECANCELED);
-	ref(k);
-	flying = ipc_conn_call(c, m, on_over, k, k->deadline);
-	if (flying) {
-		pthread_mutex_lock(&k->lock);
-		k->flying = flying;
-		k->thread = ipc_thread_serial();
-		pthread_mutex_unlock(&k->lock);
-		return 0;
+	if (k->given_up)
+		return;
+	pthread_mutex_lock(&l->status.lock);
+	if (l->knock) {
+		k->given_up = true;
+		ref(k);
+		k->next_given_up = l->given_up;
+		l->given_up = k;
+		ipc_knock(l->knock);
 	}
-	if (errno == EAGAIN && c->flight && c->flight->count >= c->calls_limit)
-		errno = ENOMEM; /* on_writable does not tell when it is worth another try */
-	error = errno;
+	pthread_mutex_unlock(&l->status.lock);
+}
+
+/* It may have been given up while it was sent. */
+static void flies(struct ipc_link_call *k, struct aiolink *l, struct aiocall *call)
+{
 	pthread_mutex_lock(&k->lock);
-	k->send_error = error;
+	k->flying = call;
+	k->carrier = l;
+	if (k->over)
+		hand_back(k);
 	pthread_mutex_unlock(&k->lock);
-	unref(k);
-	errno = error;
-	return -1;
 }
 
 static struct ipc_link_call *take_given_up(struct aiolink *l)
@@ -217,40 +223,88 @@ static struct ipc_link_call *take_given_up(struct aiolink *l)
 	return k;
 }
 
-/* One that another link sent, from a shared outbox and in another thread, is ended by that one's timer. */
 static void on_knock(void *arg)
 {
 	struct ipc_link_call *k;
 
 	while ((k = take_given_up(arg))) {
-		if (k->flying && k->thread == ipc_thread_serial())
+		if (k->flying)
 			aiocall_cancel(k->flying);
 		unref(k);
 	}
 }
 
-void ipc_link_mind_calls(struct aiolink *l)
+/* Before a call is sent: who gives it up must be able to say so. */
+static int listen_for_cancels(struct aiolink *l)
 {
 	struct ipc_knock *knock;
 
 	if (l->knock)
-		return;
+		return 0;
 	knock = ipc_knock_new(l->status.base, on_knock, l);
+	if (!knock)
+		return -1;
 	pthread_mutex_lock(&l->status.lock);
 	l->knock = knock;
 	pthread_mutex_unlock(&l->status.lock);
+	return 0;
+}
+
+int ipc_link_send_call(struct aiolink *l, struct aioconn *c, struct aiomsg *m)
+{
+	struct ipc_link_call *k = asking_of(m->ticket)->call;
+	struct aiocall *flying;
+	int error;
+
+	if (listen_for_cancels(l) == -1)
+		return -1;
+	if (!is_wanted(k))
+		return fail(ECANCELED);
+	ref(k);
+	flying = ipc_conn_call(c, m, on_over, k, k->deadline);
+	if (flying) {
+		flies(k, l, flying);
+		return 0;
+	}
+	if (errno == EAGAIN && c->flight && c->flight->count >= c->calls_limit)
+		errno = ENOMEM; /* on_writable does not tell when it is worth another try */
+	error = errno;
+	pthread_mutex_lock(&k->lock);
+	k->send_error = error;
+	pthread_mutex_unlock(&k->lock);
+	unref(k);
+	errno = error;
+	return -1;
+}
+
+/* All that somebody waits for, each with a reference. */
+static struct ipc_link_call *take_all(struct aiolink *l)
+{
+	struct ipc_link_call *all = NULL;
+
+	pthread_mutex_lock(&l->status.lock);
+	l->calls_over = true;
+	for (struct ipc_link_call *k = l->calls; k; k = k->next) {
+		ref(k);
+		k->next_ended = all;
+		all = k;
+	}
+	pthread_mutex_unlock(&l->status.lock);
+	return all;
 }
 
 void ipc_link_end_calls(struct aiolink *l)
 {
 	struct ipc_knock *knock = l->knock;
-	struct ipc_link_call *k;
+	struct ipc_link_call *k, *all = take_all(l);
 
-	pthread_mutex_lock(&l->status.lock);
-	l->calls_over = true;
-	l->knock = NULL;
-	for (k = l->calls; k; k = k->next)
+	while ((k = all)) {
+		all = k->next_ended;
 		end(k, NULL, EPIPE);
+		unref(k);
+	}
+	pthread_mutex_lock(&l->status.lock);
+	l->knock = NULL;
 	pthread_mutex_unlock(&l->status.lock);
 	while ((k = take_given_up(l)))
 		unref(k);
@@ -286,18 +340,16 @@ static void leave(struct aiolink *l, struct ipc_link_call *k)
 	pthread_mutex_unlock(&l->status.lock);
 }
 
-/* Nobody waits any more: the peer is told in the thread of the connection. */
-static void give_up(struct aiolink *l, struct ipc_link_call *k, int error)
+/* Nobody waits any more, unless it has ended by now: false. The peer is told in the thread of the connection. */
+static bool give_up(struct ipc_link_call *k, int error)
 {
-	end(k, NULL, error);
-	pthread_mutex_lock(&l->status.lock);
-	if (l->knock) {
-		ref(k);
-		k->next_given_up = l->given_up;
-		l->given_up = k;
-		ipc_knock(l->knock);
-	}
-	pthread_mutex_unlock(&l->status.lock);
+	if (!end(k, NULL, error))
+		return false;
+	pthread_mutex_lock(&k->lock);
+	if (k->flying)
+		hand_back(k);
+	pthread_mutex_unlock(&k->lock);
+	return true;
 }
 
 /* The thread of the loop can't wait for the loop, but by running it. */
@@ -356,7 +408,7 @@ static void waiter_died(struct ipc_wait_entry *p)
 {
 	struct wait *w = (struct wait *)p;
 
-	give_up(w->link, w->call, ECANCELED);
+	give_up(w->call, ECANCELED);
 	leave(w->link, w->call);
 	unref(w->call);
 	ipc_status_release(&w->link->status);
@@ -382,14 +434,18 @@ static void wait_for_news(struct wait *w)
 {
 	struct aiolink *l = w->link;
 	struct ipc_link_call *k = w->call;
+	bool cancelled;
 	int r;
 
 	if (is_here(l) && k->deadline != AIOIPC_NOW)
 		r = ipc_run_until(l->status.base, has_news, k, k->deadline);
 	else
 		r = wait_elsewhere(w);
-	if (r == -1 && !has_news(k))
-		give_up(l, k, errno);
+	if (r == 0)
+		return;
+	cancelled = errno == ECANCELED;
+	if (!give_up(k, errno) && cancelled) /* the answer came first: the next wait tells of the cancel */
+		aiotask_cancel(aiotask_self());
 }
 
 static void call_until_over(struct aiolink *l, struct ipc_link_call *k, const struct aiomsg *m)

@@ -8,11 +8,8 @@ struct aioconn;
 struct aiolink;
 struct aiomsg;
 
-/* A message of the outbox is to be sent as a call: as aioconn_send_msg(); -1/ECANCELED: nobody waits for it any more. */
-int ipc_link_send_call(struct aioconn *c, struct aiomsg *m);
-
-/* In the thread of the loop, once calls were sent: from now on the peer is told of those that are given up. */
-void ipc_link_mind_calls(struct aiolink *l);
+/* A message of the outbox is to be sent as a call: as aioconn_send_msg(); -1/ECANCELED: nobody waits for it any more; EMFILE, ENFILE. */
+int ipc_link_send_call(struct aiolink *l, struct aioconn *c, struct aiomsg *m);
 
 /* The link has ended: no call waits any more. */
 void ipc_link_end_calls(struct aiolink *l);

@@ -76,6 +76,7 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
+	l->outgoing.link = l;
 	l->outgoing.confirms = l->o.confirm;
 	l->outgoing.first = 1;
 	if (l->o.confirm)

@@ -157,8 +157,7 @@ static int send_next(struct ipc_outgoing *f, struct aioconn *c, struct aiomsg *m
 	}
 	if (m->role != IPC_ASK)
 		return aioconn_send_msg(c, m);
-	f->asked = true;
-	return ipc_link_send_call(c, m);
+	return ipc_link_send_call(f->link, c, m);
 }
 
 /* The next message can't be sent, and errno says why. */

@@ -17,6 +17,7 @@
 #include "ipc/link/counter.h"
 
 struct aioconn;
+struct aiolink;
 struct aiomsg;
 struct aioqueue;
 
@@ -27,6 +28,7 @@ struct ipc_outgoing_place {
 };
 
 struct ipc_outgoing {
+	struct aiolink *link;   /* sends calls */
 	struct aioqueue *queue; /* the owner holds the reference */
 	struct ipc_outgoing_place *ring;
 	size_t places, head, count; /* places: a power of two, or 0 */
@@ -34,7 +36,6 @@ struct ipc_outgoing {
 	size_t gone; /* the first so many of these: the kernel has taken them, and they wait to be confirmed */
 	uint64_t start; /* where the first begins in the stream */
 	bool torn;      /* a part of the queue's first message was written before */
-	bool asked;     /* there was a call among what was sent */
 	bool stopped;   /* nothing more is taken, as if the queue had ended: other consumers go on */
 	struct ipc_counter out, resent, refused, confirmed;
 

@@ -13,7 +13,6 @@
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
 #include "ipc/end/end.h"
-#include "ipc/link/call.h"
 #include "ipc/link/link.h"
 #include "ipc/wire/frame.h"
 
@@ -176,13 +175,10 @@ static void send_some(struct aiolink *l)
 {
 	int r = ipc_outgoing_send(&l->outgoing, l->conn), error = errno;
 
-	if (l->outgoing.asked)
-		ipc_link_mind_calls(l);
-	errno = error;
-
 	want_items(l, r == 1);
 	if (r == 0)
 		ipc_course_after(&l->course, 0);
+	errno = error;
 	if (r >= 0 || errno == EAGAIN || errno == EPIPE)
 		return;
 	if (errno != ESHUTDOWN && errno != EINPROGRESS) {
