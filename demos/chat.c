@@ -27,7 +27,8 @@ struct guest {
 	unsigned long long missed; /* lines, as it was told */
 };
 
-__attribute__((format(printf, 2, 3))) static void tell_others(struct aioconn *c, const char *format, ...)
+/* All but this one; NULL: all. */
+__attribute__((format(printf, 2, 3))) static void tell(struct aioconn *but, const char *format, ...)
 {
 	char line[1200];
 	struct aiomsg *m;
@@ -38,7 +39,7 @@ __attribute__((format(printf, 2, 3))) static void tell_others(struct aioconn *c,
 	len = vsnprintf(line, sizeof line, format, ap);
 	va_end(ap);
 	m = aiomsg_new_bytes(line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
-	if (!m || aiohub_send_others(hub, c, m) == -1)
+	if (!m || (but ? aiohub_send_others(hub, but, m) : aiohub_send(hub, m)) == -1)
 		die("send");
 	aiomsg_free(m);
 }
@@ -50,10 +51,10 @@ static void on_line(struct aioconn *c, struct aiomsg *m, void *arg)
 	const char *text = aiomsg_bytes(m, &len);
 
 	if (*g->name) {
-		tell_others(c, "%s: %.*s", g->name, (int)(len < 1000 ? len : 1000), text);
+		tell(c, "%s: %.*s", g->name, (int)(len < 1000 ? len : 1000), text);
 	} else if (len > 0) {
 		snprintf(g->name, sizeof g->name, "%.*s", (int)(len < 31 ? len : 31), text);
-		tell_others(c, "* %s is here", g->name);
+		tell(NULL, "* %s is here", g->name);
 	}
 }
 
@@ -74,7 +75,7 @@ static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
 	struct guest *g = arg;
 
 	if (*g->name && cause != AIOCONN_LOCAL)
-		tell_others(c, "* %s has left", g->name);
+		tell(c, "* %s has left", g->name);
 	free(g);
 	aioconn_abort(c); /* it leaves the hub by itself */
 }

@@ -200,23 +200,15 @@ reads() {
 	read -r line && echo "$line" && [ "$line" = "$1" ]
 }
 
-# The same, behind what others said before it came, or while it did.
-finds() {
-	while read -r line && echo "$line"; do
-		[ "$line" != "$1" ] || return 0
-	done
-	return 1
-}
-
 chat() {
 	mkfifo "$tmp/listening"
 	demos/chat "unix://$tmp/chat" >"$tmp/listening" 2>"$tmp/err" &
 	server=$!
 	read -r line <"$tmp/listening"
-	guest ada && exec 5>"$tmp/ada.says" 6<"$tmp/ada.reads" && echo ada >&5 &&
-		guest bob && exec 7>"$tmp/bob.says" 8<"$tmp/bob.reads" && echo bob >&7 &&
-		reads '* bob is here' <&6 && echo 'hello, bob' >&5 && finds 'ada: hello, bob' <&8 &&
-		guest eve && exec 3>"$tmp/eve.says" 4<"$tmp/eve.reads" && echo eve >&3 &&
+	guest ada && exec 5>"$tmp/ada.says" 6<"$tmp/ada.reads" && echo ada >&5 && reads '* ada is here' <&6 &&
+		guest bob && exec 7>"$tmp/bob.says" 8<"$tmp/bob.reads" && echo bob >&7 && reads '* bob is here' <&8 &&
+		reads '* bob is here' <&6 && echo 'hello, bob' >&5 && reads 'ada: hello, bob' <&8 &&
+		guest eve && exec 3>"$tmp/eve.says" 4<"$tmp/eve.reads" && echo eve >&3 && reads '* eve is here' <&4 &&
 		reads '* eve is here' <&6 && reads '* eve is here' <&8 && echo 'hello, both' >&7 &&
 		reads 'bob: hello, both' <&4 && reads 'bob: hello, both' <&6 && exec 3>&- &&
 		reads '* eve has left' <&6 && reads '* eve has left' <&8 && nothing <"$tmp/err"
