@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ipc/link/counter.h"
+#include "ipc/net/counter.h"
 
 #define IPC_INCOMING_MOST 64
 

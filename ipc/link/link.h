@@ -42,10 +42,10 @@
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
 #include "ipc/link/book.h"
-#include "ipc/link/course.h"
+#include "ipc/net/course.h"
 #include "ipc/link/incoming.h"
 #include "ipc/link/outgoing.h"
-#include "ipc/link/status.h"
+#include "ipc/net/status.h"
 #include "ipc/net/local.h"
 #include "ipc/os/socket.h"
 

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ipc/link/counter.h"
+#include "ipc/net/counter.h"
 
 struct aioconn;
 struct aiolink;

@@ -1,5 +1,5 @@
 /* The state of what is kept up, and those who wait for a change of it. See status.h. */
-#include "ipc/link/status.h"
+#include "ipc/net/status.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * went. Threads and tasks wait here for a change. It also counts the references, and knows which thread runs the loop. It knows no connections
  * and no timers: course.c changes the state.
  */
-#ifndef IPC_LINK_STATUS_H
-#define IPC_LINK_STATUS_H
+#ifndef IPC_NET_STATUS_H
+#define IPC_NET_STATUS_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* A counter that one thread adds to, and any thread may read. */
-#ifndef IPC_LINK_COUNTER_H
-#define IPC_LINK_COUNTER_H
+#ifndef IPC_NET_COUNTER_H
+#define IPC_NET_COUNTER_H
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -14,14 +14,14 @@
  * A passive course waits for peers: it has no pauses, and goes from UP back to TRIES. DRAINS: all that arrived is still to be
  * delivered. All calls are made in the thread of its loop, unless they say otherwise.
  */
-#ifndef IPC_LINK_COURSE_H
-#define IPC_LINK_COURSE_H
+#ifndef IPC_NET_COURSE_H
+#define IPC_NET_COURSE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ipc/link/status.h"
+#include "ipc/net/status.h"
 
 struct ipc_watch;
 struct ipc_course;

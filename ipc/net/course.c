@@ -1,5 +1,5 @@
 /* Attempts, pauses that grow, giving up, the end. See course.h. */
-#include "ipc/link/course.h"
+#include "ipc/net/course.h"
 
 #include <errno.h>
 
