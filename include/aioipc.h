@@ -19,6 +19,7 @@
 #include <aioipc/proc.h>
 #include <aioipc/queue.h>
 #include <aioipc/service.h>
+#include <aioipc/stream.h>
 #include <aioipc/task.h>
 #include <aioipc/text.h>
 

@@ -13,13 +13,13 @@ rank() {
 	flow | carry) echo 5 ;;
 	conn) echo 6 ;;
 	net | hub) echo 7 ;;
-	link) echo 8 ;;
+	link | stream) echo 8 ;;
 	service) echo 9 ;;
 	*) echo "no floor is called $1" ;;
 	esac
 }
 
-folders="os msg wire own loop task end flow carry conn net hub link service"
+folders="os msg wire own loop task end flow carry conn net hub link stream service"
 
 # Includes of a floor above, as "file:line:#include ...".
 upward() {

@@ -109,6 +109,32 @@ AIOIPC_API struct aiomsg *aiomsg_ref(struct aiomsg *m);
 AIOIPC_API void aiomsg_free(struct aiomsg *m);
 
 /*
+ * A message of a stream (see <aioipc/stream.h>) is had by this process until it is answered. For any other message these calls do nothing,
+ * and return 0, NULL and 1. Any thread may make them, and none waits. Since 0.2.
+ *
+ * aiomsg_ack: it is done with. aiomsg_nack: it is to be tried again, by any member of the group, in @after milliseconds at the soonest (at
+ * most the lease of the stream). A message that is freed without either is given back at once. The server is told soon; when the
+ * connection is broken, on the next one. Errno: EALREADY (it was answered), EPIPE (the stream is closed, and somebody else is given the
+ * message), ECHILD, EINVAL (a negative time).
+ *
+ * aiomsg_hold: for the handler of a service that returns 0 and will answer later; it takes a reference too. aiomsg_id: what the server
+ * calls it, such as "1795800707063-0": the same each time that it is given; valid as long as the message. aiomsg_tries: how often it was
+ * given, this time included.
+ */
+AIOIPC_API int aiomsg_ack(struct aiomsg *m);
+AIOIPC_API int aiomsg_nack(struct aiomsg *m, int64_t after);
+AIOIPC_API void aiomsg_hold(struct aiomsg *m);
+AIOIPC_API const char *aiomsg_id(const struct aiomsg *m);
+AIOIPC_API unsigned aiomsg_tries(const struct aiomsg *m);
+
+/*
+ * Makes a message of an image that aiomsg_bytes() gave of a typed message, here or elsewhere: from a file or a database, say. The image
+ * is copied, and checked as one that came from a peer. Errno: EBADMSG (it is no image; the log says why), EMSGSIZE (over 4 GiB).
+ * Since 0.2.
+ */
+AIOIPC_API struct aiomsg *aiomsg_from_image(const void *image, size_t len);
+
+/*
  * A writer builds one image piece by piece. A piece is a part of the format, in whole items, with their values:
  *
  *	put(w, "sA(", title)    items, then "A(" at the end of the piece: it opens this array, and takes no argument;

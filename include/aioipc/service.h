@@ -38,6 +38,9 @@ struct aioservice;
  *
  * Returns 0: go on. 1: the service is done and wants no more messages. -1 with errno: it failed, and on_error is asked what
  * to do. An errno of 0 counts as EIO. ECANCELED is no error when the service has to stop anyway: see aioservice_sleep().
+ *
+ * A message of a stream is acknowledged when the handler has returned 0 or 1, and given back when it has failed; unless the handler
+ * called aiomsg_hold(). See <aioipc/stream.h>. Since 0.2.
  */
 typedef int aioservice_handle(struct aiomsg *m, struct aioqueue *out, void *arg);
 

@@ -173,6 +173,28 @@ struct aiomsg *aiomsg_new_bytes(const void *data, size_t len)
 	return m;
 }
 
+struct aiomsg *aiomsg_from_image(const void *image, size_t len)
+{
+	struct aiomsg *m;
+	char why[128];
+
+	if (len > UINT32_MAX) {
+		errno = EMSGSIZE;
+		return NULL;
+	}
+	m = ipc_msg_alloc(IPC_KIND_TPL, len);
+	if (!m)
+		return NULL;
+	if (len > 0)
+		memcpy(m->data, image, len);
+	if (ipc_msg_seal(m, why, sizeof why) == 0)
+		return m;
+	aiomsg_free(m);
+	ipc_log("no image of a message: %s", why);
+	errno = EBADMSG;
+	return NULL;
+}
+
 const char *aiomsg_format(const struct aiomsg *m)
 {
 	return m->kind == IPC_KIND_TPL ? (const char *)m->data + IPC_IMAGE_FORMAT : NULL;

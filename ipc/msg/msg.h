@@ -47,7 +47,23 @@ struct ipc_msgstrings {
  */
 struct ipc_receipt {
 	void (*freed)(struct ipc_receipt *r, unsigned place);
+	const struct ipc_delivery *delivery; /* NULL: nobody waits for an answer */
 };
+
+/*
+ * Of messages that are had until they are answered, as those of a stream are: what the calls aiomsg_ack() and so on do. Any thread. A receipt
+ * with this is that of one message.
+ */
+struct ipc_delivery {
+	int (*answer)(struct ipc_receipt *r, bool done, int64_t after); /* as aiomsg_ack(), aiomsg_nack() */
+	void (*hold)(struct ipc_receipt *r);
+	bool (*is_held)(const struct ipc_receipt *r); /* its handler answers for itself */
+	const char *(*id)(const struct ipc_receipt *r);
+	unsigned (*tries)(const struct ipc_receipt *r);
+};
+
+/* The handler of a service has returned: @m, which may be NULL, is answered for it, unless that holds it. */
+void ipc_msg_settle(struct aiomsg *m, bool done);
 
 struct aiomsg {
 	atomic_uint refs;

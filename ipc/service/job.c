@@ -116,6 +116,7 @@ static void retire(struct ipc_jobs *all, struct ipc_job *j)
 {
 	ipc_jobs_drop_results(all, j);
 	all->gone += j->m != NULL;
+	ipc_msg_settle(j->m, j->handled);
 	aiomsg_free(j->m);
 	j->m = NULL;
 	all->alive--;
@@ -182,8 +183,10 @@ void ipc_jobs_drop_due(struct ipc_jobs *all)
 {
 	struct ipc_job *j;
 
-	while ((j = ipc_job_pop(&all->done)))
+	while ((j = ipc_job_pop(&all->done))) {
+		j->handled = false; /* its results are lost */
 		retire(all, j);
+	}
 }
 
 void ipc_jobs_free(struct ipc_jobs *all)

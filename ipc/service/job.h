@@ -18,6 +18,7 @@ struct ipc_job {
 	struct aiomsg *m;      /* NULL: of a generator */
 	unsigned tries;
 	bool done;
+	bool handled; /* well */
 	struct aiomsg **results;
 	size_t n, room, put; /* results; the first @put of them are in the queue */
 	size_t bytes;        /* of the results */

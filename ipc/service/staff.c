@@ -167,6 +167,7 @@ static void on_answer(struct ipc_process *w, struct ipc_job *j, const struct ipc
 		w->is_done = true;
 		ipc_service_halt(d->s, 0);
 	}
+	j->handled = true;
 	ipc_fate_end(d, j);
 }
 

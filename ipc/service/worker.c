@@ -9,6 +9,7 @@
 
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
+#include "ipc/msg/msg.h"
 #include "ipc/service/dispatch.h"
 #include "ipc/service/serve.h"
 #include "ipc/service/service.h"
@@ -48,11 +49,11 @@ static int try_once(struct aioservice *s, struct aiomsg *m)
 	count(result < 0 ? &s->count.failed : &s->count.jobs);
 	if (result > 0)
 		ipc_service_halt(s, 0);
-	if (result >= 0)
-		return 0;
-	again = ipc_service_ask(s, m, error) && !ipc_service_is_halted(s);
+	again = result < 0 && ipc_service_ask(s, m, error) && !ipc_service_is_halted(s);
 	if (again)
 		count(&s->count.retried);
+	else
+		ipc_msg_settle(m, result >= 0);
 	return again;
 }
 

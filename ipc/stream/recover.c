@@ -1,0 +1,164 @@
+/*
+ * What a member takes over: first what it had itself on an earlier connection, then, round by round, what others had whose leases have run out.
+ * XPENDING lists it, with how often each was given; what was given too often is buried; XCLAIM gets the rest, a few at a time.
+ */
+#include <stdint.h>
+
+#include "ipc/stream/stream.h"
+
+/* "[id, member, idle, tries]" */
+bool ipc_pending_read(struct ipc_resp_walk *walk, struct ipc_stream_pending *p)
+{
+	struct ipc_resp_item id, member;
+	int64_t four;
+
+	return ipc_resp_array(walk, &four) && four == 4 && ipc_resp_string(walk, &id) &&
+	       ipc_entry_id_read(&p->id, id.s, id.len) == 0 && ipc_resp_string(walk, &member) &&
+	       ipc_resp_number(walk, &p->idle) && ipc_resp_number(walk, &p->tries) && p->tries >= 0;
+}
+
+static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
+{
+	struct aiostream *s = ipc_stream_of(w);
+	struct ipc_stream_keeper *k = &s->keep;
+	struct ipc_resp_walk again = *walk;
+	struct ipc_stream_pending p;
+	struct ipc_resp_item i;
+	int64_t n;
+
+	ipc_resp_get(walk, &i);
+	if (i.type == '-') {
+		s->read.lost_group |= ipc_refusal_of(&i).cure == IPC_REFUSAL_GROUP;
+		ipc_stream_refused(s, w, &k->pause, &i);
+		return;
+	}
+	k->at = k->n = 0;
+	if (!ipc_resp_array(&again, &n) || n > IPC_STREAM_LIST) {
+		ipc_wire_confused(w);
+		return;
+	}
+	k->more = n == IPC_STREAM_LIST;
+	while (n-- > 0) {
+		if (!ipc_pending_read(&again, &p)) {
+			ipc_wire_confused(w);
+			return;
+		}
+		k->cursor = p.id;
+		if (!ipc_work_find(s->work, p.id))
+			k->list[k->n++] = p;
+	}
+	k->old_first = k->old_first || (k->recovered && k->n > 0);
+}
+
+void ipc_recover_list(struct aiostream *s)
+{
+	struct ipc_resp_out *o = &s->two.out;
+	bool own = !s->keep.recovered;
+	char from[IPC_ENTRY_ID + 1] = "-";
+
+	if (s->keep.cursor.ms || s->keep.cursor.seq) {
+		ipc_entry_id_write(from + 1, s->keep.cursor);
+		from[0] = '(';
+	}
+	ipc_wire_begin(&s->two);
+	ipc_resp_begin(o, own ? 7 : 8);
+	ipc_resp_str(o, "XPENDING");
+	ipc_resp_str(o, s->o.stream);
+	ipc_resp_str(o, s->o.group);
+	if (!own) {
+		ipc_resp_str(o, "IDLE");
+		ipc_resp_int(o, s->o.lease / IPC_STREAM_MS);
+	}
+	ipc_resp_str(o, from);
+	ipc_resp_str(o, "+");
+	ipc_resp_int(o, IPC_STREAM_LIST);
+	if (own)
+		ipc_resp_str(o, s->o.member);
+	ipc_wire_expect(&s->two, on_list, 1, s->o.reply_limit);
+	ipc_wire_send(&s->two);
+}
+
+static unsigned tries_of(struct aiostream *s, struct ipc_entry_id id)
+{
+	const struct ipc_stream_keeper *k = &s->keep;
+
+	for (size_t i = k->at; i < k->at + k->claimed; i++)
+		if (k->list[i].id.ms == id.ms && k->list[i].id.seq == id.seq)
+			return k->list[i].tries < UINT16_MAX ? (unsigned)k->list[i].tries + 1 : UINT16_MAX;
+	return 2;
+}
+
+static void on_claimed(struct ipc_wire *w, struct ipc_resp_walk *walk)
+{
+	struct aiostream *s = ipc_stream_of(w);
+	struct ipc_stream_keeper *k = &s->keep;
+	struct ipc_resp_walk again = *walk;
+	struct ipc_resp_item i;
+
+	ipc_resp_get(walk, &i);
+	if (i.type == '-') {
+		k->at = k->n; /* the next round lists them again */
+		ipc_stream_refused(s, w, &k->pause, &i);
+		return;
+	}
+	if (ipc_arrive_entries(s, &again, k->claimed, tries_of) < 0) {
+		ipc_wire_confused(w);
+		return;
+	}
+	k->at += k->claimed;
+	k->claimed = 0;
+	ipc_stream_passed(s, &k->pause);
+	ipc_arrive_deliver(s);
+}
+
+/* So many of those that come next, and were not given too often, go into one claim. */
+static size_t choose(struct aiostream *s)
+{
+	const struct ipc_stream_keeper *k = &s->keep;
+	size_t most = ipc_arrive_room(s), n = 0;
+
+	if (most > s->read.count)
+		most = s->read.count;
+	while (n < most && k->at + n < k->n && k->list[k->at + n].tries < s->o.tries)
+		n++;
+	return n;
+}
+
+static void claim(struct aiostream *s, int64_t idle)
+{
+	struct ipc_resp_out *o = &s->two.out;
+	struct ipc_stream_keeper *k = &s->keep;
+	char text[IPC_ENTRY_ID];
+
+	ipc_wire_begin(&s->two);
+	ipc_resp_begin(o, 5 + k->claimed);
+	ipc_resp_str(o, "XCLAIM");
+	ipc_resp_str(o, s->o.stream);
+	ipc_resp_str(o, s->o.group);
+	ipc_resp_str(o, s->o.member);
+	ipc_resp_int(o, idle);
+	for (size_t i = 0; i < k->claimed; i++) {
+		ipc_entry_id_write(text, k->list[k->at + i].id);
+		ipc_resp_str(o, text);
+	}
+	ipc_wire_expect(&s->two, on_claimed, 1, s->o.reply_limit);
+	ipc_wire_send(&s->two);
+}
+
+bool ipc_recover_claim(struct aiostream *s)
+{
+	struct ipc_stream_keeper *k = &s->keep;
+	int64_t idle = k->recovered ? s->o.lease / IPC_STREAM_MS : 0;
+
+	if (k->at == k->n)
+		return false;
+	if (k->list[k->at].tries >= s->o.tries) {
+		ipc_bury(s, &k->list[k->at++], idle);
+		return true;
+	}
+	k->claimed = ipc_arrive_deliver(s) ? choose(s) : 0;
+	if (k->claimed == 0)
+		return false;
+	claim(s, idle);
+	return true;
+}

@@ -1,0 +1,25 @@
+/* Where a server is, and as whom one speaks to it: "redis://user:password@host:6379/2" and its like, read. Opens nothing. */
+#ifndef IPC_STREAM_SERVER_H
+#define IPC_STREAM_SERVER_H
+
+#include <stdbool.h>
+
+struct ipc_server {
+	char *dial;            /* "tcp://host:port" or "unix:///path" */
+	char *user, *password; /* NULL: none */
+	unsigned database;
+	bool tls;
+};
+
+/*
+ * Reads @text: redis://, rediss:// and redis+unix://, and valkey in the place of redis. -1: EINVAL and *@why, a string constant that has
+ * nothing of the password in it; ENOMEM, and *@why is NULL.
+ */
+int ipc_server_read(struct ipc_server *s, const char *text, const char **why);
+
+/* Another one to be, or another password, than those in the text; NULL: as it is. -1: ENOMEM. */
+int ipc_server_as(struct ipc_server *s, const char *user, const char *password);
+
+void ipc_server_free(struct ipc_server *s);
+
+#endif
