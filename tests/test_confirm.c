@@ -217,7 +217,16 @@ TEST(what_is_passed_on_is_confirmed_by_the_last)
 	both_ways(forward);
 }
 
-/* Two senders, and one of them again, at one receiver: their numbers do not mix. */
+static void await_connections(const struct aiolink *l, uint64_t n)
+{
+	while (stat_connections(l) < n)
+		nap(1);
+}
+
+/*
+ * Two senders, and one of them again, at one receiver: their numbers do not mix. The receiver has one peer at a time, and the one that waits
+ * already comes before the one that was dropped.
+ */
 static void take_turns(struct event_base *base)
 {
 	const char *at = unix_at(8);
@@ -230,10 +239,12 @@ static void take_turns(struct event_base *base)
 	put_numbers(aiolink_outbox(out[1]), "b", 0, 20);
 	expect_numbers(aiolink_inbox(in), "a", 10, 20);
 	await_confirmed(out[0], 20);
+	await_connections(out[1], 1);
 	must(aiolink_drop(in));
 	expect_numbers(aiolink_inbox(in), "b", 0, 20);
 	await_confirmed(out[1], 20);
 	put_numbers(aiolink_outbox(out[0]), "a", 20, 40);
+	await_connections(out[0], 2);
 	must(aiolink_drop(in));
 	expect_numbers(aiolink_inbox(in), "a", 20, 40);
 	close_link(out[0]);
