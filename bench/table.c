@@ -293,7 +293,7 @@ struct work bench_table[] = {
 		 {.who = "aiochan, next", .program = "flow", .measures = "chan-batch"},
 		 {.who = "aiochan, one by one", .program = "flow", .measures = "chan"},
 	 }},
-	{"jobs of 10 us, 64 B, 2 workers",
+	{"jobs of 10 us, 64 B, workers",
 	 MICROSECONDS,
 	 {
 		 {.who = "aioservice, forked", .program = "workers", .measures = "10us-64"},
@@ -303,7 +303,7 @@ struct work bench_table[] = {
 		  .target = 0.125},
 		 {.who = "Python, multiprocessing.Pool", .program = "py_workers", .measures = "pool-10us-64"},
 	 }},
-	{"jobs of 10 us, 64 KiB, 2 workers",
+	{"jobs of 10 us, 64 KiB, workers",
 	 MICROSECONDS,
 	 {
 		 {.who = "aioservice, forked", .program = "workers", .measures = "10us-64k"},
@@ -314,7 +314,7 @@ struct work bench_table[] = {
 		  .program = "py_workers",
 		  .measures = "pool-10us-64k"},
 	 }},
-	{"jobs of 1 ms, 64 B, 2 workers",
+	{"jobs of 1 ms, 64 B, workers",
 	 MICROSECONDS,
 	 {
 		 {.who = "aioservice, forked", .program = "workers", .measures = "1ms-64"},
@@ -327,7 +327,20 @@ struct work bench_table[] = {
 		  .measures = "pool-1ms-64",
 		  .target = 1.05},
 	 }},
-	{"jobs of 10 ms, 64 KiB, 2 workers",
+	{"jobs of 10 ms, 64 B, workers",
+	 MICROSECONDS,
+	 {
+		 {.who = "aioservice, forked", .program = "workers", .measures = "10ms-64"},
+		 {.who = "Python, ProcessPoolExecutor",
+		  .program = "py_workers",
+		  .measures = "executor-10ms-64",
+		  .target = 1.05},
+		 {.who = "Python, multiprocessing.Pool",
+		  .program = "py_workers",
+		  .measures = "pool-10ms-64",
+		  .target = 1.05},
+	 }},
+	{"jobs of 10 ms, 64 KiB, workers",
 	 MICROSECONDS,
 	 {
 		 {.who = "aioservice, forked", .program = "workers", .measures = "10ms-64k"},

@@ -1,18 +1,16 @@
 /*
  * Jobs done by worker processes: a service of forked ones beside Python's pools (py_workers.py). A case is the length of a job in
- * microseconds and its size in bytes; its result is as large. Two workers, and the jobs come one by one.
+ * microseconds and its size in bytes; its result is as large. The jobs come one by one. A worker for each processor, but no less than two and
+ * no more than eight.
  */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include <aioipc.h>
 
 #include "bench/bench.h"
-
-#define WORKERS 2
-#define WARM 4 /* results that come before the clock starts */
 
 struct pool {
 	struct bench *b;
@@ -57,10 +55,18 @@ static void take_one(struct pool *p)
 	aiomsg_free(m);
 }
 
+static unsigned workers(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 2 ? 2 : n > 8 ? 8 : (unsigned)n;
+}
+
+/* The first results come before the clock starts. */
 static void run(struct bench *b, int64_t us, size_t size)
 {
 	struct pool p = {.b = b, .work = us * 1000, .size = size};
-	struct aioservice_options o = {.size = sizeof o, .kind = AIOSERVICE_FORKED, .workers = WORKERS};
+	struct aioservice_options o = {.size = sizeof o, .kind = AIOSERVICE_FORKED, .workers = workers()};
 	struct aioservice *s;
 	pthread_t feeder;
 	int64_t until;
@@ -72,7 +78,7 @@ static void run(struct bench *b, int64_t us, size_t size)
 	s = must_have(aioservice_new(&o), "service");
 	must(aioservice_start(s), "start");
 	must(pthread_create(&feeder, NULL, feed, &p) ? -1 : 0, "thread");
-	for (int i = 0; i < WARM; i++)
+	for (unsigned i = 0; i < 2 * o.workers; i++)
 		take_one(&p);
 	until = bench_now() + b->span;
 	bench_start(b);
@@ -102,17 +108,19 @@ static void run_1ms_64(struct bench *b)
 	run(b, 1000, 64);
 }
 
+static void run_10ms_64(struct bench *b)
+{
+	run(b, 10000, 64);
+}
+
 static void run_10ms_64k(struct bench *b)
 {
 	run(b, 10000, 65536);
 }
 
 static const struct bench_case cases[] = {
-	{"10us-64", run_10us_64},
-	{"10us-64k", run_10us_64k},
-	{"1ms-64", run_1ms_64},
-	{"10ms-64k", run_10ms_64k},
-	{NULL, NULL},
+	{"10us-64", run_10us_64}, {"10us-64k", run_10us_64k}, {"1ms-64", run_1ms_64},
+	{"10ms-64", run_10ms_64}, {"10ms-64k", run_10ms_64k}, {NULL, NULL},
 };
 
 int main(int argc, char **argv)
