@@ -115,6 +115,16 @@ AIOIPC_API int aiolink_call(struct aiolink *l, unsigned flags, struct aiomsg **a
 AIOIPC_API int aiolink_call_msg(struct aiolink *l, const struct aiomsg *m, unsigned flags,
 				struct aiomsg **answer, int64_t deadline);
 
+/*
+ * The same without waiting: @cb will be called, from the loop of the link, in the thread of its own if it has one, behind the messages that were
+ * put into the inbox before the answer; by aiocall_cancel(); and at the latest before the state ENDED is told. It may do anything, also free the link. The handle is good until
+ * then, for aiocall_cancel(), in the thread of that loop (EBUSY in another). To be called in that thread too, also in callbacks; where the link has a thread of its own, from any.
+ * Errno: as above, but EDEADLK; EAGAIN (the outbox is full: aioqueue_watch() tells when it is not), EBUSY (another thread runs the loop), EINVAL also (no callback; the link was not started).
+ * Since 0.2.
+ */
+AIOIPC_API struct aiocall *aiolink_call_later(struct aiolink *l, const struct aiomsg *m, unsigned flags,
+					      aiocall_cb *cb, void *arg, int64_t deadline);
+
 #ifdef __cplusplus
 }
 #endif

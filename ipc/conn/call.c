@@ -33,6 +33,49 @@ static int check(const struct aioconn *c)
 	return 0;
 }
 
+/* Cancelling. */
+
+static void cancel(struct aioconn *c, struct aiocall *call)
+{
+	struct aiocall gone = *call;
+
+	if (!call->over)
+		ipc_conn_give_up(c, call, ECANCELED);
+	gone.answer = call->answer ? aiomsg_ref(call->answer) : NULL;
+	gone.error = call->error;
+	call->cb = NULL; /* it stays in the line of those that are due, and is freed there */
+	ipc_conn_soon(c);
+	gone.cb(gone.answer, gone.error, gone.arg);
+	aiomsg_free(gone.answer);
+}
+
+static int cancel_here(struct ipc_call_handle *h)
+{
+	struct aiocall *call = (struct aiocall *)h;
+	struct aioconn *c = call->conn;
+	bool calling;
+
+	if (ipc_conn_enter(c) < 0)
+		return -1;
+	calling = c->calling;
+	c->calling = true;
+	cancel(c, call);
+	c->calling = calling;
+	if (!c->base && c->life == IPC_LIFE_OPEN)
+		ipc_conn_flush(c);
+	ipc_conn_leave(c);
+	return 0;
+}
+
+int aiocall_cancel(struct aiocall *call)
+{
+	struct ipc_call_handle *h = (struct ipc_call_handle *)call;
+
+	return h ? h->cancel(h) : 0;
+}
+
+/* Calling. */
+
 static struct aiocall *new_call(struct aioconn *c, aiocall_cb *cb, void *arg, int64_t deadline)
 {
 	struct aiocall *call;
@@ -45,8 +88,13 @@ static struct aiocall *new_call(struct aioconn *c, aiocall_cb *cb, void *arg, in
 	call = calloc(1, sizeof *call);
 	if (!call)
 		return NULL;
-	*call = (struct aiocall){
-		.conn = c, .deadline = deadline, .cb = cb, .arg = arg, .at = SIZE_MAX, .sending = true};
+	*call = (struct aiocall){.handle.cancel = cancel_here,
+				 .conn = c,
+				 .deadline = deadline,
+				 .cb = cb,
+				 .arg = arg,
+				 .at = SIZE_MAX,
+				 .sending = true};
 	ipc_waiters_init(&call->waiters);
 	if (ipc_flight_add(c->flight, call, c->calls_limit) == 0)
 		return call;
@@ -234,39 +282,4 @@ int aioconn_call(struct aioconn *c, struct aiomsg **answer, int64_t deadline, co
 	aiomsg_free(m);
 	errno = error;
 	return r;
-}
-
-/* Cancelling. */
-
-static void cancel(struct aioconn *c, struct aiocall *call)
-{
-	struct aiocall gone = *call;
-
-	if (!call->over)
-		ipc_conn_give_up(c, call, ECANCELED);
-	gone.answer = call->answer ? aiomsg_ref(call->answer) : NULL;
-	gone.error = call->error;
-	call->cb = NULL; /* it stays in the line of those that are due, and is freed there */
-	ipc_conn_soon(c);
-	gone.cb(gone.answer, gone.error, gone.arg);
-	aiomsg_free(gone.answer);
-}
-
-int aiocall_cancel(struct aiocall *call)
-{
-	struct aioconn *c = call ? call->conn : NULL;
-	bool calling;
-
-	if (!call)
-		return 0;
-	if (ipc_conn_enter(c) < 0)
-		return -1;
-	calling = c->calling;
-	c->calling = true;
-	cancel(c, call);
-	c->calling = calling;
-	if (!c->base && c->life == IPC_LIFE_OPEN)
-		ipc_conn_flush(c);
-	ipc_conn_leave(c);
-	return 0;
 }

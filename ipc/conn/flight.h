@@ -21,7 +21,13 @@
 struct event_base;
 struct ipc_watch;
 
+/* What a program holds of a call: who cancels it is the floor that made it. */
+struct ipc_call_handle {
+	int (*cancel)(struct ipc_call_handle *h); /* as aiocall_cancel() */
+};
+
 struct aiocall {
+	struct ipc_call_handle handle; /* first */
 	struct aioconn *conn;
 	uint64_t id;
 	int64_t deadline; /* AIOIPC_FOREVER: somebody else looks after it */

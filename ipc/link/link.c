@@ -10,6 +10,7 @@
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
+#include "ipc/link/call.h"
 #include "ipc/loop/knock.h"
 #include "ipc/loop/wait.h"
 #include "ipc/flow/queue.h"
@@ -76,6 +77,8 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	l->end = o->end;
 	l->made_inbox = !o->inbox;
 	l->made_outbox = !o->outbox;
+	l->last_due = &l->due;
+	l->call_at = INT64_MAX;
 	l->outgoing.link = l;
 	l->outgoing.confirms = l->o.confirm;
 	l->outgoing.first = 1;
@@ -289,6 +292,7 @@ static void forget(struct aiolink *l)
 	if (l->own && !ipc_status_is_here(&l->status))
 		atomic_store(&l->status.holds, 1);
 	if (!l->own) {
+		ipc_link_forget_calls(l);
 		ipc_knock_free(l->knock);
 		ipc_link_unequip(l);
 		aioconn_abort(l->conn);

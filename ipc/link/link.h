@@ -9,6 +9,7 @@
  *   confirm.c   what both sides tell each other of the numbers of messages, where they confirm them
  *   book.c      what came from one sender, and what of it the program is done with
  *   queues.c    its inbox and outbox, which it may share
+ *   call.c, later.c, asked.c   calls that are made over it
  *   course.c    attempts, pauses, giving up, the end: its life is drawn in course.h
  *   status.c    what any thread may know, and wait for
  *
@@ -131,8 +132,12 @@ struct aiolink {
 	struct ipc_link_call *calls,
 		*given_up;       /* those that somebody waits for, and those that nobody does any more */
 	struct ipc_knock *knock; /* for the latter; NULL before the first call was sent */
+	struct ipc_link_call *due, **last_due; /* have a callback, and news for it */
+	int64_t call_at;                       /* when to look at their deadlines next; INT64_MAX: never */
 	char peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
 
+	void (*call_thread)(struct aiolink *l); /* has its own thread look at the calls; NULL: it has none */
+	struct ipc_watch *call_watch;           /* tells what is due; NULL: it makes no calls */
 	struct ipc_flow_watch *in_watch, *out_watch;
 	bool left_inbox, left_outbox; /* it is no sharer of them any more */
 	struct ipc_incoming incoming;
@@ -237,6 +242,7 @@ enum ipc_link_ask {
 	IPC_LINK_ENOUGH = 4,
 	IPC_LINK_PACE = 8,
 	IPC_LINK_DROP = 16,
+	IPC_LINK_CALLS = 32,
 };
 void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what);
 void ipc_link_leave_thread(struct aiolink *l); /* joins it; called in its own callback, detaches it */

@@ -30,7 +30,9 @@ void ipc_link_unequip(struct aiolink *l)
 	ipc_flow_watch_free(l->in_watch);
 	ipc_flow_watch_free(l->out_watch);
 	ipc_confirm_unequip(l);
+	ipc_watch_free(l->call_watch);
 	ipc_course_unequip(&l->course);
+	l->call_watch = NULL;
 	l->in_watch = l->out_watch = NULL;
 	l->listener = NULL;
 	l->ready = NULL;
@@ -80,12 +82,17 @@ static bool is_up(const struct ipc_course *c)
 	return ipc_link_has_peer(const_link_of(c));
 }
 
+/* Whoever calls hears of the end before the end is told. */
 static void tell(struct ipc_course *c, enum aiolink_state state)
 {
 	struct aiolink *l = link_of(c);
 
-	if (l->cb)
+	ipc_status_hold(&l->status);
+	if (state == AIOLINK_ENDED)
+		ipc_link_tell_calls(l);
+	if (l->cb && ipc_status_check(&l->status) == 0)
 		l->cb(l, state, l->arg);
+	ipc_status_release(&l->status);
 }
 
 /* The inbox ends after all that arrived. */
@@ -216,7 +223,7 @@ int ipc_link_equip(struct aiolink *l, struct event_base *base)
 		goto fail;
 	if (l->inbox && !(l->in_watch = ipc_flow_watch_new(l->inbox, base, NULL, on_inbox_room, l)))
 		goto fail;
-	if (ipc_confirm_equip(l) == -1)
+	if (ipc_confirm_equip(l) == -1 || ipc_link_equip_calls(l) == -1)
 		goto fail;
 	if (l->in_watch)
 		ipc_flow_watch_be_patient(l->in_watch);

@@ -34,7 +34,7 @@ static void on_bell(short what, void *arg)
 	ipc_os_bell_quiet(l->own->bell.r.fd);
 	pthread_mutex_lock(&l->status.lock);
 	asked = l->own->asked;
-	l->own->asked &= ~(unsigned)(IPC_LINK_PACE | IPC_LINK_DROP);
+	l->own->asked &= ~(unsigned)(IPC_LINK_PACE | IPC_LINK_DROP | IPC_LINK_CALLS);
 	drop = l->drop;
 	pthread_mutex_unlock(&l->status.lock);
 	ipc_status_hold(&l->status);
@@ -42,6 +42,8 @@ static void on_bell(short what, void *arg)
 		ipc_link_pace(l);
 	if (asked & IPC_LINK_DROP)
 		ipc_link_drop(l, drop);
+	if ((asked & IPC_LINK_CALLS) && l->call_watch)
+		ipc_watch_soon(l->call_watch);
 	if (asked & IPC_LINK_CLOSE)
 		ipc_link_close_here(l);
 	if (asked & IPC_LINK_ENOUGH)
@@ -143,29 +145,6 @@ static int equip_and_run(struct aiolink *l, struct event_base *base)
 	return -1;
 }
 
-int ipc_link_start_thread(struct aiolink *l)
-{
-	struct event_base *base = ipc_base_new();
-	int error;
-
-	if (!base)
-		return -1;
-	l->own = new_thread(l, base);
-	l->status.own_loop = l->own;
-	if (l->own && equip_and_run(l, base) == 0)
-		return 0;
-	error = errno;
-	if (l->own) {
-		ipc_watch_free(l->own->watch);
-		ipc_own_close(&l->own->bell);
-		ipc_link_free_thread(l);
-		l->status.own_loop = false;
-	}
-	event_base_free(base);
-	errno = error;
-	return -1;
-}
-
 void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what)
 {
 	struct ipc_link_thread *t = l->own;
@@ -175,6 +154,36 @@ void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what)
 	if (!t->over)
 		ipc_os_bell_ring(t->bell.w.fd);
 	pthread_mutex_unlock(&l->status.lock);
+}
+
+static void ask_for_calls(struct aiolink *l)
+{
+	ipc_link_ask_thread(l, IPC_LINK_CALLS);
+}
+
+int ipc_link_start_thread(struct aiolink *l)
+{
+	struct event_base *base = ipc_base_new();
+	int error;
+
+	if (!base)
+		return -1;
+	l->own = new_thread(l, base);
+	l->status.own_loop = l->own;
+	l->call_thread = ask_for_calls;
+	if (l->own && equip_and_run(l, base) == 0)
+		return 0;
+	error = errno;
+	if (l->own) {
+		ipc_watch_free(l->own->watch);
+		ipc_own_close(&l->own->bell);
+		ipc_link_free_thread(l);
+		l->status.own_loop = false;
+		l->call_thread = NULL;
+	}
+	event_base_free(base);
+	errno = error;
+	return -1;
 }
 
 void ipc_link_leave_thread(struct aiolink *l)
