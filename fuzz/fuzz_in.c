@@ -57,7 +57,7 @@ static void note(struct found *f, const struct ipc_in *in, const struct aiomsg *
 	}
 	if (in->framing != AIOCONN_BYTES) {
 		must(len <= (in->framing == AIOCONN_LINES ? in->line_limit : in->message_limit));
-		must(nfds <= in->fds_limit);
+		must(nfds <= in->fds_limit + m->memory);
 		mix(f, &len, sizeof len);
 		mix(f, &nfds, sizeof nfds);
 		mix(f, &(uint8_t){m->kind}, 1);
@@ -66,7 +66,8 @@ static void note(struct found *f, const struct ipc_in *in, const struct aiomsg *
 			mix(f, &in->id, sizeof in->id);
 		f->msgs++;
 	}
-	mix(f, data, len);
+	if (!m->memory) /* or it was not mapped: the peer's descriptors are none of the splitter's */
+		mix(f, data, len);
 }
 
 static void take_out(struct ipc_in *in, struct found *f)
@@ -122,6 +123,7 @@ static struct found split(const unsigned char *data, size_t len, unsigned option
 	in.long_lines = options & 16;
 	in.line_limit = options & 64 ? 100 : 70000;
 	in.message_limit = options & 128 ? 5000 : 400000;
+	in.memories = 3;
 	for (size_t at = 0; at < len && !f.error;) {
 		uint32_t r = x ? stretch_random(&x) : 0;
 		size_t most = !x ? len - at : r & 1 ? 1 + (r >> 10) % 16 : 1 + (r >> 10) % 70000;

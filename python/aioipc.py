@@ -756,6 +756,7 @@ def _close_all(fds: List[int]) -> None:
 _PREFACE = b"AIPC\1\0\0\0"
 _HEADER = struct.Struct("<IBBH")
 _KIND_TPL, _KIND_BYTES, _KIND_GOODBYE = 1, 2, 3
+_KIND_GRANT = 128  # how many messages in memory the peer takes: none are sent here
 _KIND_MAY_SKIP = 128  # from here on, who does not know one skips it
 _READ = 64 << 10
 _READ_LARGE = 1 << 20
@@ -904,6 +905,8 @@ class _Input:
             self._bad(errno.EPROTO, f"frame with {nfds} descriptors, {self.limits.fds} are allowed")
         elif kind >= _KIND_MAY_SKIP and nfds:
             self._bad(errno.EPROTO, "frame to be skipped has descriptors")
+        elif kind == _KIND_GRANT and length != 8:
+            self._bad(errno.EPROTO, f"grant of {length} bytes")
         elif kind == _KIND_GOODBYE and (length or nfds):
             self._bad(errno.EPROTO, "goodbye with a payload")
         return self.cause is None

@@ -139,6 +139,8 @@ WRAP(int, dup3, (int from, int to, int flags), (from, to, flags), -1, EBUSY, 0)
 WRAP(int, eventfd, (unsigned n, int flags), (n, flags), -1, EMFILE, 0)
 WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), -1, EMFILE, 0)
 WRAP(int, madvise, (void *at, size_t len, int advice), (at, len, advice), -1, EINVAL, 0)
+WRAP(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1, EMFILE, 0)
+WRAP(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len), -1, ENOSPC, EINTR)
 WRAP(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t offset),
      (at, len, prot, flags, fd, offset), MAP_FAILED, ENOMEM, 0)
 WRAP(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options), -1, 0, EINTR)

@@ -188,7 +188,7 @@ TEST(unknown_optional_frames_are_skipped_however_long)
 	size_t at = 0;
 
 	put(&s, ipc_preface, IPC_PREFACE_LEN);
-	put_frame(&s, 128, junk, 200000);
+	put_frame(&s, 129, junk, 200000);
 	put_frame(&s, 255, "", 0);
 	put_frame(&s, IPC_KIND_BYTES, "\7\7", 2);
 	ipc_in_init(&in);

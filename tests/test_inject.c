@@ -259,6 +259,49 @@ TEST_WITHIN(blocking_talk_on_a_pair, 60)
 	fail_each(talk_on_pair);
 }
 
+static bool send_shared(struct aioconn *c, size_t len, unsigned seed)
+{
+	struct aiomsg *m;
+	void *data;
+	bool sent;
+
+	m = aiomsg_new_shared(len, &data);
+	if (!m)
+		return false;
+	fill(data, len, seed);
+	sent = aiomsg_seal(m) == 0 && aioconn_send_msg(c, m) == 0;
+	aiomsg_free(m);
+	return sent;
+}
+
+/* It says what it takes. */
+static bool receive_nothing(struct aioconn *c)
+{
+	struct aiomsg *m;
+	int r;
+
+	while ((r = aioconn_recv(c, &m, AIOIPC_NOW)) == -1 && errno == EINTR)
+		continue;
+	return r == -1 && errno == ETIMEDOUT;
+}
+
+static enum outcome talk_in_memory(void)
+{
+	struct aioconn *a, *b;
+	bool done = make_pair(PAIR, NULL, &a, &b) && aioconn_allow_shared(b, 2) == 0 && receive_nothing(b) &&
+		    send_shared(a, 100000, 1) && receive_fill(b, 100000, 1) && send_shared(a, 80000, 2) &&
+		    receive_fill(b, 80000, 2);
+
+	aioconn_abort(a);
+	aioconn_abort(b);
+	return done ? COMPLETE : TOLD;
+}
+
+TEST_WITHIN(messages_in_memory, 60)
+{
+	fail_each(talk_in_memory);
+}
+
 /* Turns until @s has its end; false when the loop has nothing to wait for. */
 static bool run_to_end(struct event_base *base, struct seen *s)
 {

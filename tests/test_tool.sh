@@ -728,6 +728,20 @@ check "the same as JSON" dumps --json "$tmp/called" <<'END'
 {"offset": 80, "kind": 9, "length": 8, "descriptors": 0, "call": "0000000000000001"}
 {"offset": 96, "kind": 3, "length": 0, "descriptors": 0}
 END
+printf 'AIPC\1\0\0\0\10\0\0\0\200\0\0\0\5\0\0\0\0\0\0\0\10\0\0\0\2\1\1\0\0\0\20\0\0\0\0\0\20\0\0\0\5\2\1\0\1\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\3\0\0\0' >"$tmp/memory"
+check "dump of messages in memory" dumps "$tmp/memory" <<'END'
+         0  preface           8 bytes
+         8  grant             8 bytes  5 in all
+        24  bytes             8 bytes, 1 descriptors  1048576 bytes in memory
+        40  call             16 bytes, 2 descriptors  0000000000000001  131072 bytes in memory
+        64  goodbye           0 bytes
+END
+check "the same as JSON" dumps --json "$tmp/memory" <<'END'
+{"offset": 8, "kind": 128, "length": 8, "descriptors": 0, "grant": 5}
+{"offset": 24, "kind": 2, "length": 8, "descriptors": 1, "in memory": 1048576}
+{"offset": 40, "kind": 5, "length": 16, "descriptors": 2, "call": "0000000000000001", "in memory": 131072}
+{"offset": 64, "kind": 3, "length": 0, "descriptors": 0}
+END
 printf 'AIPC\1\0\0\0\7\0\0\0\4\0\0\0abcdefg' >"$tmp/called"
 check "of a call without a number" gives 1 'bad at byte 8: frame of kind 4 and only 7 bytes' $tool dump "$tmp/called"
 printf 'AIPC\1\0\0\0\14\0\0\0\10\0\0\0abcdefgh\0\0\0\0' >"$tmp/called"

@@ -28,8 +28,12 @@ enum kind {
 	KIND_ANSWER_BYTES,
 	KIND_REFUSAL,
 	KIND_CANCEL,
+	KIND_GRANT = 128,
 	KIND_SKIPPED = 128
 };
+
+#define FLAGS 6 /* where they are in a header: */
+#define IN_MEMORY 1
 
 #define CALL_ID 8 /* in front of what a call carries; */
 #define ERROR 4   /* and behind it, of a refusal */
@@ -195,6 +199,27 @@ static void judge_call(struct dump *d, unsigned kind)
 	aiomsg_free(m);
 }
 
+/* Plain bytes, that is the content, which was passed as memory. Their length takes its place. */
+static bool is_in_memory(const struct dump *d)
+{
+	unsigned kind = d->frame[4], len = length_of(d->frame);
+	bool is_call = kind == KIND_CALL_BYTES || kind == KIND_ANSWER_BYTES;
+
+	return d->frame[FLAGS] == IN_MEMORY && d->frame[FLAGS + 1] == 0 && d->frame[5] > 0 &&
+	       (kind == KIND_BYTES || is_call) && len == CALL_ID + (is_call ? CALL_ID : 0U);
+}
+
+/* The judge has no such memory, and need not have. */
+static void show_in_memory(const struct dump *d)
+{
+	unsigned kind = d->frame[4];
+
+	if (kind != KIND_BYTES)
+		show_label(d, kind);
+	fprintf(d->out, d->o->json ? ", \"in memory\": %" PRIu64 : "  %" PRIu64 " bytes in memory",
+		id_of(d->frame + HEADER + (kind == KIND_BYTES ? 0 : CALL_ID)));
+}
+
 /* A frame is whole in the buffer: is it good? Descriptors are not in a capture. */
 static void judge(struct dump *d)
 {
@@ -203,6 +228,10 @@ static void judge(struct dump *d)
 	bool is_call = kind >= KIND_CALL && kind <= KIND_CANCEL;
 	bool carries = kind == KIND_VALUES || kind == KIND_BYTES || (is_call && kind < KIND_REFUSAL);
 
+	if (is_in_memory(d)) {
+		show_in_memory(d);
+		return;
+	}
 	if (carries && d->frame[5] > FDS_MOST) {
 		d->why = "more descriptors than a frame can have";
 		return;
@@ -210,7 +239,9 @@ static void judge(struct dump *d)
 	if (carries)
 		d->frame[5] = 0;
 	if (kind >= KIND_SKIPPED) {
-		ask_behind(d);
+		if (ask_behind(d) == 1 && kind == KIND_GRANT)
+			fprintf(d->out, d->o->json ? ", \"grant\": %" PRIu64 : "  %" PRIu64 " in all",
+				id_of(d->frame + HEADER));
 		return;
 	}
 	if (is_call) {
@@ -238,7 +269,10 @@ static void show_header(const struct dump *d)
 	}
 	snprintf(name, sizeof name, "kind %u", kind);
 	fprintf(d->out, "%10" PRIu64 "  %-8s %10u bytes", d->offset,
-		kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind] : name, len);
+		kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind]
+		: kind == KIND_GRANT                       ? "grant"
+							   : name,
+		len);
 	if (fds > 0)
 		fprintf(d->out, ", %u descriptors", fds);
 }

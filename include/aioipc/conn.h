@@ -215,6 +215,16 @@ AIOIPC_API int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits
  */
 AIOIPC_API int aioconn_allow_fds(struct aioconn *c, unsigned most_queued);
 
+/*
+ * Takes messages of aiomsg_new_shared() as the memory that they lie in, mapped for reading, instead of as bytes. @most_queued, from 0 to
+ * 64, is how many may be on their way, or wait here for the caller; what the peer sends beyond that comes as bytes. With 0, the default, all
+ * does. The peer learns of it when this side first waits in a call, or when its loop runs. Their bytes count in the inbox as those of
+ * other messages do. Each has a descriptor of this process, and a mapping, until it is freed. A peer whose memory could change, is
+ * not of the length that it announced, or is not all there, is BAD. Call it before the first use.
+ * Errno: EOPNOTSUPP (neither a unix socket nor a ring; one way only), EINVAL, EBUSY. Since 0.2.
+ */
+AIOIPC_API int aioconn_allow_shared(struct aioconn *c, unsigned most_queued);
+
 struct aioconn_stats {
 	size_t size;                  /* sizeof(struct aioconn_stats) */
 	uint64_t msgs_in, msgs_out;   /* messages delivered, and messages taken for sending */
@@ -229,6 +239,7 @@ struct aioconn_stats {
 		strays; /* answers and cancels that belong to no call: not asked for, twice, too late. They are ignored */
 	size_t in_flight,
 		unanswered; /* calls now: of ours without an end, and of the peer's without an answer */
+	uint64_t shared_in, shared_out; /* messages that came and left in shared memory, not as bytes */
 };
 
 /* Fills *@stats, up to the size that @stats->size says. Errno: EINVAL. Since 0.1. */

@@ -78,6 +78,22 @@ AIOIPC_API int aiomsg_unpack(const struct aiomsg *m, const char *format, ...);
 AIOIPC_API const void *aiomsg_bytes(const struct aiomsg *m, size_t *len);
 
 /*
+ * aiomsg_new_shared: makes a message of @len plain bytes, zeros at first, in memory that another process can map. Write the bytes to
+ * *@data, then call aiomsg_seal(). Where the peer takes it, see aioconn_allow_shared(), and descriptors can be passed, the memory itself
+ * travels, and nobody copies the bytes. Everywhere else, and below 64 KiB, they travel as other plain bytes do. Such a message has a
+ * descriptor and a mapping until it is freed. New memory costs more than copies of less than many MiB.
+ *
+ * aiomsg_seal: from now on nobody can change the bytes, and the message can be sent. They are still read at *@data while the message
+ * lives. Does nothing to a message that is sealed already, or of another kind. A child that was forked before writes to memory of its
+ * own.
+ *
+ * Errno: EMSGSIZE (over 4 GiB), EFBIG (RLIMIT_FSIZE is less), EMFILE, ENOSYS and EPERM (the system has no such memory); of
+ * aiomsg_seal() EBUSY (others hold the message too), ENOMEM, EMFILE (then it is empty, and can only be freed). Since 0.2.
+ */
+AIOIPC_API struct aiomsg *aiomsg_new_shared(size_t len, void **data);
+AIOIPC_API int aiomsg_seal(struct aiomsg *m);
+
+/*
  * Which part of a line this message is: 0 for a whole line, or these flags. A line over the limit comes in pieces, in order,
  * where long_lines of aioconn_set_limits() allows it. All pieces but the first have CONTINUES. All pieces but the last have
  * MORE; the last piece may be empty. When after a piece with MORE comes the end, or a piece without CONTINUES, the rest of

@@ -133,6 +133,23 @@ int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, const char *d
 	return 0;
 }
 
+/* Descriptors may come: @fds for the user, and so many @memories that messages lie in. */
+static int take_fds(struct aioconn *c, unsigned fds, unsigned memories)
+{
+	bool any = fds || memories;
+
+	if (any && !c->fds && !(c->fds = calloc(1, sizeof *c->fds)))
+		return -1;
+	if (!any) {
+		free(c->fds);
+		c->fds = NULL;
+	}
+	c->in.fds_limit = fds;
+	c->memory_most = memories;
+	c->carrier.takes_fds = any;
+	return 0;
+}
+
 int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 {
 	if (unused(c) < 0)
@@ -144,14 +161,23 @@ int aioconn_allow_fds(struct aioconn *c, unsigned most_queued)
 		errno = EOPNOTSUPP;
 		return -1;
 	}
-	if (most_queued && !c->fds && !(c->fds = calloc(1, sizeof *c->fds)))
+	return take_fds(c, most_queued, c->memory_most);
+}
+
+int aioconn_allow_shared(struct aioconn *c, unsigned most_queued)
+{
+	if (unused(c) < 0)
 		return -1;
-	if (!most_queued) {
-		free(c->fds);
-		c->fds = NULL;
+	if (most_queued > IPC_MEMORIES_MOST)
+		return ipc_refuse("aioconn_allow_shared: %u messages, %d is the most", most_queued,
+				  (int)IPC_MEMORIES_MOST);
+	if (!c->reads || !c->writes || !(c->carrier.can & IPC_CARRY_FDS_IN)) {
+		errno = EOPNOTSUPP;
+		return -1;
 	}
-	c->in.fds_limit = most_queued;
-	c->carrier.takes_fds = most_queued > 0;
+	if (take_fds(c, c->in.fds_limit, most_queued) < 0)
+		return -1;
+	ipc_conn_soon(c);
 	return 0;
 }
 
@@ -233,6 +259,8 @@ int aioconn_stats(const struct aioconn *c, struct aioconn_stats *stats)
 		.strays = c->strays,
 		.in_flight = c->flight ? c->flight->count : 0,
 		.unanswered = ipc_desk_count(c->desk),
+		.shared_in = c->memory_granted - c->in.memories,
+		.shared_out = c->memory_sent,
 	};
 
 	return ipc_sized_give(stats, &s, sizeof s);

@@ -4,7 +4,7 @@
  *   conn.c; tpl.c call.c send.c recv.c stream.c close.c    opening and settings; the calls that send, call, receive, and close
  *   wait.c; turn.c                                  waiting; what a turn of the loop calls back
  *   finish.c interest.c; input.c output.c           ending without waiting, what to watch for; reading, writing
- *   split.c; life.c; inbox.c ledger.c blame.c trace.c    messages out of bytes; holds, hooks, changes of state
+ *   grant.c; split.c; life.c; inbox.c ledger.c blame.c trace.c    messages out of bytes; holds, hooks, changes of state
  *
  * Only turn.c calls back (and life.c, for LOCAL), and never inside a callback. Its caller holds the connection meanwhile: a callback
  * may free it, and its memory stays. The states; each moves to the right only:
@@ -117,6 +117,11 @@ struct aioconn {
 	unsigned callers; /* calls that wait for an answer */
 	bool refusing; /* it refused a call for want of places: who does not read that is not read either */
 
+	unsigned
+		memory_most; /* messages in memory that may be on their way or wait here; 0: none are taken */
+	uint64_t memory_granted; /* so many in all, and the peer was told */
+	uint64_t memory_sent;
+
 	int64_t spin, awake_until; /* nanoseconds */
 	int64_t deadline;          /* of finish */
 	unsigned holds, calls;
@@ -133,6 +138,12 @@ struct aioconn {
 	uint64_t calls_out, calls_in, strays;
 	size_t peak_in, peak_out;
 };
+
+/* How many descriptors may wait here. */
+static inline unsigned ipc_conn_fds_most(const struct aioconn *c)
+{
+	return c->in.fds_limit + c->memory_most;
+}
 
 /* The descriptor that stands for the connection. */
 static inline int ipc_conn_fd(const struct aioconn *c)

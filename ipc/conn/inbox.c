@@ -53,6 +53,7 @@ static void charge(struct ipc_inbox *box, const struct aiomsg *m)
 	box->count++;
 	box->bytes += OVERHEAD + m->len;
 	box->fds += fds_of(m);
+	box->memories += m->memory;
 }
 
 void ipc_inbox_push(struct ipc_inbox *box, struct aiomsg *m)
@@ -79,6 +80,7 @@ struct aiomsg *ipc_inbox_shift(struct ipc_inbox *box)
 	box->count--;
 	box->bytes -= OVERHEAD + m->len;
 	box->fds -= fds_of(m);
+	box->memories -= m->memory;
 	return m;
 }
 

@@ -13,7 +13,10 @@ struct ipc_inbox {
 	size_t block, room, head, count;
 	size_t bytes; /* charged */
 	unsigned fds;
+	unsigned memories; /* messages in memory */
 };
+
+#define IPC_MEMORIES_MOST 64 /* that a user may have wait here */
 
 /*
  * Descriptors that were received, but whose frame is not whole yet. Reading stops while as many as allowed are held. One more
@@ -21,7 +24,7 @@ struct ipc_inbox {
  */
 struct ipc_loose_fds {
 	unsigned n;
-	int fd[2 * IPC_FDS_MOST];
+	int fd[2 * (IPC_FDS_MOST + IPC_MEMORIES_MOST)];
 };
 
 int ipc_inbox_grow(struct ipc_inbox *box);

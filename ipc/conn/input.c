@@ -13,8 +13,8 @@
 
 static bool inbox_full(const struct aioconn *c)
 {
-	return c->inbox.count &&
-	       (c->inbox.bytes >= c->inbox_limit || (c->fds && c->inbox.fds + c->fds->n >= c->in.fds_limit));
+	return c->inbox.count && (c->inbox.bytes >= c->inbox_limit ||
+				  (c->fds && c->inbox.fds + c->fds->n >= ipc_conn_fds_most(c)));
 }
 
 bool ipc_conn_is_read(const struct aioconn *c)
@@ -50,7 +50,7 @@ bool ipc_conn_comes(struct aioconn *c)
 /* Descriptors came with a read. They wait for the frame that claims them. */
 static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 {
-	unsigned i, left = c->life != IPC_LIFE_OPEN ? 0 : 2 * c->in.fds_limit - c->fds->n;
+	unsigned i, left = c->life != IPC_LIFE_OPEN ? 0 : 2 * ipc_conn_fds_most(c) - c->fds->n;
 
 	if (got->n <= left && !got->cut) {
 		memcpy(c->fds->fd + c->fds->n, got->fd, got->n * sizeof got->fd[0]);

@@ -102,7 +102,8 @@ static struct note owed_to(const struct aioconn *c, uint64_t id, struct aiomsg *
 		return refusal_of(id, EMSGSIZE, "the answer is larger than the limit");
 	if (fds && !(c->carrier.can & IPC_CARRY_FDS_OUT))
 		return refusal_of(id, EOPNOTSUPP, "the answer has descriptors, which can't be sent here");
-	n = (struct note){.id = id, .data = answer->data, .len = answer->len, .fds = fds ? answer : NULL};
+	n = (struct note){
+		.id = id, .data = ipc_msg_bytes(answer), .len = answer->len, .fds = fds ? answer : NULL};
 	n.kind = answer->kind == IPC_KIND_TPL ? IPC_FRAME_ANSWER : IPC_FRAME_ANSWER_BYTES;
 	if (answer->role == IPC_REFUSAL) {
 		n.kind = IPC_FRAME_REFUSAL;

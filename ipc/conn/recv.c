@@ -1,6 +1,7 @@
 /* recv, keep, pause and resume. A message that the callback must see first is not given to recv. */
 #include <errno.h>
 
+#include "ipc/conn/grant.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/note.h"
@@ -53,6 +54,7 @@ void ipc_conn_end_receive(struct aioconn *c)
 		ipc_conn_turn(c);
 	if (c->life != IPC_LIFE_OVER) {
 		ipc_conn_charge(c);
+		ipc_conn_grant(c);
 		ipc_conn_interest(c);
 		if (c->way_in != IPC_IN_OPEN)
 			ipc_conn_soon(c);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/conn/grant.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
@@ -24,6 +25,7 @@
 #define BY_REFERENCE ((size_t)4 * 1024)
 /* Pieces of a queue, each of which may keep a whole block of shared memory for a few bytes. */
 #define SPARSE_MOST 16
+#define FLAGS 6 /* where they are in a header */
 
 /* The lengths of what is in front of a payload, of the payload, and of what is behind it. */
 struct envelope {
@@ -34,7 +36,7 @@ struct envelope {
 struct label {
 	uint8_t kind;
 	size_t len; /* 0: a message */
-	unsigned char at[IPC_REFUSAL_LEN];
+	unsigned char at[IPC_REFUSAL_LEN + IPC_MEMORY_LEN];
 };
 
 static int fail(int error)
@@ -380,23 +382,31 @@ static int free_and_fail(struct aiomsg *m)
 	return fail(error);
 }
 
-/* A message that holds duplicates of @m's descriptors until they are sent. The caller may take those of @m out meanwhile. */
-static struct aiomsg *duplicates_of(const struct aiomsg *m)
+static int add_fds(struct aiomsg *to, const struct aiomsg *m)
+{
+	for (unsigned i = 0; m->fds && i < m->fds->n; i++) {
+		int fd = atomic_load(&m->fds->fd[i]);
+
+		if (fd >= 0 && aiomsg_add_fd(to, fd) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * A message that holds duplicates of @m's descriptors until they are sent, behind that of the memory if that is sent. The caller may
+ * take those of @m out meanwhile.
+ */
+static struct aiomsg *duplicates_of(const struct aiomsg *m, bool memory)
 {
 	struct aiomsg *duplicates = ipc_msg_alloc(IPC_KIND_BYTES, 0);
-	unsigned i;
 
 	if (!duplicates)
 		return NULL;
-	for (i = 0; i < m->fds->n; i++) {
-		int fd = atomic_load(&m->fds->fd[i]);
-
-		if (fd >= 0 && aiomsg_add_fd(duplicates, fd) < 0) {
-			free_and_fail(duplicates);
-			return NULL;
-		}
-	}
-	return duplicates;
+	if ((!memory || aiomsg_add_fd(duplicates, ipc_msg_memory(m)->fd) == 0) && add_fds(duplicates, m) == 0)
+		return duplicates;
+	free_and_fail(duplicates);
+	return NULL;
 }
 
 /*
@@ -414,12 +424,55 @@ static int queue_msg(struct aioconn *c, const struct aiomsg *m, const struct lab
 	if (!at || ipc_out_prepare(&c->out, 2) < 0)
 		return free_and_fail(duplicates);
 	memcpy(at, l->at, l->len);
-	memcpy(at + l->len, m->data, inside);
+	memcpy(at + l->len, ipc_msg_bytes(m), inside);
 	if (e.head)
 		ipc_out_commit(&c->out, e.head + l->len + inside, duplicates);
 	if (m->len > inside)
 		ipc_out_append(&c->out, (struct aiomsg *)(uintptr_t)m);
-	return posted(c, l->kind, m->data, m->len, nfds);
+	return posted(c, l->kind, ipc_msg_bytes(m), m->len, nfds);
+}
+
+/*
+ * Queues a frame that says how long the payload is, and the memory that it lies in. 1; 0 where descriptors run short, so that the bytes
+ * have to travel; -1.
+ */
+static int queue_memory(struct aioconn *c, const struct aiomsg *m, const struct label *label)
+{
+	struct aiomsg *duplicates;
+	struct label l = *label;
+	struct envelope e;
+	unsigned char *at;
+	unsigned nfds;
+
+	if (check(c, l.kind, l.len + m->len) < 0)
+		return -1;
+	duplicates = duplicates_of(m, true);
+	if (!duplicates)
+		return 0;
+	nfds = aiomsg_fds(duplicates);
+	ipc_frame_write_id(l.at + l.len, m->len);
+	l.len += IPC_MEMORY_LEN;
+	at = begin(c, l.kind, l.len, l.len, nfds, &e);
+	if (!at || ipc_out_prepare(&c->out, 1) < 0)
+		return free_and_fail(duplicates);
+	at[FLAGS - IPC_FRAME_LEN] = IPC_FRAME_IN_MEMORY;
+	memcpy(at, l.at, l.len);
+	ipc_out_commit(&c->out, e.head + l.len, duplicates);
+	c->memory_sent++;
+	if (posted(c, l.kind, ipc_msg_bytes(m), m->len, nfds) == 0)
+		return 1;
+	if (c->way_out >= IPC_OUT_GOODBYE || c->life != IPC_LIFE_OPEN)
+		return -1;
+	c->memory_sent--;
+	return 0;
+}
+
+static int check_sealed(const struct aiomsg *m)
+{
+	if (ipc_msg_is_open(m))
+		return ipc_refuse(
+			"the message is not sealed, so its bytes may still change: aiomsg_seal() first");
+	return 0;
 }
 
 static int send_with_fds(struct aioconn *c, const struct aiomsg *m, const struct label *l)
@@ -428,7 +481,7 @@ static int send_with_fds(struct aioconn *c, const struct aiomsg *m, const struct
 
 	if (!(c->carrier.can & IPC_CARRY_FDS_OUT) || c->in.framing != AIOCONN_MESSAGES)
 		return fail(EOPNOTSUPP);
-	duplicates = duplicates_of(m);
+	duplicates = duplicates_of(m, false);
 	return duplicates ? queue_msg(c, m, l, duplicates) : -1;
 }
 
@@ -438,7 +491,7 @@ static int send_copy(struct aioconn *c, const struct aiomsg *m, const struct lab
 
 	if (has_others(c) && fits_behind(c, len)) {
 		memcpy(place_behind(c), l->at, l->len);
-		memcpy(place_behind(c) + l->len, m->data, m->len);
+		memcpy(place_behind(c) + l->len, ipc_msg_bytes(m), m->len);
 		return join_others(c, l->kind, len);
 	}
 	return queue_msg(c, m, l, NULL);
@@ -446,6 +499,10 @@ static int send_copy(struct aioconn *c, const struct aiomsg *m, const struct lab
 
 static int send_labelled(struct aioconn *c, const struct aiomsg *m, const struct label *l)
 {
+	int r = ipc_conn_may_pass(c, m) ? queue_memory(c, m, l) : 0;
+
+	if (r)
+		return r < 0 ? -1 : 0;
 	if (m->fds && aiomsg_fds(m))
 		return send_with_fds(c, m, l);
 	return m->len < BY_REFERENCE ? send_copy(c, m, l) : queue_msg(c, m, l, NULL);
@@ -457,7 +514,7 @@ int ipc_conn_send_call(struct aioconn *c, const struct aiomsg *m, uint64_t id)
 			  .len = IPC_CALL_ID_LEN};
 
 	ipc_frame_write_id(l.at, id);
-	return send_labelled(c, m, &l);
+	return check_sealed(m) < 0 ? -1 : send_labelled(c, m, &l);
 }
 
 static int send_answer(struct aioconn *c, const struct aiomsg *m)
@@ -487,10 +544,12 @@ static int send_msg(struct aioconn *c, const struct aiomsg *m)
 {
 	const struct label none = {.kind = m->kind};
 
+	if (check_sealed(m) < 0)
+		return -1;
 	if (m->ticket && (m->role == IPC_ANSWER || m->role == IPC_REFUSAL))
 		return send_answer(c, m);
 	if (c->in.framing != AIOCONN_MESSAGES && m->kind == IPC_KIND_BYTES && !(m->fds && aiomsg_fds(m)))
-		return send_bytes(c, m->data, m->len);
+		return send_bytes(c, ipc_msg_bytes(m), m->len);
 	return send_labelled(c, m, &none);
 }
 
@@ -498,7 +557,8 @@ int aioconn_send_msg(struct aioconn *c, const struct aiomsg *m)
 {
 	int r;
 
-	if (!m->fds && !m->ticket && m->len < BY_REFERENCE && has_others(c) && fits_behind(c, m->len)) {
+	if (!m->fds && !m->ticket && !m->memory && m->len < BY_REFERENCE && has_others(c) &&
+	    fits_behind(c, m->len)) {
 		memcpy(place_behind(c), m->data, m->len);
 		return join_others(c, m->kind, m->len);
 	}
@@ -618,11 +678,11 @@ static void queue_shared(struct aioconn *c, const struct ipc_cast *k)
 
 int ipc_conn_share(struct aioconn *c, const struct ipc_cast *k, bool sparse)
 {
-	if (check(c, k->msg->kind, k->msg->len) < 0)
+	if (check_sealed(k->msg) < 0 || check(c, k->msg->kind, k->msg->len) < 0)
 		return -1;
 	if (!sparse || !queue_copy(c, k))
 		queue_shared(c, k);
-	return posted(c, k->msg->kind, k->msg->data, k->msg->len, 0);
+	return posted(c, k->msg->kind, ipc_msg_bytes(k->msg), k->msg->len, 0);
 }
 
 static int uncork(struct aioconn *c)

@@ -25,22 +25,46 @@ void ipc_conn_end_of_stream(struct aioconn *c)
 		ipc_conn_end(c, AIOCONN_LOST, ECONNRESET, "the peer closed without goodbye");
 }
 
+static void drop_first(struct ipc_loose_fds *fds, unsigned n)
+{
+	fds->n -= n;
+	for (unsigned i = 0; i < fds->n; i++)
+		fds->fd[i] = fds->fd[i + n];
+}
+
+/* The first descriptor of a message in memory is that memory. */
+static int claim_memory(struct aioconn *c, struct aiomsg *m)
+{
+	int fd = c->fds->fd[0];
+	const char *wrong;
+
+	drop_first(c->fds, 1);
+	if (ipc_msg_map(m, fd, &wrong) == 0)
+		return 0;
+	if (wrong)
+		ipc_conn_end(c, AIOCONN_BAD, EBADMSG, wrong);
+	else
+		ipc_conn_end(c, AIOCONN_FAILED, errno, "a message in memory can't be mapped");
+	return -1;
+}
+
 /* A frame announced @n descriptors. They came before its last byte. */
 static int claim_fds(struct aioconn *c, struct aiomsg *m, unsigned n)
 {
-	unsigned i;
-
 	if (c->fds->n < n) {
 		ipc_conn_end(c, AIOCONN_BAD, EBADMSG, "frame without the descriptors that it announced");
 		return -1;
 	}
+	if (m->memory && claim_memory(c, m) < 0)
+		return -1;
+	n -= m->memory;
+	if (!n)
+		return 0;
 	if (ipc_msg_give_fds(m, c->fds->fd, n) < 0) {
 		ipc_conn_end(c, AIOCONN_FAILED, ENOMEM, "there is no memory for descriptors that came");
 		return -1;
 	}
-	c->fds->n -= n;
-	for (i = 0; i < c->fds->n; i++)
-		c->fds->fd[i] = c->fds->fd[i + n];
+	drop_first(c->fds, n);
 	return 0;
 }
 
@@ -84,7 +108,7 @@ static int split_any(struct aioconn *c, struct aiomsg **m)
 	if (r == 1 && !c->trace)
 		return 1;
 	if (r == 1 && c->trace)
-		ipc_trace(ipc_conn_fd(c), "<", frame_kind(*m), (*m)->data, (*m)->len, nfds);
+		ipc_trace(ipc_conn_fd(c), "<", frame_kind(*m), ipc_msg_bytes(*m), (*m)->len, nfds);
 	if (r == 0 && unannounced_fds(c))
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "descriptors that no frame announced");
 	if (r == 0 && (c->way_in == IPC_IN_EOF || c->in.goodbye))
@@ -141,7 +165,7 @@ int ipc_conn_stow(struct aioconn *c)
 
 	if (c->in.framing != AIOCONN_MESSAGES)
 		return 0;
-	while (c->inbox.bytes < c->inbox_limit && (!c->fds || c->inbox.fds < c->in.fds_limit)) {
+	while (c->inbox.bytes < c->inbox_limit && (!c->fds || c->inbox.fds < ipc_conn_fds_most(c))) {
 		if (ipc_inbox_prepare(&c->inbox) < 0)
 			return -1;
 		r = split(c, &m);

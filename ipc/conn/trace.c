@@ -89,6 +89,8 @@ static void write_kind(uint8_t kind, const unsigned char *data, size_t len, char
 		snprintf(text, size, "goodbye");
 	else if (ipc_frame_confirms(kind))
 		snprintf(text, size, "%s", confirming[kind - IPC_FRAME_HELLO]);
+	else if (kind == IPC_FRAME_GRANT)
+		snprintf(text, size, "grant %llu", (unsigned long long)ipc_frame_read_id(data));
 	else if (level > 1)
 		ipc_show_brief(kind, data ? data : (const unsigned char *)"", len, text, size);
 	else if (kind == IPC_KIND_TPL)

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "ipc/conn/finish.h"
+#include "ipc/conn/grant.h"
 #include "ipc/conn/input.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
@@ -333,6 +334,7 @@ static void settle(struct aioconn *c)
 	if (c->life == IPC_LIFE_OVER)
 		return;
 	tell_owes(c);
+	ipc_conn_grant(c);
 	ipc_in_rest(&c->in);
 	ipc_inbox_rest(&c->inbox);
 	ipc_out_rest(&c->out);

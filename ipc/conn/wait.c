@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "ipc/conn/grant.h"
 #include "ipc/conn/input.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
@@ -228,6 +229,7 @@ int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
 	if (ipc_conn_pay(c) < 0)
 		return -1;
+	ipc_conn_grant(c);
 	if (wait_told_of_death(c, what, deadline) < 0)
 		return -1;
 	ipc_conn_turn(c);

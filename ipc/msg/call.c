@@ -123,12 +123,13 @@ static int copy_fds(struct aiomsg *to, const struct aiomsg *from)
 
 struct aiomsg *ipc_msg_copy(const struct aiomsg *m)
 {
-	struct aiomsg *copy = ipc_msg_alloc(m->kind, m->len);
+	struct aiomsg *copy = m->memory ? ipc_msg_again(m) : ipc_msg_alloc(m->kind, m->len);
 	int error;
 
 	if (!copy)
 		return NULL;
-	memcpy(copy->data, m->data, m->len);
+	if (!m->memory)
+		memcpy(copy->data, m->data, m->len);
 	if (copy_fds(copy, m) == 0)
 		return copy;
 	error = errno;
@@ -138,7 +139,13 @@ struct aiomsg *ipc_msg_copy(const struct aiomsg *m)
 
 struct aiomsg *aiomsg_answer_msg(const struct aiomsg *call, const struct aiomsg *m)
 {
-	return check_call(call) < 0 ? NULL : make_answer(ipc_msg_copy(m), IPC_ANSWER, call);
+	if (check_call(call) < 0)
+		return NULL;
+	if (ipc_msg_is_open(m)) {
+		ipc_refuse("aiomsg_answer_msg: the message is not sealed: see aiomsg_seal()");
+		return NULL;
+	}
+	return make_answer(ipc_msg_copy(m), IPC_ANSWER, call);
 }
 
 struct aiomsg *aiomsg_answer_error(const struct aiomsg *call, int error, const char *text)

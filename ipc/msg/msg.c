@@ -15,6 +15,7 @@
 #include "ipc/msg/pool.h"
 #include "ipc/msg/ticket.h"
 #include "ipc/os/log.h"
+#include "ipc/os/memory.h"
 
 /* A payload of 2^k bytes, and a NUL, fit into a block of the pool. With one byte more, 64 KiB would take 128. */
 _Static_assert(sizeof(struct aiomsg) < IPC_POOL_HEADER, "IPC_POOL_HEADER is too small");
@@ -37,6 +38,7 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	m->kind = kind & 31U;
 	m->part = 0;
 	m->role = IPC_PLAIN;
+	m->memory = 0;
 	m->letters = 0;
 	m->block = block;
 	m->len = len;
@@ -204,7 +206,7 @@ const void *aiomsg_bytes(const struct aiomsg *m, size_t *len)
 {
 	if (len)
 		*len = m->len;
-	return m->data;
+	return ipc_msg_bytes(m);
 }
 
 unsigned aiomsg_part(const struct aiomsg *m)
@@ -315,12 +317,24 @@ static void free_fds(struct ipc_msgfds *fds)
 	ipc_pool_put(fds, fds->block);
 }
 
+void ipc_msg_unmap(struct aiomsg *m)
+{
+	struct ipc_msgmemory *memory = ipc_msg_memory(m);
+
+	if (memory->at)
+		ipc_os_memory_unmap(memory->at, m->len + 1);
+	if (memory->fd >= 0)
+		close(memory->fd);
+}
+
 static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
 {
 	if (strings)
 		ipc_pool_put(strings, strings->block);
 	if (m->fds)
 		free_fds(m->fds);
+	if (m->memory)
+		ipc_msg_unmap(m);
 	if (m->ticket)
 		ipc_ticket_drop(m->ticket);
 	if (m->receipt)
@@ -337,7 +351,7 @@ void aiomsg_free(struct aiomsg *m)
 	if (!ipc_msg_unshared(m) && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	strings = atomic_load_explicit(&m->strings, memory_order_relaxed);
-	if (strings || m->fds || m->ticket || m->receipt)
+	if (strings || m->fds || m->ticket || m->receipt || m->memory)
 		free_extras(m, strings);
 	ipc_pool_put(m, m->block);
 }

@@ -65,12 +65,20 @@ struct ipc_delivery {
 /* The handler of a service has returned: @m, which may be NULL, is answered for it, unless that holds it. */
 void ipc_msg_settle(struct aiomsg *m, bool done);
 
+/* Where the payload of a message lies that is in memory which can be passed on, and a NUL behind it. */
+struct ipc_msgmemory {
+	unsigned char *at; /* NULL: not mapped yet, or lost */
+	int fd;            /* -1: none yet */
+	bool open;         /* its maker writes, and has not sealed it */
+};
+
 struct aiomsg {
 	atomic_uint refs;
 	unsigned kind : 5;   /* enum ipc_kind, or of a frame that is its reader's alone */
 	unsigned part : 3;   /* of a line: AIOMSG_MORE and the others */
 	unsigned role : 3;   /* enum ipc_role */
 	unsigned copies : 1; /* struct ipc_plain, as its check found out; letters is 0 before */
+	unsigned memory : 1; /* the payload lies elsewhere: data is a struct ipc_msgmemory */
 	uint8_t letters;
 	uint8_t place;                            /* in its receipt */
 	size_t block;                             /* what the pool gave, this struct included */
@@ -87,6 +95,38 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len);
 
 /* As aiomsg_new(). */
 struct aiomsg *ipc_msg_from_values(const char *format, va_list values);
+
+/* A message of @len bytes in memory that is still to come: see ipc_msg_map(). NULL with ENOMEM. */
+struct aiomsg *ipc_msg_elsewhere(size_t len);
+
+/*
+ * The memory of @m has come from a peer: maps it, and keeps @fd, also where this fails. -1: EBADMSG (it is not what it should be, in words
+ * in *@wrong), or as mmap(2).
+ */
+int ipc_msg_map(struct aiomsg *m, int fd, const char **wrong);
+
+/* Another message in the same memory. NULL: ENOMEM, EMFILE. Only of what is sealed. */
+struct aiomsg *ipc_msg_again(const struct aiomsg *m);
+
+/* Gives the memory back. */
+void ipc_msg_unmap(struct aiomsg *m);
+
+static inline struct ipc_msgmemory *ipc_msg_memory(const struct aiomsg *m)
+{
+	return (struct ipc_msgmemory *)(uintptr_t)m->data;
+}
+
+/* The payload, wherever it is. */
+static inline const unsigned char *ipc_msg_bytes(const struct aiomsg *m)
+{
+	return m->memory ? ipc_msg_memory(m)->at : m->data;
+}
+
+/* May its maker still change it? */
+static inline bool ipc_msg_is_open(const struct aiomsg *m)
+{
+	return m->memory && ipc_msg_memory(m)->open;
+}
 
 /* How many bytes of payload fit without another allocation. */
 size_t ipc_msg_room(const struct aiomsg *m);
@@ -129,7 +169,7 @@ static inline bool ipc_msg_unshared(const struct aiomsg *m)
 /* Nobody else holds it, and nothing is to be freed with it? */
 static inline bool ipc_msg_is_bare(const struct aiomsg *m)
 {
-	return ipc_msg_unshared(m) && !m->fds && !m->ticket && !m->receipt &&
+	return ipc_msg_unshared(m) && !m->fds && !m->ticket && !m->receipt && !m->memory &&
 	       !atomic_load_explicit(&m->strings, memory_order_relaxed);
 }
 

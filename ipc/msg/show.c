@@ -230,7 +230,7 @@ size_t aiomsg_text(const struct aiomsg *m, char *text, size_t size)
 	struct ipc_sink sink;
 
 	ipc_sink_open(&sink, text, size);
-	show_text(&sink, m->kind, m->data, m->len, false);
+	show_text(&sink, m->kind, ipc_msg_bytes(m), m->len, false);
 	show_fds(&sink, " (descriptors: ", aiomsg_fds(m), ")");
 	return sink.len;
 }
@@ -249,7 +249,7 @@ size_t aiomsg_json(const struct aiomsg *m, char *text, size_t size)
 		ipc_sink_string(&sink, "]");
 	} else {
 		ipc_sink_string(&sink, "{\"bytes\": ");
-		ipc_sink_json(&sink, m->data, m->len);
+		ipc_sink_json(&sink, ipc_msg_bytes(m), m->len);
 	}
 	show_fds(&sink, ", \"descriptors\": ", aiomsg_fds(m), "");
 	ipc_sink_string(&sink, "}");

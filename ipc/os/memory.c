@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #endif
 
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+#define ALL_SEALS (SIZE_SEALS | F_SEAL_WRITE | F_SEAL_SEAL)
+#define BLOCK 512 /* of st_blocks */
 
 static int create(void)
 {
@@ -49,7 +52,7 @@ static int allocate(int fd, size_t len)
 	return 0;
 }
 
-int ipc_os_memory(size_t len)
+static int memory(size_t len, int seals)
 {
 	int fd, error;
 
@@ -58,12 +61,22 @@ int ipc_os_memory(size_t len)
 	fd = create();
 	if (fd == -1)
 		return -1;
-	if (allocate(fd, len) == 0 && fcntl(fd, F_ADD_SEALS, SIZE_SEALS | F_SEAL_SEAL) == 0)
+	if (allocate(fd, len) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0)
 		return fd;
 	error = errno;
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+int ipc_os_memory(size_t len)
+{
+	return memory(len, SIZE_SEALS | F_SEAL_SEAL);
+}
+
+int ipc_os_memory_for_bytes(size_t len)
+{
+	return memory(len, SIZE_SEALS);
 }
 
 bool ipc_os_memory_is_safe(int fd, size_t *len)
@@ -98,4 +111,35 @@ void *ipc_os_memory_map(int fd, size_t len)
 void ipc_os_memory_unmap(void *at, size_t len)
 {
 	munmap(at, len);
+}
+
+void *ipc_os_memory_map_open(int fd, size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* Private, because kernels before 6.7 take any other mapping for one that writes. */
+void *ipc_os_memory_map_frozen(void *at, int fd, size_t len)
+{
+	at = mmap(at, len, PROT_READ, MAP_PRIVATE | (at ? MAP_FIXED : 0), fd, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+int ipc_os_memory_freeze(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, ALL_SEALS);
+}
+
+/* A page that is not there is made at the first read, and there may be no memory for it. */
+bool ipc_os_memory_is_frozen(int fd, size_t len)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat st;
+
+	if (seals == -1 || (seals & ALL_SEALS) != ALL_SEALS || fstat(fd, &st) == -1)
+		return false;
+	return st.st_size >= 0 && (size_t)st.st_size == len && st.st_blocks >= 0 &&
+	       (uint64_t)st.st_blocks >= (len + BLOCK - 1) / BLOCK;
 }

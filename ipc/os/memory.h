@@ -1,4 +1,7 @@
-/* Memory that two processes share: a file without a name, whose size nobody can change any more. */
+/*
+ * Memory that processes share: a file without a name. Of that which rings lie in, nobody can change the size. Of that which messages
+ * lie in, nobody can change the bytes either.
+ */
 #ifndef IPC_OS_MEMORY_H
 #define IPC_OS_MEMORY_H
 
@@ -20,5 +23,20 @@ bool ipc_os_memory_is_safe(int fd, size_t *len);
 /* For reading and writing; not in the children of this process. NULL: as mmap(2). */
 void *ipc_os_memory_map(int fd, size_t len);
 void ipc_os_memory_unmap(void *at, size_t len);
+
+/* As ipc_os_memory(), but it can still be frozen, and so its size is not safe from who has the descriptor. */
+int ipc_os_memory_for_bytes(size_t len);
+
+/* For writing. A child has it mapped, too. NULL: as mmap(2). */
+void *ipc_os_memory_map_open(int fd, size_t len);
+
+/* For reading alone, of frozen memory. Where @at is not NULL, in the place of what is mapped there. NULL: as mmap(2). */
+void *ipc_os_memory_map_frozen(void *at, int fd, size_t len);
+
+/* From now on nobody changes the bytes or the size. -1/EBUSY: a process has it mapped for writing, or a device writes to it. */
+int ipc_os_memory_freeze(int fd);
+
+/* Is @fd frozen memory of exactly @len bytes, and are all of them there already? Then no read of it can end this process. */
+bool ipc_os_memory_is_frozen(int fd, size_t len);
 
 #endif

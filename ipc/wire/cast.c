@@ -53,7 +53,7 @@ int ipc_cast_check(const struct ipc_cast *k, const struct aiomsg *m)
 				  "send bytes to this hub",
 				  k->framing == AIOCONN_LINES ? "AIOCONN_LINES" : "AIOCONN_BYTES");
 	if (k->framing == AIOCONN_LINES &&
-	    ipc_line_ends_early(k->delimiter, k->delimiter_len, m->data, m->len))
+	    ipc_line_ends_early(k->delimiter, k->delimiter_len, ipc_msg_bytes(m), m->len))
 		return ipc_refuse("there is a delimiter inside the line: send each line by itself");
 	return 0;
 }
@@ -124,10 +124,11 @@ int ipc_cast_make(struct ipc_cast *k, const struct aiomsg *m)
 	ipc_frame_write(head, &f);
 	put(k, head, head_len(k));
 	if (!apart)
-		put(k, m->data, m->len);
+		put(k, ipc_msg_bytes(m), m->len);
 	if (apart) {
 		add_built(k, from);
-		k->part[k->parts++] = (struct ipc_cast_part){(struct aiomsg *)(uintptr_t)m, m->data, m->len};
+		k->part[k->parts++] =
+			(struct ipc_cast_part){(struct aiomsg *)(uintptr_t)m, ipc_msg_bytes(m), m->len};
 		from = k->next;
 	}
 	put(k, k->delimiter, tail_len(k));

@@ -29,13 +29,19 @@ enum ipc_frame_kind {
 	IPC_FRAME_HAD = 17,
 	IPC_FRAME_TAKEN = 18,
 	IPC_FRAME_SKIPPED = 128, /* from here on they are skipped by who does not know them */
+	IPC_FRAME_GRANT = 128,   /* its sender takes so many messages in memory in all */
 };
+
+/* The flag of a header: the content is in memory, which is the first descriptor. The payload has its length instead. */
+#define IPC_FRAME_IN_MEMORY 1
+#define IPC_MEMORY_LEN 8
+#define IPC_GRANT_LEN 8
 
 struct ipc_frame {
 	uint32_t length; /* of the payload */
 	uint8_t kind;    /* enum ipc_kind */
 	uint8_t nfds;    /* descriptors that travel with it */
-	uint16_t zero;
+	uint16_t flags;
 };
 
 /* How long the payloads of those three are. */
@@ -92,8 +98,8 @@ static inline void ipc_frame_write(unsigned char *to, const struct ipc_frame *f)
 	to[3] = (unsigned char)(f->length >> 24);
 	to[4] = f->kind;
 	to[5] = f->nfds;
-	to[6] = (unsigned char)f->zero;
-	to[7] = (unsigned char)(f->zero >> 8);
+	to[6] = (unsigned char)f->flags;
+	to[7] = (unsigned char)(f->flags >> 8);
 }
 
 static inline void ipc_frame_read(const unsigned char *from, struct ipc_frame *f)
@@ -102,7 +108,7 @@ static inline void ipc_frame_read(const unsigned char *from, struct ipc_frame *f
 		    (uint32_t)from[3] << 24;
 	f->kind = from[4];
 	f->nfds = from[5];
-	f->zero = (uint16_t)(from[6] | from[7] << 8);
+	f->flags = (uint16_t)(from[6] | from[7] << 8);
 }
 
 #endif

@@ -245,13 +245,30 @@ static int check_confirming(struct ipc_in *in, const struct ipc_frame *f)
 	return 0;
 }
 
+/* A header that says that the content is in memory: of plain bytes, and only where that was granted. */
+static int check_in_memory(struct ipc_in *in, const struct ipc_frame *f)
+{
+	if (f->flags != IPC_FRAME_IN_MEMORY || !in->memories)
+		return broken(in, EPROTO, "frame header with unknown flags");
+	if (f->kind != IPC_KIND_BYTES && f->kind != IPC_FRAME_CALL_BYTES && f->kind != IPC_FRAME_ANSWER_BYTES)
+		return broken(in, EPROTO, "frame of kind %u in memory", f->kind);
+	if (f->length != ipc_frame_label(f->kind) + IPC_MEMORY_LEN)
+		return broken(in, EPROTO, "frame in memory and %u bytes", f->length);
+	if (f->nfds == 0)
+		return broken(in, EPROTO, "frame in memory without a descriptor");
+	if (f->nfds - 1U > in->fds_limit)
+		return broken(in, EPROTO, "frame with %u descriptors, %u are allowed", f->nfds - 1U,
+			      in->fds_limit);
+	return 0;
+}
+
 /* What a header may say. */
 static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 {
 	size_t label = ipc_frame_label(f->kind);
 
-	if (f->zero)
-		return broken(in, EPROTO, "frame header with unknown flags");
+	if (f->flags)
+		return check_in_memory(in, f);
 	if (ipc_frame_confirms(f->kind))
 		return check_confirming(in, f);
 	if (f->kind == 0 || (f->kind > IPC_FRAME_CANCEL && f->kind < IPC_FRAME_SKIPPED))
@@ -265,6 +282,8 @@ static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 			      in->fds_limit);
 	if (f->kind >= IPC_FRAME_SKIPPED && f->nfds)
 		return broken(in, EPROTO, "frame to be skipped has descriptors");
+	if (f->kind == IPC_FRAME_GRANT && f->length != IPC_GRANT_LEN)
+		return broken(in, EPROTO, "grant of %u bytes", f->length);
 	if (f->kind == IPC_FRAME_CANCEL && f->length > label)
 		return broken(in, EPROTO, "cancel with a payload");
 	if ((f->kind == IPC_FRAME_REFUSAL || f->kind == IPC_FRAME_CANCEL) && f->nfds)
@@ -372,6 +391,42 @@ static int take_call(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg
 	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : ipc_in_sealed(in, msg, m);
 }
 
+/* The frame at the front is whole: says where its content is. */
+static int take_in_memory(struct ipc_in *in, const struct ipc_frame *f, struct aiomsg **m)
+{
+	const unsigned char *at = in->buf + in->start + IPC_FRAME_LEN;
+	uint64_t len = ipc_frame_read_id(at + ipc_frame_label(f->kind));
+	struct aiomsg *msg;
+
+	if (len > in->message_limit)
+		return broken(in, EMSGSIZE, "message of %llu bytes in memory, limit %zu",
+			      (unsigned long long)len, in->message_limit);
+	msg = ipc_msg_elsewhere(len);
+	if (!msg)
+		return -1;
+	msg->role = role_of(f->kind) & 7U;
+	in->id = ipc_frame_read_id(at);
+	in->start += IPC_FRAME_LEN + f->length;
+	in->memories--;
+	in->said = true;
+	*m = msg;
+	return 1;
+}
+
+static int take_grant(struct ipc_in *in)
+{
+	uint64_t granted;
+
+	if (ipc_in_raw(in) < IPC_FRAME_LEN + IPC_GRANT_LEN)
+		return 0;
+	granted = ipc_frame_read_id(in->buf + in->start + IPC_FRAME_LEN);
+	if (granted < in->granted)
+		return broken(in, EPROTO, "grant of less than before");
+	in->granted = granted;
+	in->start += IPC_FRAME_LEN + IPC_GRANT_LEN;
+	return 0;
+}
+
 static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 {
 	struct ipc_frame f;
@@ -379,6 +434,8 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	ipc_frame_read(in->buf + in->start, &f);
 	if (check_frame(in, &f) < 0)
 		return -1;
+	if (f.kind == IPC_FRAME_GRANT)
+		return take_grant(in);
 	if (f.kind == IPC_KIND_GOODBYE || f.kind >= IPC_FRAME_SKIPPED) {
 		in->goodbye = f.kind == IPC_KIND_GOODBYE;
 		in->skip = f.length;
@@ -388,6 +445,8 @@ static int next_frame(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 	if (ipc_in_raw(in) - IPC_FRAME_LEN < f.length)
 		return begin_large(in, &f);
 	*nfds = f.nfds;
+	if (f.flags)
+		return take_in_memory(in, &f, m);
 	return ipc_frame_is_call(f.kind) ? take_call(in, &f, m) : ipc_in_take_frame(in, f.kind, f.length, m);
 }
 

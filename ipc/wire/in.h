@@ -42,6 +42,8 @@ struct ipc_in {
 	size_t skip;          /* bytes of a frame that is to be ignored */
 	struct aiomsg *spare; /* given back: the next small message is built in it */
 	bool reuses;          /* messages may be given back */
+	unsigned memories;    /* so many messages in memory may still come: set by the owner */
+	uint64_t granted;     /* and so many, in all, the peer takes */
 	bool prefaced, goodbye;
 	bool between;    /* of the frames of a stream that is in order, and ipc_in_next() was called there */
 	bool confirms;   /* frames of links that confirm are messages for the owner */
@@ -65,7 +67,7 @@ void ipc_in_filled(struct ipc_in *in, size_t n);
 unsigned ipc_in_fds_due(const struct ipc_in *in);
 
 /*
- * The next message and how many descriptors came with it. 1; 0 when more bytes are needed, or the goodbye was read; -1: EPROTO, EMSGSIZE or
+ * The next message and how many descriptors came with it. The first is of one that lies in memory, which is to be mapped. 1; 0 when more bytes are needed, or the goodbye was read; -1: EPROTO, EMSGSIZE or
  * EBADMSG, for good, with in->why; or ENOMEM, nothing lost.
  */
 int ipc_in_next(struct ipc_in *in, struct aiomsg **m, unsigned *nfds);
@@ -140,7 +142,7 @@ static inline int ipc_in_common(struct ipc_in *in, struct aiomsg **m)
 	if (!in->between || held < IPC_FRAME_LEN)
 		return 0;
 	ipc_frame_read(in->buf + in->start, &f);
-	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.zero ||
+	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.flags ||
 	    f.length > held - IPC_FRAME_LEN || f.length > in->message_limit)
 		return 0;
 	return ipc_in_take_frame(in, f.kind, f.length, m);

@@ -125,7 +125,7 @@ int ipc_out_append(struct ipc_out *out, struct aiomsg *m)
 {
 	if (ipc_out_prepare(out, 1) < 0)
 		return -1;
-	push(out, m, m->data, m->len, NULL);
+	push(out, m, ipc_msg_bytes(m), m->len, NULL);
 	return 0;
 }
 
