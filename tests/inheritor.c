@@ -95,6 +95,7 @@ static int is_high(const char *name)
 /* Does it run with more than its user's rights? Then what @name says does not count. No leak checker may look at such a process. */
 static _Noreturn void secure(const char *name)
 {
+	aioqueue_free(aioqueue_new(1, 0));
 	_exit(getauxval(AT_SECURE) ? has(name) : 254);
 }
 

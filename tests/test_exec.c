@@ -471,24 +471,25 @@ TEST(after_clearenv)
 /* A copy of the inheritor that runs as another user, whoever starts it. Only root can make one. */
 TEST(a_set_user_id_program_believes_no_environment)
 {
-	char folder[] = "set_user_id.XXXXXX", file[40], command[100];
-	char *argv[] = {file, "secure", "x", NULL};
+	char folder[] = "set_user_id.XXXXXX", file[40], command[100], stats[60];
+	char *argv[] = {file, "secure", "x", NULL}, *envp[] = {stats, NULL};
 	struct aioend *mine, *theirs;
 	int found;
 
 	if (!harness_has_users())
 		return;
 	must(mkdtemp(folder));
-	must(chmod(folder, 0755));
+	must(chmod(folder, 0777));
+	snprintf(stats, sizeof(stats), "AIOIPC_STATS=%s", folder);
 	snprintf(file, sizeof(file), "%s/inheritor", folder);
 	snprintf(command, sizeof(command), "cp %s %s", INHERITOR, file);
 	ck_assert_int_eq(system(command), 0);
 	must(chown(file, 54321, 54321));
 	must(chmod(file, 04755));
 	mine = give(aiosockpair, &theirs, "x");
-	found = finish(must(aioproc_exec(file, argv, NULL, NULL)));
+	found = finish(must(aioproc_exec(file, argv, envp, NULL)));
 	unlink(file);
-	rmdir(folder);
+	must(rmdir(folder)); /* there is nothing else */
 	ck_assert_int_eq(found == 254 ? ENOENT : found,
 			 ENOENT); /* 254: this file system gives no such rights */
 	aioend_free(mine);

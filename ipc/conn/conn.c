@@ -8,6 +8,7 @@
 #include "ipc/carry/shared.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
+#include "ipc/conn/row.h"
 #include "ipc/conn/trace.h"
 #include "ipc/conn/turn.h"
 #include "ipc/end/end.h"
@@ -74,6 +75,7 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail_transferred;
 	c->reads = c->carrier.own.r.fd >= 0;
 	c->writes = c->carrier.own.w.fd >= 0;
+	ipc_conn_take_row(c);
 	ipc_conn_interest(c);
 	ipc_end_dispose(end);
 	return c;

@@ -5,6 +5,7 @@
  *   wait.c; turn.c                                  waiting; what a turn of the loop calls back
  *   finish.c interest.c; input.c output.c           ending without waiting, what to watch for; reading, writing
  *   grant.c; split.c; life.c; inbox.c ledger.c blame.c trace.c    messages out of bytes; holds, hooks, changes of state
+ *   row.c                                           what it says of itself for aioipc top
  *
  * Only turn.c calls back (and life.c, for LOCAL), and never inside a callback. Its caller holds the connection meanwhile: a callback
  * may free it, and its memory stays. The states; each moves to the right only:
@@ -134,6 +135,7 @@ struct aioconn {
 	bool by_hand;       /* its owner answers the peer's goodbye: see hook.h */
 	bool trace;
 
+	struct ipc_row *row; /* where the program keeps statistics; NULL */
 	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;
 	uint64_t calls_out, calls_in, strays;
 	size_t peak_in, peak_out;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ipc/loop/knock.h"
+#include "ipc/own/board.h"
 
 void ipc_conn_hold(struct aioconn *c)
 {
@@ -38,6 +39,12 @@ void ipc_conn_unhook(struct aioconn *c, struct ipc_conn_hook *h)
 	while (*at != h)
 		at = &(*at)->next;
 	*at = h->next;
+}
+
+void ipc_conn_tell_and_leave(struct aioconn *c)
+{
+	ipc_conn_fill_row(c);
+	ipc_conn_leave_quietly(c);
 }
 
 int ipc_conn_claim(struct aioconn *c)
@@ -236,6 +243,8 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (c->life == IPC_LIFE_OVER)
 		return;
 	c->life = IPC_LIFE_OVER;
+	ipc_board_give_back(c->row);
+	c->row = NULL;
 	ipc_conn_wake(c, ~0u);
 	ipc_conn_end_calls(c);
 	if (c->way_in != IPC_IN_TOLD && c->on_close && ipc_own_check(&c->carrier.own) == 0)

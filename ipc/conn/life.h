@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/conn/row.h"
 
 /* What a call waits for. Of the tasks, one may wait for each. */
 enum ipc_conn_for { IPC_FOR_INPUT = 1, IPC_FOR_ROOM = 2, IPC_FOR_FLUSH = 4, IPC_FOR_CLOSE = 8 };
@@ -68,8 +69,7 @@ static inline int ipc_conn_enter(struct aioconn *c)
 	return 0;
 }
 
-/* It ends. Keeps errno. */
-static inline void ipc_conn_leave(struct aioconn *c)
+static inline void ipc_conn_leave_quietly(struct aioconn *c)
 {
 	bool last = !c->base && --c->calls == 0;
 
@@ -80,6 +80,18 @@ static inline void ipc_conn_leave(struct aioconn *c)
 	c->holds--;
 	if (last)
 		atomic_store(&c->caller, 0); /* now another thread may call */
+}
+
+/* For the few that have a row. */
+void ipc_conn_tell_and_leave(struct aioconn *c) __attribute__((cold));
+
+/* It ends. Keeps errno. */
+static inline void ipc_conn_leave(struct aioconn *c)
+{
+	if (c->row)
+		ipc_conn_tell_and_leave(c);
+	else
+		ipc_conn_leave_quietly(c);
 }
 
 #endif

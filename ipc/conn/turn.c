@@ -341,6 +341,7 @@ static void settle(struct aioconn *c)
 	ipc_conn_charge(c);
 	stay_awake(c);
 	ipc_conn_interest(c);
+	ipc_conn_tell_row(c);
 }
 
 /* Messages that were read before wait for the next turn. So no more is read now. */

@@ -227,6 +227,7 @@ static int wait_told_of_death(struct aioconn *c, enum ipc_conn_for what, int64_t
 
 int ipc_conn_wait(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
+	ipc_conn_tell_row(c);
 	if (ipc_conn_pay(c) < 0)
 		return -1;
 	ipc_conn_grant(c);

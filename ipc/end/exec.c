@@ -318,6 +318,7 @@ struct aioproc *aioproc_exec(const char *path, char *const argv[], char *const e
 	if (p->pid == -1 || ipc_outcome(j.rx, j.tx, p->pid) == -1)
 		goto fail;
 	ipc_own_gone(j.own, j.n);
+	ipc_proc_began(p, p->pid, path);
 	clean_up(&j);
 	return p;
 fail:

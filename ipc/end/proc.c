@@ -14,6 +14,7 @@
 #include "ipc/end/reap.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/missing.h"
+#include "ipc/own/board.h"
 #include "ipc/task/task.h"
 
 bool ipc_proc_no_pidfd;
@@ -32,6 +33,22 @@ struct aioproc *ipc_proc_new(void)
 	return p;
 }
 
+void ipc_proc_began(struct aioproc *p, pid_t pid, const char *what)
+{
+	p->pid = pid;
+	p->row = ipc_board_take(IPC_ROW_CHILD, "%s", what);
+	if (p->row)
+		ipc_row_set(p->row, IPC_CHILD_ROW_PID, (uint64_t)pid);
+}
+
+static void tell_row(const struct aioproc *p)
+{
+	if (!p->row || !ipc_board_has(p->row))
+		return;
+	ipc_row_set(p->row, IPC_CHILD_ROW_STATUS, (uint64_t)(unsigned)p->status);
+	ipc_row_set(p->row, IPC_CHILD_ROW_END, p->ended ? 1 : 2);
+}
+
 /* Looks whether it has ended. -1/ECHILD: other code has waited for it. */
 static int reap(struct aioproc *p)
 {
@@ -43,6 +60,8 @@ static int reap(struct aioproc *p)
 		p->ended = true;
 	if (got == -1)
 		p->lost = true;
+	if (got != 0)
+		tell_row(p);
 	if (!p->lost)
 		return 0;
 	errno = ECHILD;
@@ -323,6 +342,8 @@ void aioproc_free(struct aioproc *p)
 	if (!p)
 		return;
 	p->freed = true;
+	ipc_board_give_back(p->row);
+	p->row = NULL;
 	unwatch(p);
 	ipc_own_close(&p->own);
 	ipc_proc_sweep();

@@ -22,9 +22,13 @@ struct aioproc {
 	aioproc_exit_cb *cb;
 	void *arg;
 	struct aioproc *next; /* among orphans */
+	struct ipc_row *row;  /* where the program keeps statistics; NULL */
 };
 
 struct aioproc *ipc_proc_new(void);
+
+/* It runs now; @what it is, for the statistics that the program may keep. */
+void ipc_proc_began(struct aioproc *p, pid_t pid, const char *what);
 
 /* Waits for children that were freed while they ran and for which no thread waits. Does not block. */
 void ipc_proc_sweep(void);

@@ -137,7 +137,7 @@ static struct aioproc *start(struct start *s)
 		pid = fork_quietly(s);
 	}
 	if (pid != -1) {
-		p->pid = pid;
+		ipc_proc_began(p, pid, "forked");
 		s->p = NULL;
 	}
 	clean_up(s);

@@ -15,6 +15,7 @@
 #include <aioipc/task.h>
 
 #include "ipc/os/log.h"
+#include "ipc/own/board.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
 #include "ipc/flow/store.h"
@@ -354,6 +355,11 @@ struct aioqueue *aioqueue_new(size_t most, size_t most_bytes)
 	pthread_mutex_init(&q->get.lock, NULL);
 	ipc_spin_init(&q->get_spin);
 	ipc_spin_init(&q->put_spin);
+	q->row = ipc_board_take(IPC_ROW_QUEUE, "%s", "");
+	if (q->row) {
+		ipc_row_set(q->row, IPC_QUEUE_ROW_MOST, most);
+		ipc_row_set(q->row, IPC_QUEUE_ROW_MOST_BYTES, most_bytes);
+	}
 	return q;
 }
 

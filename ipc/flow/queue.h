@@ -59,6 +59,7 @@ struct aioqueue {
 	size_t lent;          /* messages that may come back; places are kept for them */
 	struct ipc_waitlist getters, putters;
 	struct ipc_flow_watch *watches; /* the one served last is at the end */
+	struct ipc_row *row;            /* where the program keeps statistics; NULL */
 	struct {
 		atomic_uint n; /* may be read without the lock */
 		bool used;
@@ -94,6 +95,9 @@ void ipc_queue_unref_and_unlock(struct aioqueue *q);
 /* Keeps the memory. Whoever drops the last hold frees it, and does not have the lock. */
 void ipc_queue_hold(struct aioqueue *q);
 void ipc_queue_drop(struct aioqueue *q);
+
+/* Who uses it, for the statistics. @q may be NULL. */
+void ipc_queue_name(const struct aioqueue *q, const char *role, const char *owner);
 
 bool ipc_queue_has_items(const struct aioqueue *q);
 bool ipc_queue_has_room(const struct aioqueue *q, size_t charge);

@@ -7,6 +7,7 @@
 #include <aioipc/msg.h>
 
 #include "ipc/os/sleep.h"
+#include "ipc/own/board.h"
 #include "ipc/own/own.h"
 
 #define SMALLEST 16 /* places in a ring */
@@ -41,6 +42,32 @@ static void tell(struct ipc_queue_end *end)
 	atomic_store_explicit(&end->told, end->at, memory_order_release);
 }
 
+/* The caller has the lock of that end. */
+__attribute__((cold)) static void tell_row(const struct aioqueue *q, const struct ipc_queue_end *end)
+{
+	bool puts = end == &q->put;
+
+	ipc_row_set(q->row, puts ? IPC_QUEUE_ROW_PUT : IPC_QUEUE_ROW_GOT, end->at);
+	ipc_row_set(q->row, puts ? IPC_QUEUE_ROW_BYTES_PUT : IPC_QUEUE_ROW_BYTES_GOT, end->bytes);
+}
+
+__attribute__((cold)) static void tell_whole_row(const struct aioqueue *q)
+{
+	unsigned flags = (ipc_queue_is_closed(q) ? IPC_QUEUE_ROW_CLOSED : 0U) |
+			 (q->getters.first ? IPC_QUEUE_ROW_GETTERS : 0U) |
+			 (q->putters.first ? IPC_QUEUE_ROW_PUTTERS : 0U);
+
+	ipc_row_set(q->row, IPC_QUEUE_ROW_FLAGS, flags);
+	tell_row(q, &q->put);
+	tell_row(q, &q->get);
+}
+
+void ipc_queue_name(const struct aioqueue *q, const char *role, const char *owner)
+{
+	if (q)
+		ipc_board_name(q->row, "%s of %s", role, owner);
+}
+
 /* Both ends may have moved, in any direction. */
 void ipc_queue_unlock(struct aioqueue *q)
 {
@@ -53,6 +80,8 @@ void ipc_queue_unlock(struct aioqueue *q)
 	q->put.other = q->get.at;
 	q->put.other_bytes = q->get.bytes;
 	q->get.other = q->put.at;
+	if (q->row)
+		tell_whole_row(q);
 	pthread_mutex_unlock(&q->get.lock);
 	pthread_mutex_unlock(&q->put.lock);
 }
@@ -66,6 +95,7 @@ void ipc_queue_drop(struct aioqueue *q)
 {
 	if (atomic_fetch_sub_explicit(&q->holds, 1, memory_order_acq_rel) != 1)
 		return;
+	ipc_board_give_back(q->row);
 	pthread_mutex_destroy(&q->put.lock);
 	pthread_mutex_destroy(&q->get.lock);
 	free(q->ring);
@@ -151,8 +181,11 @@ size_t ipc_store_put_plain(struct aioqueue *q, struct aiomsg *const *m, size_t n
 		*ipc_store_place(q, put->at++) = ref ? aiomsg_ref(m[done]) : m[done];
 		put->bytes += ipc_store_charge(m[done]);
 	}
-	if (done)
+	if (done) {
 		tell(put);
+		if (q->row)
+			tell_row(q, put);
+	}
 	*seen = put->other;
 	pthread_mutex_unlock(&put->lock);
 	return done;
@@ -175,8 +208,11 @@ size_t ipc_store_get_plain(struct aioqueue *q, struct aiomsg **m, size_t n, uint
 		m[done] = *ipc_store_place(q, get->at++);
 		get->bytes += ipc_store_charge(m[done]);
 	}
-	if (done)
+	if (done) {
 		tell(get);
+		if (q->row)
+			tell_row(q, get);
+	}
 	*seen = get->other;
 	pthread_mutex_unlock(&get->lock);
 	return done;

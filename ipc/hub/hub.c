@@ -17,6 +17,7 @@
 #include "ipc/loop/here.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/sized.h"
+#include "ipc/own/board.h"
 
 static int fail(int error)
 {
@@ -72,6 +73,7 @@ static void on_turn(short what, void *arg)
 
 	(void)what;
 	h->turn_asked = false;
+	ipc_hub_tell_row(h);
 	rest(h);
 	if (!h->refused)
 		return;
@@ -114,10 +116,15 @@ struct aiohub *aiohub_new(const struct aiohub_options *given)
 	h->limit = SIZE_MAX;
 	ipc_waiters_init(&h->waiters);
 	h->turn = ipc_watch_new(o.base, -1, on_turn, h);
-	if (h->turn)
-		return h;
-	free(h);
-	return NULL;
+	if (!h->turn) {
+		free(h);
+		return NULL;
+	}
+	h->row = ipc_board_take(IPC_ROW_HUB, "%s",
+				o.slow == AIOHUB_SKIP    ? "skips the slow"
+				: o.slow == AIOHUB_CLOSE ? "cuts the slow off"
+							 : "waits for the slow");
+	return h;
 }
 
 int aiohub_join(struct aiohub *h, struct aioconn *c)
@@ -133,6 +140,7 @@ int aiohub_join(struct aiohub *h, struct aioconn *c)
 	r = ipc_hub_find(h, c) ? fail(EALREADY) : ipc_conn_join_in(c);
 	if (r == 0 && !ipc_hub_add(h, c))
 		r = fail(ENOMEM);
+	ipc_hub_tell_row(h);
 	ipc_conn_leave(c);
 	return r;
 }
@@ -355,11 +363,6 @@ uint64_t aiohub_skipped(const struct aiohub *h, const struct aioconn *c)
 	return m ? m->skipped : 0;
 }
 
-static bool is_slow(const struct ipc_hub_member *m)
-{
-	return m->slow && m->conn->out.bytes > m->conn->outbox_limit / 2;
-}
-
 int aiohub_stats(const struct aiohub *h, struct aiohub_stats *stats)
 {
 	struct aiohub_stats s = {
@@ -368,10 +371,9 @@ int aiohub_stats(const struct aiohub *h, struct aiohub_stats *stats)
 		.skipped = h->skipped,
 		.closed = h->closed,
 		.members = (unsigned)h->n,
+		.slow = ipc_hub_count_slow(h),
 	};
 
-	for (size_t i = 0; i < h->n; i++)
-		s.slow += is_slow(h->members[i]);
 	return ipc_sized_give(stats, &s, sizeof s);
 }
 
@@ -379,6 +381,8 @@ void aiohub_free(struct aiohub *h)
 {
 	if (!h)
 		return;
+	ipc_board_give_back(h->row);
+	h->row = NULL;
 	while (h->n)
 		ipc_hub_remove(h->members[h->n - 1]);
 	free(h->members);

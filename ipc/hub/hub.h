@@ -53,6 +53,7 @@ struct aiohub {
 	unsigned holds;            /* the handle, and calls that wait */
 	bool freed;
 
+	struct ipc_row *row; /* where the program keeps statistics; NULL */
 	uint64_t messages, sent, skipped, closed;
 };
 
@@ -70,6 +71,12 @@ size_t ipc_hub_limit(const struct aioconn *c);
 
 /* A member that had no room, or a send that waits for it, may go on: see hub.c. */
 void ipc_hub_stir(struct aiohub *h);
+
+/* How many are slow now: see aiohub_stats(). */
+unsigned ipc_hub_count_slow(const struct aiohub *h);
+
+/* Its numbers have changed, for the statistics that the program may keep. */
+void ipc_hub_tell_row(struct aiohub *h);
 
 /* Asks for a turn of the hub. */
 void ipc_hub_soon(struct aiohub *h);

@@ -6,6 +6,7 @@
 
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
+#include "ipc/own/board.h"
 
 #define FIRST_ROOM 8
 
@@ -126,6 +127,32 @@ struct ipc_hub_member *ipc_hub_add(struct aiohub *h, struct aioconn *c)
 	return m;
 }
 
+static bool is_slow(const struct ipc_hub_member *m)
+{
+	return m->slow && m->conn->out.bytes > m->conn->outbox_limit / 2;
+}
+
+unsigned ipc_hub_count_slow(const struct aiohub *h)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < h->n; i++)
+		n += is_slow(h->members[i]);
+	return n;
+}
+
+void ipc_hub_tell_row(struct aiohub *h)
+{
+	if (!h->row || !ipc_board_has(h->row))
+		return;
+	ipc_row_set(h->row, IPC_HUB_ROW_MEMBERS, h->n);
+	ipc_row_set(h->row, IPC_HUB_ROW_SLOW, ipc_hub_count_slow(h));
+	ipc_row_set(h->row, IPC_HUB_ROW_MESSAGES, h->messages);
+	ipc_row_set(h->row, IPC_HUB_ROW_SENT, h->sent);
+	ipc_row_set(h->row, IPC_HUB_ROW_SKIPPED, h->skipped);
+	ipc_row_set(h->row, IPC_HUB_ROW_CLOSED, h->closed);
+}
+
 /* A connection that is over has let go of its hook already. */
 static void unhook(struct ipc_hub_member *m)
 {
@@ -148,5 +175,6 @@ void ipc_hub_remove(struct ipc_hub_member *m)
 		drop_form(h, m->form);
 	if (m->need)
 		ipc_hub_stir(h);
+	ipc_hub_tell_row(h);
 	free(m);
 }

@@ -15,6 +15,7 @@
 #include "ipc/loop/wait.h"
 #include "ipc/flow/queue.h"
 #include "ipc/os/sized.h"
+#include "ipc/own/board.h"
 
 static int fail(int error)
 {
@@ -24,6 +25,7 @@ static int fail(int error)
 
 static void free_parts(struct aiolink *l)
 {
+	ipc_board_give_back(l->row);
 	aioend_free(l->end);
 	aioqueue_free(l->inbox);
 	aioqueue_free(l->outbox);
@@ -85,6 +87,7 @@ struct aiolink *aiolink_new(const struct aiolink_options *o)
 	if (l->o.confirm)
 		ipc_os_random_key(&l->confirm.id);
 	ipc_link_join_queues(l);
+	ipc_link_take_row(l);
 	return l;
 }
 

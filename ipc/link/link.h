@@ -10,6 +10,7 @@
  *   book.c      what came from one sender, and what of it the program is done with
  *   queues.c    its inbox and outbox, which it may share
  *   call.c, later.c, asked.c   calls that are made over it
+ *   row.c       what it says of itself for aioipc top
  *   course.c    attempts, pauses, giving up, the end: its life is drawn in course.h
  *   status.c    what any thread may know, and wait for
  *
@@ -164,6 +165,7 @@ struct aiolink {
 	uint64_t read, wrote; /* bytes when the limits were checked last, and since when they are so many */
 	int64_t read_since, wrote_since;
 	struct ipc_counter connections, unsure;
+	struct ipc_row *row; /* where the program keeps statistics; NULL */
 
 	struct ipc_link_thread *own; /* NULL: it runs on the user's base */
 };
@@ -180,6 +182,15 @@ void ipc_link_free_options(struct ipc_link_options *o);
 int ipc_link_check_reconnect(const struct ipc_link_options *o, int64_t first,
 			     int64_t most); /* the same errors */
 int64_t ipc_link_nanoseconds(int64_t ms);
+
+/* row.c: for the statistics that the program may keep */
+void ipc_link_take_row(struct aiolink *l);
+void ipc_link_fill_row(struct aiolink *l);
+static inline void ipc_link_tell_row(struct aiolink *l)
+{
+	if (l->row)
+		ipc_link_fill_row(l);
+}
 
 /* queues.c */
 int ipc_link_take_queues(struct aiolink *l, const struct aiolink_options *o);

@@ -88,6 +88,7 @@ static void tell(struct ipc_course *c, enum aiolink_state state)
 	struct aiolink *l = link_of(c);
 
 	ipc_status_hold(&l->status);
+	ipc_link_tell_row(l);
 	if (state == AIOLINK_ENDED)
 		ipc_link_tell_calls(l);
 	if (l->cb && ipc_status_check(&l->status) == 0)

@@ -211,6 +211,7 @@ void ipc_link_pump(struct aiolink *l)
 		leave(l);
 	if (ipc_link_closes(l))
 		show_closing(l);
+	ipc_link_tell_row(l);
 	ipc_status_release(&l->status);
 }
 
@@ -242,6 +243,7 @@ bool ipc_link_deliver(struct aiolink *l)
 	if (l->conn)
 		mind_room(l, room);
 	ipc_confirm_mind(l);
+	ipc_link_tell_row(l);
 	return room;
 }
 

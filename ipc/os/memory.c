@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -142,4 +143,79 @@ bool ipc_os_memory_is_frozen(int fd, size_t len)
 		return false;
 	return st.st_size >= 0 && (size_t)st.st_size == len && st.st_blocks >= 0 &&
 	       (uint64_t)st.st_blocks >= (len + BLOCK - 1) / BLOCK;
+}
+
+/* A program that was killed, and had our pid, left it. */
+static bool is_left_over(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
+}
+
+static int create_file(const char *path)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = open(path, flags, S_IRUSR | S_IWUSR);
+
+	if (fd == -1 && errno == EEXIST && is_left_over(path) && unlink(path) == 0)
+		fd = open(path, flags, S_IRUSR | S_IWUSR);
+	return fd;
+}
+
+static int reserve(int fd, size_t len)
+{
+	int error = posix_fallocate(fd, 0, (off_t)len);
+
+	if (!error)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+static void *map_file(int fd, size_t len, size_t most)
+{
+	void *at = MAP_FAILED;
+
+	if (reserve(fd, len) == 0)
+		at = mmap(NULL, most, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void *ipc_os_memory_file(const char *path, size_t len, size_t most)
+{
+	void *at;
+	int fd, error;
+
+	if (!is_allowed(len) || (fd = create_file(path)) == -1)
+		return NULL;
+	at = map_file(fd, len, most);
+	error = errno;
+	close(fd);
+	if (!at)
+		unlink(path);
+	errno = error;
+	return at;
+}
+
+/* Is it the file that is mapped there? Its first bytes tell processes apart. */
+static bool is_mapped(int fd, const void *at)
+{
+	char first[32]; /* what follows changes */
+
+	return pread(fd, first, sizeof first, 0) == sizeof first && memcmp(first, at, sizeof first) == 0;
+}
+
+int ipc_os_memory_file_grow(const char *path, const void *at, size_t len)
+{
+	int fd, r, error;
+
+	if (!is_allowed(len) || (fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)) == -1)
+		return -1;
+	errno = ESTALE;
+	r = is_mapped(fd, at) ? reserve(fd, len) : -1;
+	error = errno;
+	close(fd);
+	errno = error;
+	return r;
 }

@@ -39,4 +39,14 @@ int ipc_os_memory_freeze(int fd);
 /* Is @fd frozen memory of exactly @len bytes, and are all of them there already? Then no read of it can end this process. */
 bool ipc_os_memory_is_frozen(int fd, size_t len);
 
+/*
+ * Maps a new file at @path, zeroed; only its user may read it. A file of that name that is this user's is replaced. There is room for it to
+ * grow to @most bytes; it has @len, and nothing behind them may be touched. Forked children have it mapped, too. NULL: EFBIG as above,
+ * EEXIST (it is another user's, or no file), or as open(2), posix_fallocate(3), mmap(2).
+ */
+void *ipc_os_memory_file(const char *path, size_t len, size_t most);
+
+/* It has @len bytes then. -1: as above, or ESTALE: another file has that path now. */
+int ipc_os_memory_file_grow(const char *path, const void *at, size_t len);
+
 #endif

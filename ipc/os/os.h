@@ -143,6 +143,9 @@ size_t ipc_os_thread_locals(void);
 /* A zeroed page that fork wipes: in a child it is zero again (MADV_WIPEONFORK, since 4.14). NULL where the kernel has none. */
 void *ipc_os_page_of_this_process(void);
 
+/* When this process was started, as /proc/PID/stat tells it: with its pid, it is no other. 0: not known. */
+uint64_t ipc_os_started(void);
+
 /* chmod of the file that is open (O_PATH), whatever its path means now. -1: as chmod(2); ENOENT: an old kernel without /proc. */
 int ipc_os_chmod_opened(int fd, mode_t mode);
 

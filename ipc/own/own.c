@@ -3,6 +3,7 @@
 
 #include "ipc/os/log.h"
 #include "ipc/os/os.h"
+#include "ipc/own/board.h"
 
 _Thread_local void (*ipc_own_closes)(int fd);
 
@@ -135,6 +136,7 @@ __attribute__((destructor)) void ipc_own_end_in_order(void)
 	}
 	if (held)
 		ipc_own_let_go();
+	ipc_board_end();
 }
 
 int ipc_own_detach(struct ipc_own *own)

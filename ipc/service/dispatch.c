@@ -106,6 +106,35 @@ static unsigned count_busy(const struct ipc_dispatcher *d)
 	return n;
 }
 
+static uint64_t get(const atomic_uint_least64_t *from)
+{
+	return atomic_load_explicit(from, memory_order_relaxed);
+}
+
+void ipc_dispatcher_stats(const struct ipc_dispatcher *d, struct aioservice_stats *stats)
+{
+	stats->jobs = get(&d->count.jobs);
+	stats->failed = get(&d->count.failed);
+	stats->lost = get(&d->count.lost);
+	stats->retried = get(&d->count.retried);
+	stats->starts = get(&d->count.starts);
+	stats->restarts = get(&d->count.restarts);
+	stats->late = get(&d->count.late);
+	stats->busy_ns = get(&d->count.busy_ns);
+	stats->workers = atomic_load_explicit(&d->count.workers, memory_order_relaxed);
+	stats->busy = atomic_load_explicit(&d->count.busy, memory_order_relaxed);
+}
+
+static void tell_row(struct ipc_dispatcher *d)
+{
+	struct aioservice_stats stats = {.size = sizeof stats};
+
+	if (!d->s->row)
+		return;
+	ipc_dispatcher_stats(d, &stats);
+	ipc_service_tell_row(d->s, &stats);
+}
+
 static void on_turn(short what, void *arg)
 {
 	struct ipc_dispatcher *d = arg;
@@ -125,6 +154,7 @@ static void on_turn(short what, void *arg)
 	if (!ipc_dispatcher_is_here(d))
 		return;
 	atomic_store_explicit(&d->count.busy, count_busy(d), memory_order_relaxed);
+	tell_row(d);
 	d->over = ipc_dispatcher_is_stopping(d) && d->running == 0 && d->all.alive == 0;
 }
 
@@ -322,23 +352,4 @@ void ipc_dispatcher_forget(struct ipc_dispatcher *d)
 
 	d->parked = parked;
 	parked = d;
-}
-
-static uint64_t get(const atomic_uint_least64_t *from)
-{
-	return atomic_load_explicit(from, memory_order_relaxed);
-}
-
-void ipc_dispatcher_stats(const struct ipc_dispatcher *d, struct aioservice_stats *stats)
-{
-	stats->jobs = get(&d->count.jobs);
-	stats->failed = get(&d->count.failed);
-	stats->lost = get(&d->count.lost);
-	stats->retried = get(&d->count.retried);
-	stats->starts = get(&d->count.starts);
-	stats->restarts = get(&d->count.restarts);
-	stats->late = get(&d->count.late);
-	stats->busy_ns = get(&d->count.busy_ns);
-	stats->workers = atomic_load_explicit(&d->count.workers, memory_order_relaxed);
-	stats->busy = atomic_load_explicit(&d->count.busy, memory_order_relaxed);
 }

@@ -5,12 +5,14 @@
 #include "ipc/service/service.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <aioipc/queue.h>
 #include <aioipc/task.h>
 
 #include "ipc/os/log.h"
+#include "ipc/own/board.h"
 #include "ipc/own/own.h"
 #include "ipc/os/thread.h"
 #include "ipc/loop/wait.h"
@@ -89,6 +91,38 @@ static struct aioservice *make(const struct aioservice_options *o)
 	return NULL;
 }
 
+static void count(const struct aioservice *s, struct aioservice_stats *stats)
+{
+	if (s->dispatcher)
+		ipc_dispatcher_stats(s->dispatcher, stats);
+	else
+		ipc_service_thread_stats(s, stats);
+}
+
+/* The caller holds the lock, or nobody else has the service yet. */
+static void tell_row(struct aioservice *s)
+{
+	struct aioservice_stats stats = {.size = sizeof stats};
+
+	if (!s->row)
+		return;
+	count(s, &stats);
+	ipc_service_tell_row(s, &stats);
+}
+
+static void take_row(struct aioservice *s)
+{
+	char name[32];
+
+	s->row = ipc_board_take(IPC_ROW_SERVICE, "%s", "");
+	if (!s->row)
+		return;
+	snprintf(name, sizeof name, "service %lu", ipc_board_id(s->row));
+	ipc_queue_name(s->o.in, "in", name);
+	ipc_queue_name(s->o.out, "out", name);
+	tell_row(s);
+}
+
 struct aioservice *aioservice_new(const struct aioservice_options *given)
 {
 	struct aioservice_options all;
@@ -114,6 +148,7 @@ struct aioservice *aioservice_new(const struct aioservice_options *given)
 		aioqueue_ref(o->out);
 	ipc_sharers_join(o->out, IPC_PRODUCERS);
 	pthread_mutex_init(&s->lock, NULL);
+	take_row(s);
 	return s;
 }
 
@@ -166,6 +201,7 @@ int aioservice_start(struct aioservice *s)
 	n = start_threads(s);
 	error = errno;
 	all = s->life == IPC_SERVICE_RUNS;
+	tell_row(s);
 	pthread_mutex_unlock(&s->lock);
 	if (all)
 		return 0;
@@ -239,16 +275,6 @@ int aioservice_worker_status(const struct aioservice *s)
 	return check(s) == 0 ? s->worker_status : -1;
 }
 
-static void thread_stats(const struct aioservice *s, struct aioservice_stats *stats)
-{
-	stats->jobs = atomic_load(&s->count.jobs);
-	stats->failed = atomic_load(&s->count.failed);
-	stats->retried = atomic_load(&s->count.retried);
-	stats->starts = s->started;
-	stats->workers = s->running;
-	stats->busy = atomic_load(&s->count.busy);
-}
-
 int aioservice_stats(const struct aioservice *s, struct aioservice_stats *to)
 {
 	struct aioservice_stats stats = {.size = sizeof stats};
@@ -257,10 +283,7 @@ int aioservice_stats(const struct aioservice *s, struct aioservice_stats *to)
 	if (check(s) == -1)
 		return -1;
 	pthread_mutex_lock(&mine->lock);
-	if (s->dispatcher)
-		ipc_dispatcher_stats(s->dispatcher, &stats);
-	else
-		thread_stats(s, &stats);
+	count(s, &stats);
 	pthread_mutex_unlock(&mine->lock);
 	return ipc_sized_give(to, &stats, sizeof stats);
 }

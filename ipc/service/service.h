@@ -52,6 +52,8 @@ struct aioservice {
 		atomic_uint busy;
 	} count; /* of threads */
 
+	struct ipc_row *row; /* where the program keeps statistics; NULL */
+
 	pthread_mutex_t lock; /* guards all below; halted and error may be read without it */
 	enum ipc_service_life life;
 	unsigned refs;      /* the handle, each worker, each call that waits */
@@ -77,6 +79,12 @@ bool ipc_service_ask(struct aioservice *s, struct aiomsg *m, int error);
 
 /* No worker runs, and none will. The caller holds the lock, and wakes @woken once it has unlocked. */
 void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken);
+
+/* What its threads did so far. */
+void ipc_service_thread_stats(const struct aioservice *s, struct aioservice_stats *stats);
+
+/* For the statistics that the program may keep, where there is a row. The caller holds the lock, or is the dispatcher. */
+void ipc_service_tell_row(struct aioservice *s, const struct aioservice_stats *stats);
 
 /* Gives a reference back. The last one frees the service. */
 void ipc_service_unref_and_unlock(struct aioservice *s);

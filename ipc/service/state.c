@@ -7,6 +7,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/os/bell.h"
+#include "ipc/own/board.h"
 
 bool ipc_service_is_halted(const struct aioservice *s)
 {
@@ -41,9 +42,47 @@ bool ipc_service_ask(struct aioservice *s, struct aiomsg *m, int error)
 	return verdict == AIOSERVICE_RETRY;
 }
 
+void ipc_service_thread_stats(const struct aioservice *s, struct aioservice_stats *stats)
+{
+	stats->jobs = atomic_load(&s->count.jobs);
+	stats->failed = atomic_load(&s->count.failed);
+	stats->retried = atomic_load(&s->count.retried);
+	stats->starts = s->started;
+	stats->workers = s->running;
+	stats->busy = atomic_load(&s->count.busy);
+}
+
+void ipc_service_tell_row(struct aioservice *s, const struct aioservice_stats *stats)
+{
+	struct ipc_row *row = s->row;
+
+	if (!ipc_board_has(row))
+		return;
+	ipc_row_set(row, IPC_SERVICE_ROW_LIFE, s->life);
+	ipc_row_set(row, IPC_SERVICE_ROW_KIND, s->o.kind);
+	ipc_row_set(row, IPC_SERVICE_ROW_WORKERS, stats->workers);
+	ipc_row_set(row, IPC_SERVICE_ROW_BUSY, stats->busy);
+	ipc_row_set(row, IPC_SERVICE_ROW_JOBS, stats->jobs);
+	ipc_row_set(row, IPC_SERVICE_ROW_FAILED, stats->failed);
+	ipc_row_set(row, IPC_SERVICE_ROW_LOST, stats->lost);
+	ipc_row_set(row, IPC_SERVICE_ROW_RETRIED, stats->retried);
+	ipc_row_set(row, IPC_SERVICE_ROW_RESTARTS, stats->restarts);
+	ipc_row_set(row, IPC_SERVICE_ROW_LATE, stats->late);
+}
+
+static void tell_end(struct aioservice *s)
+{
+	if (!s->row || !ipc_board_has(s->row))
+		return;
+	ipc_row_set(s->row, IPC_SERVICE_ROW_LIFE, s->life);
+	ipc_row_set(s->row, IPC_SERVICE_ROW_WORKERS, 0);
+	ipc_row_set(s->row, IPC_SERVICE_ROW_BUSY, 0);
+}
+
 void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken)
 {
 	s->life = IPC_SERVICE_ENDED;
+	tell_end(s);
 	aioqueue_close(s->o.in);
 	ipc_sharers_leave(s->o.out, IPC_PRODUCERS, true);
 	ipc_waitlist_wake_all(&s->joiners, woken);
@@ -51,6 +90,7 @@ void ipc_service_end(struct aioservice *s, struct ipc_waitlist *woken)
 
 void ipc_service_free_memory(struct aioservice *s)
 {
+	ipc_board_give_back(s->row);
 	if (s->dispatcher)
 		s->free_dispatcher(s->dispatcher);
 	aioqueue_free(s->o.in);

@@ -7,6 +7,7 @@
 #include <aioipc/msg.h>
 #include <aioipc/queue.h>
 
+#include "ipc/own/board.h"
 #include "ipc/own/own.h"
 #include "ipc/loop/wait.h"
 #include "ipc/msg/msg.h"
@@ -57,16 +58,29 @@ static int try_once(struct aioservice *s, struct aiomsg *m)
 	return again;
 }
 
+/* What has changed in a thread, without the lock. */
+static void tell_row(const struct aioservice *s)
+{
+	if (!s->row || !ipc_board_has(s->row))
+		return;
+	ipc_row_set(s->row, IPC_SERVICE_ROW_BUSY, atomic_load(&s->count.busy));
+	ipc_row_set(s->row, IPC_SERVICE_ROW_JOBS, atomic_load(&s->count.jobs));
+	ipc_row_set(s->row, IPC_SERVICE_ROW_FAILED, atomic_load(&s->count.failed));
+	ipc_row_set(s->row, IPC_SERVICE_ROW_RETRIED, atomic_load(&s->count.retried));
+}
+
 /* False in a forked child: a handler may call fork() and return in both processes. */
 static bool handle(struct aioservice *s, struct aiomsg *m)
 {
 	int r;
 
 	atomic_fetch_add_explicit(&s->count.busy, 1, memory_order_relaxed);
+	tell_row(s);
 	while ((r = try_once(s, m)) == 1)
 		continue;
 	if (r == 0)
 		atomic_fetch_sub_explicit(&s->count.busy, 1, memory_order_relaxed);
+	tell_row(s);
 	return r == 0;
 }
 
@@ -93,6 +107,8 @@ static void leave(struct aioservice *s)
 	pthread_mutex_lock(&s->lock);
 	if (--s->running == 0)
 		ipc_service_end(s, &woken);
+	else if (s->row && ipc_board_has(s->row))
+		ipc_row_set(s->row, IPC_SERVICE_ROW_WORKERS, s->running);
 	ipc_service_unref_and_unlock(s);
 	ipc_waitlist_wake_threads(&woken);
 }
