@@ -425,6 +425,117 @@ def test_a_terminal_shows_who_said_what_in_colours():
     assert re.fullmatch(rb'[0-9:.]+ < "answer"\r\n', shown), shown
 
 
+def watched(folder, *words, **keep):
+    """A program that keeps statistics in this folder."""
+    return start(*words, env={**os.environ, "AIOIPC_STATS": folder}, **keep)
+
+
+def look(folder, *options):
+    """What top prints once."""
+    return finish(start("top", folder, "--every", "0.05", "--count", "1", *options), 0)[0]
+
+
+def test_top_tells_who_is_slow():
+    s, address = server()
+    with tempfile.TemporaryDirectory() as folder:
+        p = watched(folder, "connect", address, "--bytes", stdin=subprocess.PIPE)
+        peer = accept(s)  # and does not read
+        os.set_blocking(p.stdin.fileno(), False)
+        top = start("top", folder, "--json", "--every", "0.05")
+        while True:
+            try:
+                p.stdin.write(b"x" * 100000)
+            except BlockingIOError:
+                pass
+            seen = json.loads(top.stdout.readline())["processes"]
+            rows = [row for process in seen for row in process["rows"]]
+            slow = [row for row in rows if row["slow"] == "the peer does not read"]
+            if slow:
+                break
+        assert slow[0]["kind"] == "connection" and slow[0]["held_out"] > 0, slow
+        assert seen[0]["pid"] == p.pid and seen[0]["program"] == "aioipc" and not seen[0]["gone"], seen
+        assert {"connection", "queue"} == {row["kind"] for row in rows}, rows
+        assert re.search(rb"(?m)^ *%d connection +fd .* !the peer does not read; open" % p.pid, look(folder))
+        top.terminate()
+        finish(top, 0)
+        p.kill()
+        p.stdin = None
+        finish(p, -signal.SIGKILL)
+        assert re.search(rb"(?m)^ *%d process +aioipc .*gone" % p.pid, look(folder))
+        peer.close()
+
+
+def test_top_trusts_nothing_in_a_file():
+    HEAD, ROW, NAME = 256, 256, 160
+    with tempfile.TemporaryDirectory() as folder:
+        p = watched(folder, "listen", abstract("trusts"), "-q", stdin=subprocess.PIPE)
+        path = os.path.join(folder, "aioipc.%d" % p.pid)
+        while not os.path.exists(path) or b"aiorows1" not in open(path, "rb").read(8):
+            pass
+        good = open(path, "rb").read()
+        p.terminate()
+        finish(p, 0)
+        assert os.listdir(folder) == []  # it took its file with it
+
+        def put(n, *changes, length=None):
+            data = bytearray(good)
+            for at, what in changes:
+                data[at : at + len(what)] = what
+            with open(os.path.join(folder, "aioipc.%d" % n), "wb") as f:
+                f.write(data[:length])
+
+        def every_row(at, what):
+            return [(HEAD + ROW * i + at, what) for i in range((len(good) - HEAD) // ROW)]
+
+        put(1, length=0)
+        put(2, length=HEAD - 1)
+        put(3, length=HEAD + ROW + 7)
+        put(4, (0, b"aiorows2"))
+        put(5, (8, b"\xff" * 4))
+        put(6, (12, b"\xff" * 4))
+        put(7, (16, b"\xff" * 8))
+        put(8, (40, b"\x1b[31m" * 20))
+        put(9, (16, struct.pack("<q", os.getpid())), *every_row(NAME, b"\x1b[2J" * 24))
+        for kind in range(1, 9):
+            put(10 + kind, *every_row(0, struct.pack("<I", kind)), *every_row(24, b"\xff" * 136))
+        os.mkfifo(os.path.join(folder, "aioipc.30"))
+        for n in range(31, 50):
+            with open(os.path.join(folder, "aioipc.%d" % n), "wb") as f:
+                f.write(good[:8] + struct.pack("<II", 63, ROW) + os.urandom(len(good) - 16))
+        out = look(folder)
+        assert b"\x1b" not in out and b"\\x1b[2J" in out
+        assert out.count(b"no statistics, or those of another version") == 3
+        assert out.count(b"its sizes are not those of this version") == 2
+        assert b"its file is cut short" in out and b"it is no file" in out and b"gone" in out
+        seen = json.loads(look(folder, "--json"))["processes"]
+        assert len(seen) == len(os.listdir(folder)), len(seen)
+
+
+def test_a_terminal_shows_top():
+    with tempfile.TemporaryDirectory() as folder:
+        p = watched(folder, "listen", abstract("screen"), "-q", stdin=subprocess.PIPE)
+        for key, status in ((b"q", 0), (b"\x03", 130)):
+            pid, ours = pty.fork()
+            if pid == 0:
+                os.environ["TERM"] = "xterm"
+                os.execv(TOOL, [TOOL, "top", folder, "--every", "0.1"])
+            shown = b""
+            while b" queue " not in shown:
+                shown += os.read(ours, 4096)
+            assert shown.startswith(b"\x1b[?1049h"), shown
+            os.write(ours, key)
+            try:
+                while True:
+                    shown += os.read(ours, 4096)
+            except OSError:
+                pass
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+            assert shown.endswith(b"\x1b[?25h\x1b[?1049l"), shown
+            os.close(ours)
+        p.terminate()
+        finish(p, 0)
+
+
 def test_a_terminal_shows_how_far_the_input_is():
     ours, theirs = pty.openpty()
     s, address = server()

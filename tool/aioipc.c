@@ -17,6 +17,8 @@ static int run(const struct tool_options *o)
 		return tap(o);
 	case TOOL_BENCH:
 		return bench(o);
+	case TOOL_TOP:
+		return top(o);
 	default:
 		return talk(o);
 	}

@@ -135,6 +135,11 @@ static void set_size(struct tool_options *o, struct words *w)
 	o->length = (size_t)read_number(w, 0, 1 << 20);
 }
 
+static void set_every(struct tool_options *o, struct words *w)
+{
+	o->every = (int64_t)(read_number(w, 0.01, 86400) * 1000 + 0.5);
+}
+
 static void set_timeout(struct tool_options *o, struct words *w)
 {
 	o->timeout = (int64_t)(read_number(w, 0.001, 1e9) * 1000 + 0.5);
@@ -166,7 +171,8 @@ static void set_program(struct tool_options *o, struct words *w)
 #define TALK (LISTEN | CONNECT)
 #define TAP (1U << TOOL_TAP)
 #define BENCH (1U << TOOL_BENCH)
-#define ALL (TALK | CALLS | DUMP | TAP | BENCH)
+#define TOP (1U << TOOL_TOP)
+#define ALL (TALK | CALLS | DUMP | TAP | BENCH | TOP)
 #define FLAG(name) NULL, offsetof(struct tool_options, name)
 
 /* An option has a function or a flag. */
@@ -189,7 +195,7 @@ static const struct option {
 	{"--json", NULL, "", ALL, FLAG(json), "print one JSON object a message, and read such"},
 	{"--print", NULL, "", TALK, FLAG(print), "print what comes, also with --send"},
 	{"--raw", NULL, "", TALK | CALLS, FLAG(raw), "print text as it came, without escapes and quotes"},
-	{"--count", NULL, " N", TALK | BENCH, set_count, 0, "end after N messages"},
+	{"--count", NULL, " N", TALK | BENCH | TOP, set_count, 0, "end after N messages, calls or tables"},
 	{"--keep", NULL, "", LISTEN, FLAG(keep), "serve all peers at once, and say who says what"},
 	{"--fan-out", NULL, "", LISTEN, FLAG(fan_out), "send standard input to all of them"},
 	{"--exec", NULL, " PROGRAM", LISTEN, set_program, 0,
@@ -205,6 +211,7 @@ static const struct option {
 	{"--timeout", NULL, " SECONDS", TALK | CALLS, set_timeout, 0,
 	 "give up when nothing moves for so long"},
 	{"--echo", NULL, "", BENCH, FLAG(echo), "start a peer that answers, too"},
+	{"--every", NULL, " SECONDS", TOP, set_every, 0, "look so often; 1"},
 	{"--size", NULL, " BYTES", BENCH, set_size, 0, "of each call; 0"},
 	{"--quiet", "-q", "", ALL, FLAG(quiet), "say nothing but errors on standard error"},
 };
@@ -218,6 +225,7 @@ static const struct command {
 	[TOOL_DUMP] = {"dump", "[FILE] [options]", "prints a captured stream of frames"},
 	[TOOL_TAP] = {"tap", "ADDR ADDR [options]", "stands between two, and prints what both say"},
 	[TOOL_BENCH] = {"bench", "ADDR [options]", "measures how fast calls are answered"},
+	[TOOL_TOP] = {"top", "[PATH] [options]", "shows what programs with AIOIPC_STATS=PATH do"},
 };
 
 #define N_OPTIONS (sizeof options / sizeof options[0])
@@ -441,11 +449,27 @@ static void look_at_terminal(struct tool_options *o)
 		  !o->json;
 }
 
+/* Where the programs that it starts would keep theirs, unless it is told. */
+static void find_stats(struct tool_options *o)
+{
+	const char *path = getenv("AIOIPC_STATS");
+
+	if (!o->address)
+		o->address = path && *path ? path : NULL;
+	if (!o->address)
+		die_of_usage("top: the path is missing that programs have in AIOIPC_STATS");
+}
+
 static void check(struct tool_options *o)
 {
 	if (o->mode == TOOL_DUMP) {
 		if (o->address && strcmp(o->address, "-") == 0)
 			o->address = NULL;
+		return;
+	}
+	if (o->mode == TOOL_TOP) {
+		find_stats(o);
+		look_at_terminal(o);
 		return;
 	}
 	if (o->mode == TOOL_CALL && o->address && !o->send)
@@ -476,11 +500,15 @@ static bool find_command(const char *word, enum tool_mode *mode)
 
 __attribute__((noreturn)) static void die_of_command(const char *word)
 {
+	unsigned nearest = 0;
+
 	if (*word == '-')
 		die_of_usage("%s: a command comes first", word);
-	for (unsigned i = 0; i < N_COMMANDS; i++)
-		if (distance(word, commands[i].name) <= 2)
-			die_of_usage("\"%s\" is not a command, did you mean %s?", word, commands[i].name);
+	for (unsigned i = 1; i < N_COMMANDS; i++)
+		if (distance(word, commands[i].name) < distance(word, commands[nearest].name))
+			nearest = i;
+	if (distance(word, commands[nearest].name) <= 2)
+		die_of_usage("\"%s\" is not a command, did you mean %s?", word, commands[nearest].name);
 	die_of_usage("\"%s\" is not a command", word);
 }
 

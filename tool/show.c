@@ -24,7 +24,7 @@ void show_values(FILE *f, const struct aiomsg *m, bool json)
 }
 
 /* The local time, for people; or that of the world. */
-static void show_time(FILE *f, bool json)
+void show_time(FILE *f, bool json)
 {
 	struct timeval now;
 	struct tm tm;
@@ -55,7 +55,7 @@ void show_speaker(FILE *f, const char *from, const struct tool_options *o)
 	}
 }
 
-static void show_string_json(FILE *f, const char *string)
+void show_string_json(FILE *f, const char *string)
 {
 	static const char bytes[] = "{\"bytes\": ";
 	struct aiomsg *m = aiomsg_new_bytes(string, strlen(string));

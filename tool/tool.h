@@ -1,4 +1,4 @@
-/* The parts of the aioipc tool. It is a program like any user's: it stands on the public headers. */
+/* The parts of the aioipc tool. It is a program like any user's: it stands on the public headers; only top also has that of the file that it reads. */
 #ifndef TOOL_H
 #define TOOL_H
 
@@ -18,7 +18,7 @@
 
 #define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
 
-enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP, TOOL_TAP, TOOL_BENCH };
+enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP, TOOL_TAP, TOOL_BENCH, TOOL_TOP };
 
 struct tool_options {
 	enum tool_mode mode;
@@ -38,6 +38,7 @@ struct tool_options {
 	const char *other;         /* address of tap */
 	size_t length;             /* of a message of bench */
 	bool echo;                 /* which starts the peer, too */
+	int64_t every;             /* ms between two looks of top; 0: the usual */
 	char *owned, *owned_other; /* addresses that were completed */
 };
 
@@ -68,7 +69,9 @@ struct aiomsg *show_text(const struct aiomsg *m, const char *from,
 			 const struct tool_options *o);                     /* as its bytes */
 void show_speaker(FILE *f, const char *from, const struct tool_options *o); /* in front of what is printed, */
 void show_speaker_json(FILE *f, const char *from,
-		       const struct tool_options *o);         /* or of the members of an object */
+		       const struct tool_options *o); /* or of the members of an object */
+void show_string_json(FILE *f, const char *string);
+void show_time(FILE *f, bool json);                           /* now: local, or that of the world */
 void show_values(FILE *f, const struct aiomsg *m, bool json); /* no newline, no brackets around it */
 
 /* stdio.c: threads between the standard streams and queues. */
@@ -126,6 +129,7 @@ int call(const struct tool_options *o);
 int dump(const struct tool_options *o);
 int tap(const struct tool_options *o);
 int bench(const struct tool_options *o);
+int top(const struct tool_options *o);
 
 /* dump.c, for tap: prints what @read gives, which is as fread() but for errno 0 at the end. In a task. */
 typedef size_t dump_read(void *from, void *data, size_t n);
