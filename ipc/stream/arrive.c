@@ -59,8 +59,10 @@ static struct aiomsg *make(struct aiostream *s, const struct body *b, const char
 /* An entry that nobody can take: as if it had been tried for the last time. Where there is no room, its lease runs out. */
 static void is_bad(struct aiostream *s, struct ipc_entry_id id)
 {
-	if (ipc_stream_is_member(s) && s->keep.bads < IPC_STREAM_LIST)
-		s->keep.bad[s->keep.bads++] = id;
+	if (!ipc_stream_is_member(s) || s->keep.bads == IPC_STREAM_LIST)
+		return;
+	s->keep.bad[s->keep.bads++] = id;
+	s->keep.tick = s->keep.wish = 1; /* at once */
 }
 
 static int append(struct aiostream *s, struct aiomsg *m)

@@ -168,14 +168,17 @@ static void tell_backs(struct aiostream *s)
 /* What was given back here may be had again here: look when it is free. */
 static void look_after(struct aiostream *s)
 {
+	struct ipc_stream_keeper *k = &s->keep;
 	int64_t now = ipc_os_now();
 
-	for (const struct ipc_entry *e = s->keep.told_backs.first; e && !s->leaving; e = e->next) {
+	for (const struct ipc_entry *e = k->told_backs.first; e; e = e->next) {
 		int64_t free_at = now + e->after * IPC_STREAM_MS + LEAST_NS;
 
-		if (s->keep.tick > free_at)
-			s->keep.tick = free_at;
+		if (!k->wish || k->wish > free_at)
+			k->wish = free_at;
 	}
+	if (k->wish && k->tick > k->wish)
+		k->tick = k->wish;
 }
 
 static bool tell_answers(struct aiostream *s)
@@ -264,6 +267,8 @@ static void end_round(struct aiostream *s)
 		next = FULL_NS; /* there was no room for all */
 	s->keep.stage = IPC_KEEP_TICK;
 	s->keep.tick = ipc_os_now() + next;
+	if (s->keep.wish && s->keep.wish < s->keep.tick)
+		s->keep.tick = s->keep.wish;
 	ipc_stream_by(s, s->keep.tick);
 }
 
@@ -273,6 +278,8 @@ static bool begins_round(struct aiostream *s)
 		ipc_stream_by(s, s->keep.tick);
 		return false;
 	}
+	if (s->keep.wish && ipc_os_now() >= s->keep.wish)
+		s->keep.wish = 0;
 	s->keep.stage = IPC_KEEP_RENEW;
 	s->keep.cursor = (struct ipc_entry_id){0, 0};
 	s->keep.at = s->keep.n = 0;

@@ -7,6 +7,8 @@
 #include "ipc/os/log.h"
 #include "ipc/stream/stream.h"
 
+#define FEW_NS (20 * IPC_STREAM_MS)
+
 /* The group, or the place of a broadcast. */
 
 static void on_group(struct ipc_wire *w, struct ipc_resp_walk *walk)
@@ -187,6 +189,26 @@ static void ask(struct aiostream *s, size_t room)
 	ipc_wire_send(&s->one);
 }
 
+/* It is cheaper to ask for many than often: where there is room for few, more are answered soon. But its user may wait for more before that. */
+static bool is_worth_it(struct aiostream *s, size_t room)
+{
+	int64_t now;
+
+	if (4 * room >= s->o.prefetch) {
+		s->read.few_until = 0;
+		return true;
+	}
+	now = ipc_os_now();
+	if (!s->read.few_until)
+		s->read.few_until = now + FEW_NS;
+	if (now >= s->read.few_until) {
+		s->read.few_until = 0;
+		return true;
+	}
+	ipc_stream_by(s, s->read.few_until);
+	return false;
+}
+
 void ipc_read_pump(struct aiostream *s)
 {
 	bool member = ipc_stream_is_member(s);
@@ -200,7 +222,7 @@ void ipc_read_pump(struct aiostream *s)
 	if (member && (s->read.lost_group || !s->keep.recovered || s->keep.old_first))
 		return;
 	room = ipc_arrive_room(s);
-	if (room > 0)
+	if (room > 0 && is_worth_it(s, room))
 		ask(s, room);
 }
 

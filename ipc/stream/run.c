@@ -73,6 +73,13 @@ static void choose_server(struct aiostream *s, const struct ipc_wire *w, bool wa
 	}
 }
 
+static void finish(struct aiostream *s)
+{
+	hang_up(s);
+	ipc_status_note(&s->status, 0, "");
+	ipc_course_finish(&s->course);
+}
+
 /* One of its connections broke: both are over. Comes last. */
 static void lost(struct aiostream *s, struct ipc_wire *w)
 {
@@ -90,7 +97,10 @@ static void lost(struct aiostream *s, struct ipc_wire *w)
 		ipc_read_lost(s, error);
 	if (second(s))
 		ipc_keep_lost(s);
-	if (was_up)
+	s->unreachable = !was_up;
+	if (s->course.ending >= IPC_COURSE_CLOSES && ipc_stream_sends(s) && ipc_send_is_done(s))
+		finish(s);
+	else if (was_up)
 		ipc_course_over(&s->course);
 	else
 		ipc_course_failed(&s->course);
@@ -113,13 +123,6 @@ static void look(struct aiostream *s, struct ipc_wire *w)
 	} else if (w->until) {
 		ipc_stream_by(s, w->until);
 	}
-}
-
-static void finish(struct aiostream *s)
-{
-	hang_up(s);
-	ipc_status_note(&s->status, 0, "");
-	ipc_course_finish(&s->course);
 }
 
 static bool is_done(const struct aiostream *s)
@@ -217,13 +220,14 @@ static bool deliver(struct ipc_course *c)
 	return true;
 }
 
+/* An answer may have been on its way when a connection broke. So a member that has nothing tries once more to give that back, too. */
 static bool all_sent(const struct ipc_course *c)
 {
 	const struct aiostream *s = const_stream_of(c);
 
 	if (ipc_stream_sends(s))
 		return ipc_send_is_done(s);
-	return !ipc_stream_is_member(s) || s->work->count == 0;
+	return !ipc_stream_is_member(s) || (s->work->count == 0 && s->unreachable);
 }
 
 static bool can_retry(const struct ipc_course *c)
@@ -312,7 +316,7 @@ void ipc_stream_close_soon(struct aiostream *s)
 	if (c->life == IPC_COURSE_UP) {
 		ipc_course_soon(c);
 		ipc_course_tell(c, AIOLINK_CLOSING);
-	} else if (all_sent(c)) {
+	} else if (all_sent(c) || (s->work && s->work->count == 0)) {
 		finish(s);
 	}
 }

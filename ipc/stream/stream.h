@@ -69,10 +69,11 @@ struct ipc_stream_sender {
 struct ipc_stream_reader {
 	struct aiomsg **arrived; /* wait for room in the queue: head to n */
 	size_t head, n, room;
-	unsigned count;  /* how many are asked for at most, as to their size */
-	unsigned asked;  /* this time */
-	bool lost_group; /* it is to be made anew, from the start of the stream */
-	bool has_place;  /* a broadcast: what came last is known */
+	unsigned count;    /* how many are asked for at most, as to their size */
+	int64_t few_until; /* there is room for few, and it waits for more until then; 0: it does not */
+	unsigned asked;    /* this time */
+	bool lost_group;   /* it is to be made anew, from the start of the stream */
+	bool has_place;    /* a broadcast: what came last is known */
 	struct ipc_entry_id last;
 	struct ipc_stream_pause pause;
 };
@@ -98,10 +99,11 @@ struct ipc_stream_keeper {
 	enum ipc_stream_stage stage;
 	int64_t tick;                                    /* the next round; of ipc_os_now() */
 	struct ipc_stream_pending list[IPC_STREAM_LIST]; /* of these, at to n are still to be looked at */
-	size_t at, n, claimed;                           /* and so many are being claimed */
-	bool more;                                       /* there may be more than fit into the list */
-	struct ipc_entry_id cursor;                      /* recovering: behind this one */
-	struct ipc_entry_id bad[IPC_STREAM_LIST];        /* no messages: to be buried */
+	int64_t wish;                             /* and it should be then at the latest; 0: no such time */
+	size_t at, n, claimed;                    /* and so many are being claimed */
+	bool more;                                /* there may be more than fit into the list */
+	struct ipc_entry_id cursor;               /* recovering: behind this one */
+	struct ipc_entry_id bad[IPC_STREAM_LIST]; /* no messages: to be buried */
 	size_t bads;
 	struct ipc_stream_pending buried; /* is being */
 	bool one_slot;                    /* the names must share one slot of a cluster */
@@ -143,6 +145,7 @@ struct aiostream {
 	bool knows_place;             /* and answered: it is up */
 	char where[IPC_ADDRESS_SIZE]; /* another server has the stream; "": that of the options */
 	bool asks;                    /* and has it only for who says ASKING */
+	bool unreachable;             /* the last attempt has failed */
 	int64_t timer_at;             /* 0: it is not set */
 	enum ipc_stream_leaving leaving;
 
