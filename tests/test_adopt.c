@@ -145,10 +145,10 @@ TEST(a_close_in_time_does_not_need_the_peer_to_hang_up)
 		see_end_only(c, &seen);
 		must(aioconn_send_bytes(c, "one", 3));
 		if (k) {
-			must(aioconn_finish(c, aioipc_after(50)));
+			must(aioconn_finish(c, aioipc_after(500)));
 			run_until(base, &seen.closes, 1);
 		} else {
-			must(aioconn_close(c, aioipc_after(50)));
+			must(aioconn_close(c, aioipc_after(500)));
 		}
 		ck_assert_int_eq(seen.cause, AIOCONN_LOCAL);
 		put_try(s[0], "late", 4);
