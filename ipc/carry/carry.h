@@ -39,7 +39,8 @@ enum {
 	IPC_CARRY_FDS_OUT = 2, /* and sent */
 	IPC_CARRY_ONE = 4,     /* both ways are one channel: a write that breaks it breaks reading, too */
 	IPC_CARRY_READ_OUT =
-		8 /* close while input is left would throw away what was sent: read until the end before */
+		8, /* close while input is left would throw away what was sent: read until the end before */
+	IPC_CARRY_SAYS_END = 16 /* the end is bytes, too: they come behind the last frame */
 };
 
 struct ipc_carry {
@@ -74,14 +75,17 @@ struct ipc_carry {
 	/* Ends the input: what came can still be read, then follows the end. Does nothing where that can't be done. */
 	void (*shut_read)(struct ipc_carrier *k);
 
-	/* All is written: the peer is to read the end. Input goes on. */
-	void (*shut_write)(struct ipc_carrier *k);
+	/* All is written: the peer is to read the end. Input goes on. -1/EAGAIN: wait for room, then call it again. */
+	int (*shut_write)(struct ipc_carrier *k);
 
 	/*
 	 * Is the peer to see a reset, rather than an end, when the channel is closed as it is, by whomever? -1: it can't be told. May be
 	 * called when the process ends, with the lock of the registry.
 	 */
 	int (*set_reset)(struct ipc_carrier *k, bool on);
+
+	/* Memory for input that came and that read() can't give yet. NULL: none. */
+	size_t (*held)(const struct ipc_carrier *k);
 
 	/* After shut_write: does the peer's system have all, the end too? */
 	bool (*all_arrived)(const struct ipc_carrier *k);
@@ -96,6 +100,7 @@ struct ipc_carrier {
 	unsigned can;
 	bool takes_fds;            /* descriptors that come are wanted */
 	struct ipc_shared *shared; /* of shared.c */
+	const char *why;           /* after read or write failed: more than its errno tells; static; NULL */
 };
 
 /* @k->own is filled in: its descriptors carry everything. */

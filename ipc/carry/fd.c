@@ -46,9 +46,10 @@ static void fd_shut_read(struct ipc_carrier *k)
 		ipc_os_shutdown_read(k->own.r.fd);
 }
 
-static void fd_shut_write(struct ipc_carrier *k)
+static int fd_shut_write(struct ipc_carrier *k)
 {
 	ipc_own_close_write(&k->own);
+	return 0;
 }
 
 static int fd_set_reset(struct ipc_carrier *k, bool on)

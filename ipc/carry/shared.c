@@ -355,13 +355,14 @@ static void shared_shut_read(struct ipc_carrier *k)
 	k->shared->deaf = true;
 }
 
-static void shared_shut_write(struct ipc_carrier *k)
+static int shared_shut_write(struct ipc_carrier *k)
 {
 	struct ipc_ring *out = &k->shared->out;
 
 	atomic_store_explicit(&out->words->shut, 1, memory_order_release);
 	if (ipc_ring_reader_waits(out))
 		wake_peer(k);
+	return 0;
 }
 
 static int shared_set_reset(struct ipc_carrier *k, bool on)

@@ -5,6 +5,7 @@
 #include "ipc/conn/blame.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 static const struct ipc_blame faults[] = {
@@ -45,13 +46,25 @@ static struct ipc_blame blame(int error, const char *otherwise)
 	return (struct ipc_blame){AIOCONN_FAILED, error, otherwise};
 }
 
-struct ipc_blame ipc_blame_read(int error)
+/* The carrier knows more: it tells of the peer what the system does not know. */
+static struct ipc_blame by_carrier(int error, const char *why)
 {
+	bool theirs = error == EACCES || error == EPROTO;
+
+	return (struct ipc_blame){theirs ? AIOCONN_BAD : blame(error, why).cause, error, why};
+}
+
+struct ipc_blame ipc_blame_read(int error, const char *why)
+{
+	if (why)
+		return by_carrier(error, why);
 	return blame(error == EPIPE ? ECONNRESET : error, "reading failed");
 }
 
-struct ipc_blame ipc_blame_write(int error)
+struct ipc_blame ipc_blame_write(int error, const char *why)
 {
+	if (why && error != EPIPE)
+		return by_carrier(error, why);
 	if (error == EPIPE)
 		return (struct ipc_blame){AIOCONN_LOST, ECONNRESET, "the peer closed its reading end"};
 	return blame(error, "writing failed");

@@ -10,9 +10,9 @@ struct ipc_blame {
 	const char *why; /* static */
 };
 
-/* A read, or a write, failed for good with @error. */
-struct ipc_blame ipc_blame_read(int error);
-struct ipc_blame ipc_blame_write(int error);
+/* A read, or a write, failed for good with @error. @why: what the carrier knows of it, or NULL. */
+struct ipc_blame ipc_blame_read(int error, const char *why);
+struct ipc_blame ipc_blame_write(int error, const char *why);
 
 /* What a send fails with then: EPIPE where the peer is gone, else the same errno. */
 int ipc_blame_send_error(const struct ipc_blame *b);

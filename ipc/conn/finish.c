@@ -26,9 +26,10 @@ bool ipc_conn_undelivered(const struct aioconn *c)
 {
 	if (c->way_out >= IPC_OUT_LOST)
 		return false;
-	if (c->out.count)
+	if (ipc_conn_has_output(c))
 		return true;
-	return c->carrier.can & IPC_CARRY_READ_OUT && c->reads && c->writes && c->way_in == IPC_IN_OPEN;
+	return c->carrier.can & IPC_CARRY_READ_OUT && c->reads && c->writes &&
+	       (c->way_in == IPC_IN_OPEN || ipc_conn_awaits_end(c));
 }
 
 bool ipc_conn_all_arrived(const struct aioconn *c)

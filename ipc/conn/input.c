@@ -17,8 +17,16 @@ static bool inbox_full(const struct aioconn *c)
 				  (c->fds && c->inbox.fds + c->fds->n >= ipc_conn_fds_most(c)));
 }
 
+bool ipc_conn_awaits_end(const struct aioconn *c)
+{
+	return c->carrier.can & IPC_CARRY_SAYS_END && c->reads && c->way_in >= IPC_IN_ENDED &&
+	       c->cause == AIOCONN_CLEAN && !c->in.eof;
+}
+
 bool ipc_conn_is_read(const struct aioconn *c)
 {
+	if (ipc_conn_awaits_end(c))
+		return true;
 	if (!c->reads || c->way_in != IPC_IN_OPEN)
 		return false;
 	if (c->life != IPC_LIFE_OPEN)
@@ -62,7 +70,7 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 	if (c->life != IPC_LIFE_OPEN)
 		return;
 	if (got->cut) {
-		c->in_fault = ipc_blame_read(got->cut);
+		c->in_fault = ipc_blame_read(got->cut, NULL);
 		ipc_conn_end(c, c->in_fault.cause, c->in_fault.error, c->in_fault.why);
 	} else {
 		ipc_conn_end(c, AIOCONN_BAD, EPROTO, "more descriptors than frames and limit allow");
@@ -89,7 +97,7 @@ static void arrived(struct aioconn *c, size_t n)
 	c->bytes_in += n;
 	ipc_conn_wake(c, IPC_FOR_INPUT);
 	ipc_in_filled(&c->in, n);
-	if (c->life != IPC_LIFE_OPEN)
+	if (c->life != IPC_LIFE_OPEN || ipc_conn_awaits_end(c))
 		ipc_in_drop(&c->in);
 	held = c->inbox.bytes + ipc_in_held(&c->in);
 	if (held > c->peak_in)
@@ -105,9 +113,12 @@ static bool is_shortage(int error)
 	return error == ENOMEM || error == ENOBUFS;
 }
 
+/* Behind the goodbye nothing is missed. */
 static void input_broke(struct aioconn *c)
 {
-	c->in_fault = ipc_blame_read(errno);
+	if (ipc_conn_awaits_end(c))
+		return;
+	c->in_fault = ipc_blame_read(errno, c->carrier.why);
 	c->in.cut = true;
 }
 

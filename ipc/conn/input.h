@@ -4,6 +4,9 @@
 
 #include "ipc/conn/conn.h"
 
+/* The peer said goodbye, and the end that its carrier says comes behind that. */
+bool ipc_conn_awaits_end(const struct aioconn *c);
+
 /* Is input read now, if some comes? */
 bool ipc_conn_is_read(const struct aioconn *c);
 

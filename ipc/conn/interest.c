@@ -51,7 +51,10 @@ static void watch(struct aioconn *c)
 {
 	bool reads = ipc_conn_is_read(c) || may_come(c);
 	short in = reads ? ipc_conn_shown(c, IPC_CARRY_IN) : 0;
-	short out = c->blocked && !c->retry ? ipc_conn_shown(c, IPC_CARRY_OUT) : departure(c);
+	short out = c->blocked && !c->retry ? ipc_conn_shown(c, IPC_CARRY_OUT) : 0;
+
+	if (!out && !ipc_conn_awaits_end(c)) /* reading tells the rest */
+		out = departure(c);
 
 	if (c->read_watch && c->carrier.own.r.fd == c->carrier.own.w.fd) {
 		want(c, c->read_watch, in | out);

@@ -23,6 +23,8 @@ void ipc_conn_charge(struct aioconn *c)
 	if (!c->ledger)
 		return;
 	held = c->inbox.bytes + ipc_in_memory(&c->in);
+	if (c->carrier.how->held)
+		held += c->carrier.how->held(&c->carrier);
 	c->ledger->held += held - c->charged;
 	c->charged = held;
 	weigh(c->ledger);

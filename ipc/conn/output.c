@@ -55,7 +55,7 @@ bool ipc_conn_only_writes(const struct aioconn *c)
 
 void ipc_conn_check_reader(struct aioconn *c)
 {
-	const struct ipc_blame gone = ipc_blame_write(EPIPE);
+	const struct ipc_blame gone = ipc_blame_write(EPIPE, NULL);
 
 	if (ipc_conn_only_writes(c) && c->carrier.how->left(&c->carrier))
 		ipc_conn_lose_peer(c, &gone);
@@ -97,7 +97,7 @@ int ipc_conn_not_written(struct aioconn *c)
 		c->retry = aioipc_after(RETRY_MS);
 	if (errno == ENOBUFS || errno == EAGAIN)
 		return 0;
-	blame = ipc_blame_write(errno);
+	blame = ipc_blame_write(errno, c->carrier.why);
 	if (breaks_input(c, errno)) {
 		c->in_fault = blame;
 		c->in.cut = true;
@@ -147,11 +147,15 @@ static void shut_written(struct aioconn *c)
 {
 	if (c->way_out != IPC_OUT_GOODBYE || c->out.count)
 		return;
-	c->way_out = IPC_OUT_SHUT;
 	ipc_conn_set_reset(c, false);
+	if (c->carrier.how->shut_write(&c->carrier) == -1) {
+		c->blocked = true;
+		return;
+	}
+	c->way_out = IPC_OUT_SHUT;
 	ipc_watch_free(c->write_watch);
 	c->write_watch = NULL;
-	c->carrier.how->shut_write(&c->carrier);
+	ipc_conn_wake(c, IPC_FOR_CLOSE);
 }
 
 int ipc_conn_flush(struct aioconn *c)

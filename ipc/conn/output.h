@@ -22,6 +22,12 @@ static inline uint64_t ipc_conn_left(const struct aioconn *c)
 	return c->bytes_out + c->bytes_refused;
 }
 
+/* Is something to be written: messages, or the end? */
+static inline bool ipc_conn_has_output(const struct aioconn *c)
+{
+	return c->out.count || c->way_out == IPC_OUT_GOODBYE;
+}
+
 /* Writes what the kernel takes: 0, or -1 with ipc_conn_send_error(). */
 int ipc_conn_flush(struct aioconn *c);
 

@@ -144,7 +144,7 @@ static void write_out(struct aioconn *c)
 	int64_t deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
 
 	ipc_conn_flush(c);
-	while (c->out.count && !c->calling && c->send_wait != 0) {
+	while (ipc_conn_has_output(c) && !c->calling && c->send_wait != 0) {
 		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) == 0 || errno == EINTR)
 			continue;
 		if (errno == ECANCELED)

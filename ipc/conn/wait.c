@@ -34,7 +34,7 @@ static short shown(struct aioconn *c, enum ipc_carry_wait what)
 static nfds_t poll_set(struct aioconn *c, struct pollfd p[2])
 {
 	short in = ipc_conn_is_read(c) ? shown(c, IPC_CARRY_IN) : 0;
-	short out = c->out.count && !c->retry ? shown(c, IPC_CARRY_OUT) : 0;
+	short out = ipc_conn_has_output(c) && !c->retry ? shown(c, IPC_CARRY_OUT) : 0;
 	int r = c->carrier.own.r.fd, w = c->carrier.own.w.fd;
 	nfds_t n = 0;
 
@@ -96,7 +96,7 @@ static bool is_there(struct aioconn *c)
 {
 	c->awake_until = 0;
 	return (ipc_conn_is_read(c) && !ipc_conn_sleeps(c, IPC_CARRY_IN)) ||
-	       (c->out.count && !c->retry && !ipc_conn_sleeps(c, IPC_CARRY_OUT));
+	       (ipc_conn_has_output(c) && !c->retry && !ipc_conn_sleeps(c, IPC_CARRY_OUT));
 }
 
 /* Until @deadline, or something else that is due before. */
@@ -140,7 +140,7 @@ static int wait_ready(struct aioconn *c, int64_t deadline)
 		return c->life == IPC_LIFE_OVER ? 0 : -1;
 	if (c->life == IPC_LIFE_OVER)
 		return 0;
-	if (c->out.count)
+	if (ipc_conn_has_output(c))
 		ipc_conn_flush(c);
 	else
 		ipc_conn_check_reader(c);
