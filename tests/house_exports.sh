@@ -5,8 +5,14 @@
 lib=.libs/libaioipc.so
 all=.libs/libaioipc_all.a
 
+# The headers of a library: all, but that of libaioipc-tls apart.
+headers() {
+	ls "$srcdir"/include/aioipc/*.h | grep -v "/tls\.h$"
+}
+
+# shellcheck disable=SC2046
 declared() {
-	cat "$srcdir"/include/aioipc/*.h | grep -v '^#' | tr '\n' ' ' | grep -o 'AIOIPC_API [^;]*;' |
+	cat ${1-$(headers)} | grep -v '^#' | tr '\n' ' ' | grep -o 'AIOIPC_API [^;]*;' |
 		sed 's/^[^(]*\b\(aio[a-z0-9_]*\)(.*/\1/' | LC_ALL=C sort
 }
 
@@ -48,4 +54,26 @@ without_size >"$tmp/without_size"
 check "every struct that may grow begins with its size" nothing <"$tmp/without_size"
 check "the name of the ABI is libaioipc.so.0" sh -c "readelf -d $lib | grep -q 'SONAME.*\[libaioipc.so.0\]'"
 check "it is never unloaded" sh -c "readelf -d $lib | grep -q NODELETE"
+
+# The library of TLS, where it is built.
+tls=.libs/libaioipc-tls.so
+
+tls_exported() {
+	nm -D --defined-only $tls | sed -n 's/.* [A-Z] \([^@]*\)@@AIOIPC_TLS_[0-9.]*$/\1/p' | LC_ALL=C sort
+}
+
+needs_openssl() {
+	readelf -d "$1" | grep -q 'NEEDED.*\(libssl\|libcrypto\)'
+}
+
+check "libaioipc needs no OpenSSL" sh -c "! readelf -d $lib | grep 'NEEDED.*lib\(ssl\|crypto\)'"
+if [ -f $tls ]; then
+	declared "$srcdir/include/aioipc/tls.h" >"$tmp/declared_tls"
+	tls_exported >"$tmp/exported_tls"
+	check "libaioipc-tls exports what its header declares, and nothing else" diff "$tmp/declared_tls" "$tmp/exported_tls"
+	check "libaioipc-tls needs OpenSSL" needs_openssl $tls
+	check "the name of its ABI is libaioipc-tls.so.0" sh -c "readelf -d $tls | grep -q 'SONAME.*\[libaioipc-tls.so.0\]'"
+else
+	skip "libaioipc-tls exports what its header declares, and nothing else" "configured without it"
+fi
 finish

@@ -40,7 +40,7 @@ installs() {
 	MAKEFLAGS='' ${MAKE:-make} install DESTDIR="$tmp/root" || return 1
 	pc=$(find "$tmp/root" -name aioipc.pc)
 	prefix=$(sed -n 's/^prefix=//p' "$pc")
-	sed -i "s|^prefix=.*|prefix=$tmp/root$prefix|; s|^\(libdir\|includedir\)=$prefix|\1=\${prefix}|" "$pc"
+	sed -i "s|^prefix=.*|prefix=$tmp/root$prefix|; s|^\(libdir\|includedir\)=$prefix|\1=\${prefix}|" "${pc%/*}"/aioipc*.pc
 	libs=$(find "$tmp/root" -name libaioipc.so.0)
 	export PKG_CONFIG_PATH="${pc%/*}" LD_LIBRARY_PATH="${libs%/*}"
 }
@@ -50,6 +50,25 @@ installs() {
 works() {
 	$1 $2 $strict -o "$tmp/program" $(pkg-config --cflags aioipc) "$3" $(pkg-config $4 --libs aioipc) || return 1
 	[ "$("$tmp/program")" = "hello from $version" ]
+}
+
+# A program that links both libraries; and a program that links one loads no OpenSSL.
+# shellcheck disable=SC2046
+tls_works() {
+	cat >"$tmp/tls.c" <<-'END'
+	#include <aioipc.h>
+	#include <aioipc/tls.h>
+	#include <errno.h>
+
+	int main(void)
+	{
+		struct aiotls_options o = {.size = sizeof o, .ca = "/nowhere"};
+
+		return aiotls_new(&o) == NULL && errno == ENOENT ? 0 : 1;
+	}
+	END
+	$CC -std=c11 -o "$tmp/tls" $(pkg-config --cflags aioipc-tls) "$tmp/tls.c" $(pkg-config --libs aioipc-tls) &&
+		"$tmp/tls" && ! ldd "$tmp/program" | grep libssl
 }
 
 # shellcheck disable=SC2046,SC2086
@@ -146,6 +165,11 @@ check "make install" installs
 check "the tool" tool_works
 check "a program in C" works "$CC" -std=c11 "$tmp/program.c" ""
 check "each header alone, in C11" stands_alone "$CC" -std=c11
+if [ -f .libs/libaioipc-tls.so ]; then
+	check "a program with TLS" tls_works
+else
+	skip "a program with TLS" "configured without it"
+fi
 if have "${CXX%% *}"; then
 	check "a program in C++" works "$CXX" -std=c++11 "$tmp/program.cc" ""
 	check "each header alone, in C++11" stands_alone "$CXX" "-x c++ -std=c++11"

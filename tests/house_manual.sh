@@ -34,7 +34,7 @@ described_constants() {
 declared() {
 	sed -n 's/^#include <\(aioipc.*\)>/\1/p' "$srcdir/include/aioipc.h" | while read -r header; do
 		cat "$srcdir/include/$header"
-	done | cat - "$srcdir/include/aioipc/tpl.h" | tr '\n\t' '  ' | grep -o -E '(AIOIPC_API|typedef (void|int)) [^;]*\);' |
+	done | cat - "$srcdir/include/aioipc/tpl.h" "$srcdir/include/aioipc/tls.h" | tr '\n\t' '  ' | grep -o -E '(AIOIPC_API|typedef (void|int)) [^;]*\);' |
 		sed 's/AIOIPC_API //; s/;$//; s/  */ /g' | sort
 }
 
@@ -72,7 +72,7 @@ if have groff; then
 else
 	skip "tables fit" "no groff"
 fi
-sed -n 's/^\t\(aio[a-z_]*\);/\1/p' "$srcdir/ipc/libaioipc.map" >"$tmp/exported"
+sed -n 's/^\t\(aio[a-z_]*\);/\1/p' "$srcdir/ipc/libaioipc.map" "$srcdir/tls/libaioipc-tls.map" >"$tmp/exported"
 check "every call has a page" have_pages <"$tmp/exported"
 # what a macro needs for itself is nobody's business
 grep -h -o -w -E 'AIO[A-Z]*_[A-Z_]*' "$srcdir"/include/aioipc/*.h | grep -v -e '_H$' -e '_API$' -e '_DEPTH$' >"$tmp/constants"

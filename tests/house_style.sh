@@ -10,11 +10,11 @@ functions() {
 	FNR == 1 { head = 0 }
 	/^[a-z].*[(]/ && !/;$/ { head = FNR }
 	/^{/ && head { open = head }
-	/^}/ && open { print FNR - open + 1, FILENAME ":" open; open = head = 0 }' ipc/*/*.c tool/*.c
+	/^}/ && open { print FNR - open + 1, FILENAME ":" open; open = head = 0 }' ipc/*/*.c tls/*.c tool/*.c
 }
 
 opening_comments() {
-	for file in ipc/*/*.[ch] include/*.h include/*/*.h tests/*.[ch] demos/*.c tool/*.[ch] bench/*.[ch] fuzz/*.c; do
+	for file in ipc/*/*.[ch] tls/*.[ch] include/*.h include/*/*.h tests/*.[ch] demos/*.c tool/*.[ch] bench/*.[ch] fuzz/*.c; do
 		[ ! -f "$file" ] || head -n 1 "$file" | grep -q '^/\*' || echo "$file"
 	done
 }
@@ -28,12 +28,12 @@ tail -n 5 "$tmp/functions" | sed 's/^/#   /'
 
 check "half of all functions have less than 16 lines" test "$middle" -lt 16
 check "nine in ten have less than 40" test "$ninth" -lt 40
-wc -l ipc/*/*.[ch] tool/*.[ch] | awk '$1 >= 800 && $2 != "total"' >"$tmp/long"
+wc -l ipc/*/*.[ch] tls/*.[ch] tool/*.[ch] | awk '$1 >= 800 && $2 != "total"' >"$tmp/long"
 check "no file has 800 lines" nothing <"$tmp/long"
 opening_comments >"$tmp/bare"
 check "every file opens with a comment that says what it is" nothing <"$tmp/bare"
 if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
-	find include ipc tests demos tool bench fuzz -name '*.[ch]' >"$tmp/files"
+	find include ipc tls tests demos tool bench fuzz -name '*.[ch]' >"$tmp/files"
 	check "clang-format would change nothing" xargs clang-format -n --Werror <"$tmp/files"
 else
 	skip "clang-format would change nothing" "no clang-format 14"

@@ -49,6 +49,12 @@ typedef void aioipc_log_cb(const char *text, void *arg);
 AIOIPC_API void aioipc_set_log(aioipc_log_cb *cb, void *arg);
 
 /*
+ * Writes a line to this log, for libraries above this one such as libaioipc-tls. @text is cut to 511 bytes; characters that a terminal would obey are
+ * "?". Keeps errno. Since 0.2.
+ */
+AIOIPC_API void aioipc_log(const char *text);
+
+/*
  * For a forked child: makes @base, which was made before the fork, the child's own. It does what event_reinit() needs, in
  * the right order, and takes the parent's connections out of the child's base. Call it for every inherited base, before threads
  * start and before event_base_free(). But do nothing with a base that another thread was running during the fork. On a base that

@@ -34,6 +34,7 @@ extern "C" {
 
 struct aioend;
 struct aiolink;
+struct aiotls;
 struct aioqueue;
 struct event_base;
 
@@ -127,11 +128,15 @@ struct aiolink_options {
 	 * fds or with half_open. A message with descriptors is refused. Calls and answers are not confirmed.
 	 */
 	bool confirm;
+
+	/* For an address "tls://host:port", where it must be given, and for nothing else. The link holds a reference. */
+	struct aiotls *tls;
 };
 
 /*
  * Makes a link that is not started. Errno: EINVAL; the log says in words why: neither or both of address and end, a text that
- * is no address, a queue for a direction that the link does not have, impossible limits, and so on. Since 0.1.
+ * is no address, a queue for a direction that the link does not have, impossible limits, and so on. EPROTONOSUPPORT:
+ * tls: without a struct aiotls. Since 0.1.
  */
 AIOIPC_API struct aiolink *aiolink_new(const struct aiolink_options *o);
 

@@ -3,8 +3,9 @@
  *
  * An address is text. "tcp://host:port": the host is a name, an IPv4 address, or an IPv6 address in brackets.
  * "unix:///path": a socket in the file system. "unix:@name": a socket in Linux's abstract namespace. "ring:///path" and "ring:@name"
- * (since 0.2): the same, and the listener hands each peer shared memory, two rings of 64 KiB as of aioring(). For listening, the host
- * "*" means all addresses of this machine, and port 0 means any free port.
+ * (since 0.2): the same, and the listener hands each peer shared memory, two rings of 64 KiB as of aioring(). "tls://host:port" (since
+ * 0.2): as tcp:, encrypted, and both sides know whom they talk to; it needs a struct aiotls (see <aioipc/tls.h>). For listening, the
+ * host "*" means all addresses of this machine, and port 0 means any free port.
  */
 #ifndef AIOIPC_LISTENER_H
 #define AIOIPC_LISTENER_H
@@ -21,6 +22,7 @@ extern "C" {
 
 struct aioconn;
 struct aiolistener;
+struct aiotls;
 
 /*
  * Connects to @address and opens a connection, as aioend_open() does. It waits until @deadline. When a name has several
@@ -32,6 +34,26 @@ struct aiolistener;
  * EACCES, EMFILE, ENFILE, and others of connect(2). Since 0.1.
  */
 AIOIPC_API struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline);
+
+/*
+ * The same for an address "tls://host:port". It also waits for the handshake. The peer's certificate must be good for the host, or for one of
+ * the names of @tls. The connection holds a reference to @tls. Errno: also EACCES (a certificate was not taken: the log says whose and
+ * why), EPROTO (the peer does not speak TLS 1.3), ECONNRESET (it left in the handshake), ETIMEDOUT (also: it was silent in the handshake for
+ * longer than @tls allows), EPROTONOSUPPORT (@tls is NULL, or its library is of another release), EINVAL (the address is not of tls:).
+ *
+ * TLS 1.3 tells this side late that its own certificate was refused: the first receive fails with EACCES then, and so may a send. Since 0.2.
+ */
+AIOIPC_API struct aioconn *aioconn_connect_tls(const char *address, struct aiotls *tls,
+					       struct event_base *base, int64_t deadline);
+
+/*
+ * Writes what the peer's certificate says to @buf: its common name; its alternative names, with commas between them; or its SHA-256 in hexadecimal
+ * digits. It is cut to @size bytes with its NUL; @size is more than 0. Characters with which a peer could play tricks are "?".
+ * Errno: ENOENT (the peer showed none), EOPNOTSUPP (it is no connection of tls:), ENOTCONN (the connection has ended), EINVAL. Since 0.2.
+ */
+enum aiotls_field { AIOTLS_COMMON_NAME, AIOTLS_NAMES, AIOTLS_SHA256 };
+AIOIPC_API int aioconn_peer_certificate(const struct aioconn *c, enum aiotls_field field, char *buf,
+					size_t size);
 
 /*
  * Writes the address of the peer's socket to @buf, as text. It is cut to @size bytes with its NUL; @size is more than 0. A
@@ -70,6 +92,13 @@ struct aiolistener_options {
 	 * unfinished message is closed as LOST; the next follows at once, until all hold little enough. Since 0.2.
 	 */
 	size_t total;
+
+	/*
+	 * For "tls://host:port", where it must be given, and for nothing else. The listener holds a reference. The callback sees a peer
+	 * when its handshake is done and its certificate was taken. 256 peers may be in the handshake; of more, the one that began first
+	 * is closed when it is older than a second. Since 0.2.
+	 */
+	struct aiotls *tls;
 };
 
 /*
@@ -82,7 +111,7 @@ typedef void aiolistener_cb(struct aiolistener *l, struct aioconn *c, void *arg)
  * Listens on @address, and calls @cb from the loop of @base for each peer. A socket in the file system on which nobody
  * listens any more is replaced. Of a name with several addresses one is taken, an IPv4 address if there is one.
  * Errno: EINVAL (address or size; no base or callback; uids or mode for an address that has none; a negative time), EADDRINUSE
- * (somebody listens there, or the file is no socket), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE.
+ * (somebody listens there, or the file is no socket), EPROTONOSUPPORT (tls: without a struct aiotls), EADDRNOTAVAIL, EACCES, ENOENT (no such host or folder), EMFILE, ENFILE.
  * Where a name must be looked up, also EHOSTUNREACH (that can't be done now), EDEADLK (in a callback of @base), EINTR,
  * ECANCELED, EAGAIN (no thread). Since 0.1.
  */
@@ -108,6 +137,8 @@ struct aiolistener_stats {
 		closed_large; /* closed because they held an unfinished message, and all peers together too much */
 	unsigned peers, silent; /* now: open connections, and the silent ones of them */
 	size_t held, peak;      /* bytes that have come and were not received yet: now, and at most ever */
+	uint64_t refused;       /* peers whose handshake failed, or took too long */
+	unsigned shaking;       /* now: peers in the handshake */
 };
 
 /* Fills as much of @stats as @stats->size says. Errno: EINVAL. Since 0.2. */

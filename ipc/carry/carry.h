@@ -1,6 +1,6 @@
 /*
  * A carrier moves the bytes and the descriptors of one connection. fd.c carries them by descriptors: a pipe each way, a socket, a
- * terminal, a file. shared.c carries them by rings in shared memory. The connection above calls a carrier through its table. A
+ * terminal, a file. shared.c carries them by rings in shared memory. seal.c carries bytes encrypted, over a socket. The connection above calls a carrier through its table. A
  * carrier calls nobody back, never waits, and knows nothing of frames.
  *
  * Which descriptor shows what: own.r shows input, own.w shows room and that the peer left. Both may have the same number.
@@ -23,6 +23,7 @@
 #include "ipc/own/own.h"
 
 struct ipc_carrier;
+struct ipc_seal;
 struct ipc_shared;
 
 /* What a connection may wait for. */
@@ -100,6 +101,7 @@ struct ipc_carrier {
 	unsigned can;
 	bool takes_fds;            /* descriptors that come are wanted */
 	struct ipc_shared *shared; /* of shared.c */
+	struct ipc_seal *seal;     /* of seal.c */
 	const char *why;           /* after read or write failed: more than its errno tells; static; NULL */
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/carry/seal.h"
 #include "ipc/carry/shared.h"
 #include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
@@ -51,8 +52,12 @@ static struct aioconn *new_conn(struct event_base *base)
 	return c;
 }
 
-static int choose_carrier(struct ipc_carrier *k, enum ipc_end_ring ring)
+static int choose_carrier(struct ipc_carrier *k, enum ipc_end_ring ring, struct ipc_seal *seal)
 {
+	if (seal) {
+		ipc_carry_by_seal(k, seal);
+		return 0;
+	}
 	if (ring == IPC_RING_COMES)
 		return ipc_carry_by_rings(k);
 	if (ring == IPC_RING_OFFERS)
@@ -61,7 +66,7 @@ static int choose_carrier(struct ipc_carrier *k, enum ipc_end_ring ring)
 	return 0;
 }
 
-struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
+struct aioconn *ipc_conn_open(struct aioend *end, struct event_base *base, struct ipc_seal *seal)
 {
 	struct aioconn *c = new_conn(base);
 
@@ -71,7 +76,7 @@ struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
 		goto fail;
 	if ((base && make_watches(c) < 0) || ipc_own_set_nonblock(&c->carrier.own) < 0)
 		goto fail_transferred;
-	if (choose_carrier(&c->carrier, end->ring) < 0)
+	if (choose_carrier(&c->carrier, end->ring, seal) < 0)
 		goto fail_transferred;
 	c->reads = c->carrier.own.r.fd >= 0;
 	c->writes = c->carrier.own.w.fd >= 0;
@@ -88,6 +93,11 @@ fail_transferred:
 fail:
 	free(c);
 	return NULL;
+}
+
+struct aioconn *aioend_open(struct aioend *end, struct event_base *base)
+{
+	return ipc_conn_open(end, base, NULL);
 }
 
 int aioconn_set_callbacks(struct aioconn *c, aioconn_msg_cb *on_msg, aioconn_cb *on_writable,

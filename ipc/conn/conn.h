@@ -47,6 +47,8 @@
 #include "ipc/wire/in.h"
 #include "ipc/wire/out.h"
 
+struct aioend;
+
 #define IPC_SPIN_MOST 1000 /* microseconds */
 #define IPC_MESSAGE_MOST ((size_t)1 << 30)
 
@@ -146,6 +148,9 @@ static inline unsigned ipc_conn_fds_most(const struct aioconn *c)
 {
 	return c->in.fds_limit + c->memory_most;
 }
+
+/* As aioend_open(). Of an end whose socket is encrypted, with the seal of it: it is the connection's then. */
+struct aioconn *ipc_conn_open(struct aioend *end, struct event_base *base, struct ipc_seal *seal);
 
 /* The descriptor that stands for the connection. */
 static inline int ipc_conn_fd(const struct aioconn *c)

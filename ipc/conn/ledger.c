@@ -16,6 +16,12 @@ static void weigh(struct ipc_ledger *l)
 	l->changed(l);
 }
 
+void ipc_ledger_charge(struct ipc_ledger *l, size_t more, size_t less)
+{
+	l->held += more - less;
+	weigh(l);
+}
+
 void ipc_conn_charge(struct aioconn *c)
 {
 	size_t held;

@@ -18,6 +18,9 @@ struct ipc_ledger {
 		struct ipc_ledger *l); /* @over changed; must not change a connection before it returns */
 };
 
+/* What is held for the owner and belongs to no connection: @more, and @less. */
+void ipc_ledger_charge(struct ipc_ledger *l, size_t more, size_t less);
+
 void ipc_conn_put_on(struct aioconn *c, struct ipc_ledger *l); /* NULL: takes @c off its ledger */
 void ipc_conn_charge(struct aioconn *c);                       /* what @c holds may have changed */
 bool ipc_conn_must_wait(const struct aioconn *c);              /* is not read until others hold less */

@@ -41,8 +41,10 @@ static void on_dial_ready(short what, void *arg)
 
 static int watch_dial(struct aiolink *l, struct ipc_watch **w, const struct pollfd *p)
 {
+	short what = (short)((p->events & POLLOUT ? EV_WRITE : 0) | (p->events & POLLIN ? EV_READ : 0));
+
 	*w = ipc_watch_new(l->status.base, p->fd, on_dial_ready, l);
-	return *w ? ipc_watch_want(*w, p->events & POLLOUT ? EV_WRITE : EV_READ) : -1;
+	return *w ? ipc_watch_want(*w, what) : -1;
 }
 
 /* -1: there is no memory or descriptor to wait with. */
@@ -67,7 +69,7 @@ static void dial(struct aiolink *l)
 	int r;
 
 	stop_watching_dial(l);
-	if (!l->dial && !(l->dial = ipc_dial_new(l->o.address))) {
+	if (!l->dial && !(l->dial = ipc_dial_new_tls(l->o.address, l->o.tls))) {
 		failed(l, errno, NULL);
 		return;
 	}
@@ -156,7 +158,8 @@ int ipc_link_listen(struct aiolink *l)
 					.uids = l->o.uids,
 					.n_uids = l->o.n_uids,
 					.keepalive = l->o.keepalive.idle,
-					.user_timeout = l->o.keepalive.timeout};
+					.user_timeout = l->o.keepalive.timeout,
+					.tls = l->o.tls};
 
 	if (!l->o.address || l->o.role != AIOLINK_LISTEN)
 		return 0;

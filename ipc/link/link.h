@@ -69,6 +69,7 @@ struct ipc_link_options {
 	struct ipc_os_keepalive keepalive; /* milliseconds */
 	struct aioconn_limits limits;
 	struct ipc_local *local; /* NULL: wherever */
+	struct aiotls *tls;      /* NULL: it is not encrypted */
 	unsigned spin;
 	bool half_open, confirm;
 	mode_t mode;

@@ -7,6 +7,7 @@
 
 #include "ipc/os/log.h"
 #include "ipc/link/link.h"
+#include "ipc/net/secure.h"
 #include "ipc/os/sized.h"
 
 #define GRACE_MS 500
@@ -73,7 +74,7 @@ static const char *check_end(const struct aiolink_options *o)
 {
 	if (reconnects(o))
 		return "an end can't reconnect";
-	if (o->give_up_after || o->local)
+	if (o->give_up_after || o->local || o->tls)
 		return "an end is connected";
 	return o->role == AIOLINK_LISTEN || o->mode || o->n_uids ? "an end does not listen" : NULL;
 }
@@ -82,7 +83,7 @@ static const char *check_address(const struct aiolink_options *o)
 {
 	enum ipc_address_use use = o->role == AIOLINK_LISTEN ? IPC_TO_LISTEN : IPC_TO_CONNECT;
 	struct ipc_address a;
-	const char *why;
+	const char *why = NULL;
 
 	if (ipc_address_read(&a, o->address, use, &why) == -1)
 		return why;
@@ -94,7 +95,8 @@ static const char *check_address(const struct aiolink_options *o)
 		return "only a socket that is made in the file system has a mode, up to 0777";
 	if (o->local && (a.kind != IPC_ADDRESS_TCP || use == IPC_TO_LISTEN))
 		return "only a connection of TCP comes from an address that can be chosen";
-	return NULL;
+	ipc_secure_check(&a, o->tls, use == IPC_TO_LISTEN, &why);
+	return why;
 }
 
 static const char *take_limits(struct aioconn_limits *to, const struct aiolink_options *o)
@@ -105,11 +107,13 @@ static const char *take_limits(struct aioconn_limits *to, const struct aiolink_o
 	return NULL;
 }
 
+/* With errno. */
 static const char *check(const struct aiolink_options *o)
 {
 	struct aioconn_limits limits = {.size = 0};
 	const char *why;
 
+	errno = EINVAL;
 	if (!o->address == !o->end)
 		return "an address or an end is needed, and not both";
 	why = check_numbers(o);
@@ -122,11 +126,16 @@ static const char *check(const struct aiolink_options *o)
 	return why;
 }
 
-static int refuse(const char *address, const char *why)
+static int refuse_with(int error, const char *address, const char *why)
 {
 	ipc_log("link%s%s: %s", address ? " to " : "", address ? address : "", why);
-	errno = EINVAL;
+	errno = error;
 	return -1;
+}
+
+static int refuse(const char *address, const char *why)
+{
+	return refuse_with(EINVAL, address, why);
 }
 
 static int copy_allocated(struct ipc_link_options *to, const struct aiolink_options *o)
@@ -162,7 +171,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		return refuse(NULL, "the size of the options is wrong");
 	why = check(o);
 	if (why)
-		return refuse(o->address, why);
+		return refuse_with(errno, o->address, why);
 	*to = (struct ipc_link_options){
 		.role = o->role,
 		.direction = o->direction,
@@ -182,6 +191,7 @@ int ipc_link_take_options(struct ipc_link_options *to, const struct aiolink_opti
 		.mode = o->mode,
 	};
 	take_limits(&to->limits, o);
+	to->tls = ipc_secure_ref(o->tls);
 	if (o->delimiter)
 		memcpy(to->delimiter, o->delimiter, strlen(o->delimiter) + 1);
 	if (copy_allocated(to, o) == 0)
@@ -206,6 +216,7 @@ int64_t ipc_link_nanoseconds(int64_t ms)
 
 void ipc_link_free_options(struct ipc_link_options *o)
 {
+	ipc_secure_unref(o->tls);
 	free(o->local);
 	free(o->address);
 	free(o->uids);

@@ -104,7 +104,8 @@ static const char *read_address(struct ipc_address *a, const char *text, enum ip
 {
 	const char *rest;
 
-	if ((rest = behind(text, "tcp://")))
+	a->tls = behind(text, "tls://");
+	if ((rest = behind(text, a->tls ? "tls://" : "tcp://")))
 		return read_tcp(a, rest, use);
 	a->ring = behind(text, "ring:");
 	rest = a->ring ? text + strlen("ring:") : behind(text, "unix:");
@@ -112,7 +113,8 @@ static const char *read_address(struct ipc_address *a, const char *text, enum ip
 		return read_unix(a, rest, true);
 	if (rest && (rest = behind(rest, "//")) && *rest == '/')
 		return read_unix(a, rest, false);
-	return "neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:)";
+	return "neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:, nor tls: for "
+	       "tcp:)";
 }
 
 int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_use use, const char **why)

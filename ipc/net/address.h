@@ -1,5 +1,5 @@
 /*
- * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name", and "ring:" in the place of "unix:". A user's text is read, and a socket's address is written. This file
+ * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name"; "ring:" in the place of "unix:", and "tls:" in that of "tcp:". A user's text is read, and a socket's address is written. This file
  * looks up no name and opens nothing: dial.c and listen.c do.
  */
 #ifndef IPC_NET_ADDRESS_H
@@ -19,6 +19,7 @@ enum ipc_address_use { IPC_TO_CONNECT, IPC_TO_LISTEN };
 struct ipc_address {
 	enum ipc_address_kind kind;
 	bool ring; /* a unix socket whose listener hands shared memory over */
+	bool tls;  /* TCP, encrypted */
 	char host[IPC_HOST_MOST +
 		  1]; /* TCP: a name or number, without brackets; "*": all addresses of this machine */
 	char port[6];

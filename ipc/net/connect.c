@@ -4,10 +4,12 @@
 #include <aioipc/conn.h>
 #include <aioipc/listener.h>
 
+#include "ipc/carry/seal.h"
 #include "ipc/conn/conn.h"
 #include "ipc/loop/wait.h"
 #include "ipc/net/address.h"
 #include "ipc/net/dial.h"
+#include "ipc/os/text.h"
 
 /* Waits until the next step is due. -1: ETIMEDOUT, EINTR, EDEADLK. */
 static int wait_for(struct ipc_dial_wait *w, struct event_base *base, int64_t deadline)
@@ -45,18 +47,32 @@ static int drive(struct ipc_dial *d, struct event_base *base, int64_t deadline)
 	return r == 1 ? 0 : -1;
 }
 
-struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline)
+struct aioconn *aioconn_connect_tls(const char *address, struct aiotls *tls, struct event_base *base,
+				    int64_t deadline)
 {
 	struct aioconn *c = NULL;
 	struct ipc_dial *d;
 
 	if (ipc_deadline_check(deadline) == -1 || (base && ipc_watch_base_ok(base) == -1))
 		return NULL;
-	d = ipc_dial_new(address);
+	d = ipc_dial_new_tls(address, tls);
 	if (d && drive(d, base, deadline) == 0)
 		c = ipc_dial_open(d, base);
 	ipc_dial_free(d);
 	return c;
+}
+
+struct aioconn *aioconn_connect(const char *address, struct event_base *base, int64_t deadline)
+{
+	return aioconn_connect_tls(address, NULL, base, deadline);
+}
+
+int aioconn_peer_certificate(const struct aioconn *c, enum aiotls_field field, char *buf, size_t size)
+{
+	if (ipc_own_check(&c->carrier.own) == -1 || ipc_seal_tell(&c->carrier, (int)field, buf, size) == -1)
+		return -1;
+	ipc_text_tame(buf); /* the peer has chosen it */
+	return 0;
 }
 
 int aioconn_peer_address(const struct aioconn *c, char *buf, size_t size)

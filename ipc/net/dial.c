@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/carry/engine.h"
+#include "ipc/carry/seal.h"
+#include "ipc/conn/conn.h"
 #include "ipc/end/end.h"
 #include "ipc/os/log.h"
 #include "ipc/net/address.h"
 #include "ipc/net/local.h"
 #include "ipc/net/lookup.h"
+#include "ipc/net/secure.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/socket.h"
 
@@ -50,27 +54,40 @@ struct ipc_dial {
 	int64_t delay, next_at; /* when the next address is to be tried */
 	int64_t until;
 	struct aioend *end; /* the one that is connected */
+	struct aiotls *tls; /* NULL: it is not encrypted */
+	struct ipc_seal *seal;
+	int64_t shaken_until; /* the end of its handshake, at the latest */
 	enum life life;
 	int error; /* of those addresses that failed, the one that tells most */
 	const char *why;
 	uint32_t epoch;
 };
 
-struct ipc_dial *ipc_dial_new(const char *address)
+struct ipc_dial *ipc_dial_new_tls(const char *address, struct aiotls *tls)
 {
 	struct ipc_dial *d = calloc(1, sizeof *d);
 	const char *why;
+	int error;
 
 	if (!d)
 		return NULL;
 	d->why = "";
 	d->epoch = ipc_epoch();
-	if (ipc_address_read(&d->address, address, IPC_TO_CONNECT, &why) == 0)
+	if (ipc_address_read(&d->address, address, IPC_TO_CONNECT, &why) == 0 &&
+	    ipc_secure_check(&d->address, tls, false, &why) == 0) {
+		d->tls = ipc_secure_ref(tls);
 		return d;
+	}
+	error = errno;
 	ipc_log("connect to %s: %s", address ? address : "", why);
 	free(d);
-	errno = EINVAL;
+	errno = error;
 	return NULL;
+}
+
+struct ipc_dial *ipc_dial_new(const char *address)
+{
+	return ipc_dial_new_tls(address, NULL);
 }
 
 void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k)
@@ -135,6 +152,12 @@ static int begin(struct ipc_dial *d)
 	return 1;
 }
 
+static void log_why(const struct ipc_dial *d)
+{
+	ipc_log("connect to %s://%s:%s: %s", d->tls ? "tls" : "tcp", d->address.host, d->address.port,
+		d->why);
+}
+
 static int look_up(struct ipc_dial *d, struct ipc_dial_wait *w)
 {
 	const struct addrinfo *ai;
@@ -143,7 +166,7 @@ static int look_up(struct ipc_dial *d, struct ipc_dial_wait *w)
 	if (r == 0)
 		w->fd[w->n++] = (struct pollfd){.fd = ipc_lookup_fd(d->lookup), .events = POLLIN};
 	if (r == -1)
-		ipc_log("connect to tcp://%s:%s: %s", d->address.host, d->address.port, d->why);
+		log_why(d);
 	if (r == 1)
 		found(d, ai);
 	return r;
@@ -358,11 +381,59 @@ static int await_hello(struct ipc_dial *d, struct ipc_dial_wait *w)
 	return 0;
 }
 
+/* How far the handshake is; a failure has its words. */
+static int shake_once(struct ipc_dial *d)
+{
+	int r;
+
+	if (!d->seal) {
+		d->seal = ipc_seal_new(d->tls, d->address.host);
+		d->shaken_until = ipc_os_now() + d->tls->patience;
+	}
+	if (!d->seal)
+		return -1;
+	r = ipc_seal_shake(d->seal, &d->end->own);
+	if (r == 0 && ipc_os_now() >= d->shaken_until) {
+		d->why = "the peer was silent in the handshake of TLS";
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	if (r == -1 && ipc_seal_why(d->seal))
+		d->why = ipc_seal_why(d->seal);
+	return r;
+}
+
+/* Encrypted: the peer shows who it is. */
+static int shake(struct ipc_dial *d, struct ipc_dial_wait *w)
+{
+	int r = shake_once(d);
+	short out;
+
+	if (r == -1 && *d->why)
+		log_why(d);
+	if (r != 0)
+		return r;
+	out = ipc_seal_unsent(d->seal) ? POLLOUT : 0;
+	w->fd[w->n++] = (struct pollfd){.fd = d->end->own.r.fd, .events = (short)(POLLIN | out)};
+	w->ns = d->shaken_until - ipc_os_now();
+	w->ns = w->ns > 0 ? w->ns : 0;
+	return 0;
+}
+
+static void hang_up_connected(struct ipc_dial *d)
+{
+	ipc_seal_free(d->seal);
+	aioend_free(d->end);
+	d->seal = NULL;
+	d->end = NULL;
+}
+
 /* The failure is final. */
 static void fail(struct ipc_dial *d)
 {
 	d->error = errno;
 	hang_up_all(d);
+	hang_up_connected(d);
 	d->way[0] = d->way[1] = NULL;
 	if (!*d->why)
 		d->why = strerror(d->error);
@@ -380,6 +451,8 @@ static int go_as_far_as_can_be(struct ipc_dial *d, struct ipc_dial_wait *w)
 		r = connect_to_any(d, w);
 	if (r == 1 && d->address.ring)
 		r = await_hello(d, w);
+	if (r == 1 && d->tls)
+		r = shake(d, w);
 	if (r == -1)
 		fail(d);
 	if (r != 0)
@@ -415,9 +488,11 @@ struct aioconn *ipc_dial_open(struct ipc_dial *d, struct event_base *base)
 		return NULL;
 	}
 	ipc_os_set_nonblock(d->end->own.r.fd, false, NULL);
-	c = aioend_open(d->end, base);
-	if (c)
+	c = ipc_conn_open(d->end, base, d->seal);
+	if (c) {
 		d->end = NULL;
+		d->seal = NULL;
+	}
 	return c;
 }
 
@@ -433,7 +508,8 @@ void ipc_dial_free(struct ipc_dial *d)
 	if (!d)
 		return;
 	hang_up_all(d);
-	aioend_free(d->end);
+	hang_up_connected(d);
+	ipc_secure_unref(d->tls);
 	ipc_lookup_free(d->lookup);
 	free(d);
 	errno = error;

@@ -1,7 +1,7 @@
 /*
  * One attempt to connect, in steps that never block. The name is looked up (lookup.h). Then its addresses are tried as RFC 8305
  * says: families take turns; the next address is tried when the one before has failed, or has not answered for a quarter of a second; the
- * first that connects wins. The caller waits between the steps: aioconn_connect() blocks, a link waits in its loop. A dial does not try
+ * first that connects wins. An encrypted one then does its handshake. The caller waits between the steps: aioconn_connect() blocks, a link waits in its loop. A dial does not try
  * again after a failure. ipc_dial_free() gives it up at any time.
  */
 #ifndef IPC_NET_DIAL_H
@@ -14,6 +14,7 @@
 #include "ipc/os/socket.h"
 
 struct aioconn;
+struct aiotls;
 struct event_base;
 struct ipc_dial;
 struct ipc_local;
@@ -28,8 +29,12 @@ struct ipc_dial_wait {
 	int64_t ns; /* the longest wait; -1: for ever */
 };
 
-/* Copies @address. Opens nothing yet. NULL: EINVAL, which is logged in words; ENOMEM. */
+/*
+ * Copies @address. Opens nothing yet. NULL: EINVAL, EPROTONOSUPPORT, which are logged in words; ENOMEM. The second refers to @tls, which may be
+ * NULL.
+ */
 struct ipc_dial *ipc_dial_new(const char *address);
+struct ipc_dial *ipc_dial_new_tls(const char *address, struct aiotls *tls);
 
 /* Before the first step: the keepalive of TCP sockets. Without it, the default of ipc_os_keep_alive(). */
 void ipc_dial_keep_alive(struct ipc_dial *d, const struct ipc_os_keepalive *k);
@@ -44,7 +49,7 @@ void ipc_dial_until(struct ipc_dial *d, int64_t until);
  * Goes on as far as it can without waiting. A step that comes too early does no harm. 1: connected, ipc_dial_open() is next. 0: wait for
  * *@w, then step again. -1: failed for good. Of the errors of all addresses, errno is the one that tells most: as socket(2) and connect(2);
  * ENOENT (no such host, or no such path), EHOSTUNREACH (the name can't be looked up now), EMFILE, ENFILE, EAGAIN (no thread), ENOMEM,
- * ECHILD.
+ * ECHILD. Of TLS: EACCES, EPROTO, ECONNRESET, ETIMEDOUT.
  */
 int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w);
 

@@ -85,7 +85,7 @@ static int listen_tcp(struct ipc_listen *s, const struct ipc_address *a, struct 
 	if (look_up(l, base, &found, &why) == 0)
 		r = listen_at(s, found, strcmp(a->host, "*") == 0, o);
 	else if (why)
-		ipc_log("listen on tcp://%s:%s: %s", a->host, a->port, why);
+		ipc_log("listen on %s://%s:%s: %s", a->tls ? "tls" : "tcp", a->host, a->port, why);
 	ipc_lookup_free(l);
 	return r;
 }
@@ -139,6 +139,8 @@ int ipc_listen_open(struct ipc_listen *s, const struct ipc_address *a, struct ev
 	s->ring = a->ring;
 	if (s->ring)
 		memcpy(s->address, "ring", strlen("ring"));
+	if (a->tls)
+		memcpy(s->address, "tls", strlen("tls"));
 	s->port = port_of(s->own.r.fd);
 	return 0;
 }

@@ -10,11 +10,14 @@
 #include <aioipc/end.h>
 #include <aioipc/listener.h>
 
+#include "ipc/carry/seal.h"
 #include "ipc/conn/input.h"
 #include "ipc/conn/life.h"
 #include "ipc/end/end.h"
 #include "ipc/os/log.h"
+#include "ipc/net/greet.h"
 #include "ipc/net/listen.h"
+#include "ipc/net/secure.h"
 #include "ipc/net/socket.h"
 #include "ipc/os/os.h"
 #include "ipc/os/sized.h"
@@ -58,7 +61,8 @@ enum rest {
 
 struct aiolistener {
 	struct ipc_listen socket;
-	struct ipc_own reserve; /* a descriptor to close when the process has no other */
+	struct ipc_greeter *greeter; /* of tls: peers shake hands before they are peers; NULL */
+	struct ipc_own reserve;      /* a descriptor to close when the process has no other */
 	struct event_base *base;
 	struct ipc_watch *watch; /* its timer ends a rest */
 	aiolistener_cb *cb;
@@ -103,11 +107,25 @@ static void release(struct aiolistener *l)
 	free(l);
 }
 
+static bool is_ready(const struct aiolistener *l)
+{
+	return ipc_greeter_counts(l->greeter).ready;
+}
+
+/* May one more peer be accepted? One that is ready comes first. Handshakes count to the total. */
+static bool wants_more(const struct aiolistener *l)
+{
+	return l->life == OPEN && l->rest == AWAKE && l->peers < l->most_peers && !is_ready(l) &&
+	       !(l->greeter && l->ledger.over);
+}
+
 /* Tells the loop what to wait for. */
 static void interest(struct aiolistener *l)
 {
-	bool more = l->life == OPEN && l->rest == AWAKE && l->peers < l->most_peers;
+	bool more = wants_more(l);
 
+	if (l->watch && l->life == OPEN && l->rest == AWAKE && l->peers < l->most_peers && is_ready(l))
+		ipc_watch_later(l->watch, 0);
 	if (l->watch && ipc_watch_want(l->watch, more ? EV_READ : 0) == -1)
 		ipc_watch_later(l->watch, BACK_OFF_NS);
 }
@@ -244,6 +262,7 @@ static void on_total(struct ipc_ledger *ledger)
 	}
 	wake_all(&l->silent);
 	wake_all(&l->talking);
+	interest(l);
 }
 
 /* Bytes that were not read yet; or, on a listening socket, a peer that was not accepted yet. */
@@ -303,7 +322,7 @@ static bool may_be_silent(struct aiolistener *l)
 			l->rest = CROWDED;
 		return false;
 	}
-	if (!is_readable(l->socket.own.r.fd))
+	if (!is_ready(l) && !is_readable(l->socket.own.r.fd))
 		return false;
 	mark_spoken(first);
 	l->stats.closed_silent++;
@@ -328,7 +347,7 @@ static bool is_welcome(const struct aiolistener *l, int fd)
 }
 
 /* Makes an end a connection that the listener knows. */
-static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
+static struct aioconn *admit(struct aiolistener *l, struct aioend *end, struct ipc_seal *seal)
 {
 	struct peer *p = malloc(sizeof *p);
 
@@ -337,7 +356,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end)
 	*p = (struct peer){.hook = {.owes = on_owes, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
 	if (l->socket.ring)
 		end->ring = IPC_RING_OFFERS;
-	p->conn = aioend_open(end, l->base);
+	p->conn = ipc_conn_open(end, l->base, seal);
 	if (!p->conn) {
 		free(p);
 		return NULL;
@@ -391,22 +410,14 @@ static struct aioend *take(struct aiolistener *l)
 	return NULL;
 }
 
-/* True if more peers may wait. */
-static bool serve_one(struct aiolistener *l)
+/* Gives it to the user. */
+static bool serve(struct aiolistener *l, struct aioend *end, struct ipc_seal *seal)
 {
-	struct aioend *end = take(l);
-	struct aioconn *c;
+	struct aioconn *c = admit(l, end, seal);
 
-	if (!end)
-		return false;
-	if (!is_welcome(l, end->own.r.fd)) {
-		aioend_free(end);
-		l->stats.turned_away++;
-		return true;
-	}
-	c = admit(l, end);
 	if (!c) {
 		back_off(l, errno);
+		ipc_seal_free(seal);
 		aioend_free(end);
 		return false;
 	}
@@ -416,11 +427,84 @@ static bool serve_one(struct aiolistener *l)
 	return true;
 }
 
+static bool greet(struct aiolistener *l, struct aioend *end)
+{
+	if (ipc_greet(l->greeter, end) == 0)
+		return true;
+	back_off(l, errno);
+	aioend_free(end);
+	return false;
+}
+
+/* True if more peers may wait. */
+static bool serve_one(struct aiolistener *l)
+{
+	struct aioend *end = take(l);
+
+	if (!end)
+		return false;
+	if (!is_welcome(l, end->own.r.fd)) {
+		aioend_free(end);
+		l->stats.turned_away++;
+		return true;
+	}
+	return l->greeter ? greet(l, end) : serve(l, end, NULL);
+}
+
 /* False in a child that a callback forked: there the listener is closed. */
+static bool is_open(const struct aiolistener *l)
+{
+	return l->life == OPEN && ipc_own_check(&l->socket.own) == 0 && l->peers < l->most_peers;
+}
+
+/* The same for handshakes. When there are too many, others wait as for silent peers. */
+static bool may_greet(struct aiolistener *l)
+{
+	int64_t ns = 0;
+
+	if (!wants_more(l))
+		return false;
+	if (ipc_greeter_has_room(l->greeter, is_readable(l->socket.own.r.fd), &ns))
+		return true;
+	if (ns > 0 && ipc_watch_after(l->watch, ns) == 0)
+		l->rest = CROWDED;
+	return false;
+}
+
 static bool has_room(struct aiolistener *l)
 {
-	return l->life == OPEN && ipc_own_check(&l->socket.own) == 0 && l->peers < l->most_peers &&
-	       may_be_silent(l);
+	return is_open(l) && (l->greeter ? may_greet(l) : may_be_silent(l));
+}
+
+/* Those whose handshake is done. */
+static void serve_ready(struct aiolistener *l)
+{
+	struct ipc_seal *seal;
+	struct aioend *end;
+
+	while (is_open(l) && is_ready(l) && may_be_silent(l)) {
+		end = ipc_greeter_take(l->greeter, &seal);
+		if (!serve(l, end, seal))
+			break;
+	}
+}
+
+static void on_greeted(void *arg)
+{
+	struct aiolistener *l = arg;
+
+	hold(l);
+	wake_from(l, CROWDED);
+	serve_ready(l);
+	interest(l);
+	release(l);
+}
+
+static void on_charge(void *arg, size_t more, size_t less)
+{
+	struct aiolistener *l = arg;
+
+	ipc_ledger_charge(&l->ledger, more, less);
 }
 
 static void on_ready(short what, void *arg)
@@ -431,6 +515,7 @@ static void on_ready(short what, void *arg)
 	if (what & EV_TIMEOUT)
 		l->rest = AWAKE;
 	hold(l);
+	serve_ready(l);
 	for (n = 0; (what & EV_READ) && n < TURN_PEERS; n++)
 		if (!has_room(l) || !serve_one(l))
 			break;
@@ -483,15 +568,18 @@ static int check(const char *address, struct event_base *base, const struct aiol
 		 aiolistener_cb *cb, struct ipc_address *a)
 {
 	const char *why = NULL;
+	int error = EINVAL;
 
 	if (!base || !cb)
 		why = "no base or no callback";
 	else if (ipc_address_read(a, address, IPC_TO_LISTEN, &why) == 0)
 		why = check_options(o, a->kind);
+	if (!why && ipc_secure_check(a, o->tls, true, &why) == -1)
+		error = errno;
 	if (!why)
 		return 0;
 	ipc_log("listen on %s: %s", address ? address : "", why);
-	errno = EINVAL;
+	errno = error;
 	return -1;
 }
 
@@ -509,6 +597,13 @@ static struct aiolistener *make(struct event_base *base, aiolistener_cb *cb, voi
 	l->talking.next = l->talking.prev = &l->talking;
 	ipc_own_init(&l->reserve);
 	return l;
+}
+
+static struct ipc_greeter *make_greeter(struct aiolistener *l, struct aiotls *t)
+{
+	const struct ipc_greeter_owner owner = {.changed = on_greeted, .charge = on_charge, .arg = l};
+
+	return ipc_greeter_new(t, l->base, l->socket.address, &owner);
 }
 
 struct aiolistener *aiolistener_new(const char *address, struct event_base *base,
@@ -535,12 +630,15 @@ struct aiolistener *aiolistener_new(const char *address, struct event_base *base
 		goto fail_listening;
 	l->watch = ipc_watch_new(base, l->socket.own.r.fd, on_ready, l);
 	l->shed = ipc_watch_new(base, -1, on_shed, l);
+	if (o->tls && !(l->greeter = make_greeter(l, o->tls)))
+		goto fail_listening;
 	if (!l->watch || !l->shed || ipc_watch_want(l->watch, EV_READ) == -1)
 		goto fail_listening;
 	return l;
 
 fail_listening:
 	error = errno;
+	ipc_greeter_free(l->greeter);
 	ipc_watch_free(l->watch);
 	ipc_watch_free(l->shed);
 	ipc_own_close(&l->reserve);
@@ -565,6 +663,8 @@ int aiolistener_stats(const struct aiolistener *l, struct aiolistener_stats *sta
 {
 	struct aiolistener_stats s = l->stats;
 
+	s.refused = ipc_greeter_counts(l->greeter).refused;
+	s.shaking = ipc_greeter_counts(l->greeter).shaking;
 	s.peers = l->peers;
 	s.silent = l->silents;
 	s.held = l->ledger.held;
@@ -606,9 +706,11 @@ void aiolistener_free(struct aiolistener *l)
 	l->life = GONE;
 	forget(&l->silent);
 	forget(&l->talking);
+	ipc_greeter_free(l->greeter);
 	ipc_watch_free(l->watch);
 	ipc_watch_free(l->shed);
 	l->watch = l->shed = NULL;
+	l->greeter = NULL;
 	ipc_own_close(&l->reserve);
 	ipc_listen_close(&l->socket);
 	release(l);

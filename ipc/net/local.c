@@ -33,7 +33,7 @@ int ipc_local_read(struct ipc_local *l, const char *text, const char **why)
 	memset(l, 0, sizeof *l);
 	if (ipc_address_read(&a, text, IPC_TO_LISTEN, why) == -1)
 		return -1;
-	if (a.kind != IPC_ADDRESS_TCP)
+	if (a.kind != IPC_ADDRESS_TCP || a.tls)
 		return refuse(why, "only a connection of TCP comes from an address that can be chosen");
 	if (getaddrinfo(strcmp(a.host, "*") == 0 ? NULL : a.host, a.port, &hints, &found))
 		return refuse(why, "the address to come from is a number, not a name");

@@ -129,6 +129,11 @@ void ipc_log(const char *format, ...)
 	va_end(ap);
 }
 
+void aioipc_log(const char *text)
+{
+	ipc_log("%s", text);
+}
+
 int ipc_refuse(const char *format, ...)
 {
 	va_list ap;
