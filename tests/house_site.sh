@@ -33,6 +33,36 @@ calls_found() {
 	done | nothing
 }
 
+# A work in which more is better, and one in which less is.
+plots() {
+	cat >"$tmp/bench.json" <<'END'
+{"works": [{"work": "one <way>", "unit": "M/s", "results": [{"who": "aioipc", "median": 8.0}, {"who": "libuv", "median": 2.0, "ratio": 4.0}]},
+{"work": "there and back", "unit": "us", "results": [{"who": "aioipc", "median": 8.0}, {"who": "raw epoll", "median": 4.0, "ratio": 2.0}]},
+{"work": "alone", "unit": "us", "results": [{"who": "aioipc", "median": 8.0}, {"who": "libqb", "state": "missing"}]}]}
+END
+	"$python" -B "$srcdir/bench/plot.py" "$tmp/bench.json" >"$tmp/bench.svg" &&
+		"$python" -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$tmp/bench.svg" &&
+		grep '<title>libuv: 4</title>' "$tmp/bench.svg" && grep '<title>by hand: 0.5</title>' "$tmp/bench.svg" &&
+		grep 'one &lt;way&gt;' "$tmp/bench.svg" && ! grep alone "$tmp/bench.svg"
+}
+
+plots_nothing() {
+	! "$python" -B "$srcdir/bench/plot.py" "$srcdir/README.md" 2>"$tmp/said" && grep 'takes the JSON of make bench' "$tmp/said"
+}
+
+pictures_there() {
+	sed -n 's/.*!\[.*\](\(.*\))$/\1/p' "$srcdir/README.md" | tee "$tmp/pictures" | while read -r picture; do
+		[ -s "$srcdir/$picture" ] || echo "$picture"
+	done | nothing && [ "$(wc -l <"$tmp/pictures")" -ge 3 ]
+}
+
+check "the pictures of README are there" pictures_there
+if have "$python"; then
+	check "the bench as a picture" plots
+	check "but nothing else" plots_nothing
+else
+	skip "the bench as a picture" "no python3"
+fi
 if ! have mandoc || ! have "$python"; then
 	skip "the site" "no mandoc, or no python3"
 else
