@@ -861,7 +861,7 @@ proposes() {
 
 # Every option that is proposed is known where it is, and every one that --help has is proposed somewhere.
 proposes_options() {
-	for command in listen connect call dump tap bench top; do
+	for command in listen connect call dump tap bench top stream; do
 		for option in $(proposes aioipc $command x --); do
 			echo "$option" >>"$tmp/proposed"
 			$tool $command "$option" 2>&1 </dev/null | grep -e 'no such option' -e 'not with this' && return 1
@@ -872,7 +872,7 @@ proposes_options() {
 }
 
 if have bash; then
-	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump tap bench top help --help --version' ]"
+	check "bash completion of commands" sh -c "[ '$(proposes aioipc '')' = 'listen connect call dump tap bench top stream help --help --version' ]"
 	check "of options" sh -c "[ '$(proposes aioipc listen x --o)' = --once ]"
 	check "which are those that there are" proposes_options
 	check "of addresses" sh -c "[ '$(proposes aioipc listen --once uni)' = 'unix:/// unix:@' ]"

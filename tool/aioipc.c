@@ -19,6 +19,8 @@ static int run(const struct tool_options *o)
 		return bench(o);
 	case TOOL_TOP:
 		return top(o);
+	case TOOL_STREAM:
+		return stream(o);
 	default:
 		return talk(o);
 	}

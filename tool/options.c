@@ -157,6 +157,11 @@ static void set_mode(struct tool_options *o, struct words *w)
 		die_of_usage("--mode: \"%s\" is not from 1 to 777", word);
 }
 
+static void set_group(struct tool_options *o, struct words *w)
+{
+	o->group = next_word(w);
+}
+
 static void set_program(struct tool_options *o, struct words *w)
 {
 	o->program = next_word(w);
@@ -172,7 +177,8 @@ static void set_program(struct tool_options *o, struct words *w)
 #define TAP (1U << TOOL_TAP)
 #define BENCH (1U << TOOL_BENCH)
 #define TOP (1U << TOOL_TOP)
-#define ALL (TALK | CALLS | DUMP | TAP | BENCH | TOP)
+#define STREAM (1U << TOOL_STREAM)
+#define ALL (TALK | CALLS | DUMP | TAP | BENCH | TOP | STREAM)
 #define FLAG(name) NULL, offsetof(struct tool_options, name)
 
 /* An option has a function or a flag. */
@@ -184,35 +190,40 @@ static const struct option {
 	size_t flag;
 	const char *what;
 } options[] = {
-	{"--lines", NULL, "[=END]", TALK | TAP, set_lines, 0,
+	{"--lines", NULL, "[=END]", TALK | TAP | STREAM, set_lines, 0,
 	 "lines instead of messages; END is \\n, say \\r\\n for others"},
 	{"--bytes", NULL, "", TALK | TAP, set_bytes, 0, "bytes as they come"},
 	{"--send", NULL, " FORMAT VALUES..", TALK, set_send, 0,
 	 "send a message of these values, not standard input"},
-	{"--format", NULL, " FORMAT", TALK, set_format, 0,
+	{"--format", NULL, " FORMAT", TALK | STREAM, set_format, 0,
 	 "each line of standard input has the values of a message"},
-	{"--text", NULL, "", TALK, FLAG(text), "each line is a message as it is printed"},
+	{"--text", NULL, "", TALK | STREAM, FLAG(text), "each line is a message as it is printed"},
 	{"--json", NULL, "", ALL, FLAG(json), "print one JSON object a message, and read such"},
 	{"--print", NULL, "", TALK, FLAG(print), "print what comes, also with --send"},
-	{"--raw", NULL, "", TALK | CALLS, FLAG(raw), "print text as it came, without escapes and quotes"},
-	{"--count", NULL, " N", TALK | BENCH | TOP, set_count, 0, "end after N messages, calls or tables"},
+	{"--raw", NULL, "", TALK | CALLS | STREAM, FLAG(raw),
+	 "print text as it came, without escapes and quotes"},
+	{"--count", NULL, " N", TALK | BENCH | TOP | STREAM, set_count, 0,
+	 "end after N messages, calls or tables"},
 	{"--keep", NULL, "", LISTEN, FLAG(keep), "serve all peers at once, and say who says what"},
 	{"--fan-out", NULL, "", LISTEN, FLAG(fan_out), "send standard input to all of them"},
 	{"--exec", NULL, " PROGRAM", LISTEN, set_program, 0,
 	 "run a shell command for each peer, which talks to it"},
-	{"--time", NULL, "", TALK | TAP, FLAG(time), "print when it came"},
-	{"--hex", NULL, "", TALK, FLAG(hex), "print the bytes, in hexadecimal too"},
+	{"--time", NULL, "", TALK | TAP | STREAM, FLAG(time), "print when it came"},
+	{"--hex", NULL, "", TALK | STREAM, FLAG(hex), "print the bytes, in hexadecimal too"},
 	{"--once", NULL, "", LISTEN | TAP, FLAG(once), "end after the first peer"},
 	{"--mode", NULL, " MODE", LISTEN, set_mode, 0, "of a socket in the file system; 600"},
 	{"--retry", NULL, "", CONNECT, FLAG(retry),
 	 "try until somebody listens, and again when the peer is lost"},
 	{"--no-wait", NULL, "", CONNECT, FLAG(no_wait),
 	 "leave when everything is sent, without the peer's goodbye"},
-	{"--timeout", NULL, " SECONDS", TALK | CALLS, set_timeout, 0,
+	{"--timeout", NULL, " SECONDS", TALK | CALLS | STREAM, set_timeout, 0,
 	 "give up when nothing moves for so long"},
 	{"--echo", NULL, "", BENCH, FLAG(echo), "start a peer that answers, too"},
 	{"--every", NULL, " SECONDS", TOP, set_every, 0, "look so often; 1"},
 	{"--size", NULL, " BYTES", BENCH, set_size, 0, "of each call; 0"},
+	{"--group", NULL, " NAME", STREAM, set_group, 0,
+	 "read, as a member of this group; \"\": all that is added"},
+	{"--from-start", NULL, "", STREAM, FLAG(from_start), "a new group begins with all that is there"},
 	{"--quiet", "-q", "", ALL, FLAG(quiet), "say nothing but errors on standard error"},
 };
 
@@ -226,6 +237,7 @@ static const struct command {
 	[TOOL_TAP] = {"tap", "ADDR ADDR [options]", "stands between two, and prints what both say"},
 	[TOOL_BENCH] = {"bench", "ADDR [options]", "measures how fast calls are answered"},
 	[TOOL_TOP] = {"top", "[PATH] [options]", "shows what programs with AIOIPC_STATS=PATH do"},
+	[TOOL_STREAM] = {"stream", "ADDR NAME [options]", "appends to a stream of Redis, or reads it"},
 };
 
 #define N_OPTIONS (sizeof options / sizeof options[0])
@@ -382,7 +394,7 @@ static void take_words(struct tool_options *o, char **at)
 			take_option(o, &w, word);
 		else if (o->mode == TOOL_CALL && o->address && !o->send)
 			take_message(o, &w, word);
-		else if (o->mode == TOOL_TAP && o->address && !o->other)
+		else if ((o->mode == TOOL_TAP || o->mode == TOOL_STREAM) && o->address && !o->other)
 			o->other = word;
 		else if (o->address)
 			die_of_usage("\"%s\" is one word too many", word);
@@ -460,6 +472,21 @@ static void find_stats(struct tool_options *o)
 		die_of_usage("top: the path is missing that programs have in AIOIPC_STATS");
 }
 
+static void check_stream(struct tool_options *o)
+{
+	if (!o->address)
+		die_of_usage("stream: an address is missing, such as redis://host");
+	if (!o->other)
+		die_of_usage("stream: the name of the stream is missing");
+	if (o->from_start && !o->group)
+		die_of_usage("--from-start is for --group: what is appended comes last");
+	if (o->count && !o->group)
+		die_of_usage("--count is for --group: what is appended ends with standard input");
+	check_forms(o);
+	look_at_terminal(o);
+	o->sign = false;
+}
+
 static void check(struct tool_options *o)
 {
 	if (o->mode == TOOL_DUMP) {
@@ -470,6 +497,10 @@ static void check(struct tool_options *o)
 	if (o->mode == TOOL_TOP) {
 		find_stats(o);
 		look_at_terminal(o);
+		return;
+	}
+	if (o->mode == TOOL_STREAM) {
+		check_stream(o);
 		return;
 	}
 	if (o->mode == TOOL_CALL && o->address && !o->send)

@@ -18,7 +18,16 @@
 
 #define TOOL_LINE_MOST ((size_t)16 << 20) /* as one message by default */
 
-enum tool_mode { TOOL_LISTEN, TOOL_CONNECT, TOOL_CALL, TOOL_DUMP, TOOL_TAP, TOOL_BENCH, TOOL_TOP };
+enum tool_mode {
+	TOOL_LISTEN,
+	TOOL_CONNECT,
+	TOOL_CALL,
+	TOOL_DUMP,
+	TOOL_TAP,
+	TOOL_BENCH,
+	TOOL_TOP,
+	TOOL_STREAM
+};
 
 struct tool_options {
 	enum tool_mode mode;
@@ -35,7 +44,9 @@ struct tool_options {
 	mode_t file_mode;          /* of the socket; 0: the library's */
 	uint64_t count;            /* messages to receive; 0: no end */
 	int64_t timeout;           /* ms; 0: none */
-	const char *other;         /* address of tap */
+	const char *other;         /* address of tap; name of a stream */
+	const char *group;         /* of those who read it; NULL: it is written */
+	bool from_start;           /* of the stream */
 	size_t length;             /* of a message of bench */
 	bool echo;                 /* which starts the peer, too */
 	int64_t every;             /* ms between two looks of top; 0: the usual */
@@ -130,6 +141,7 @@ int dump(const struct tool_options *o);
 int tap(const struct tool_options *o);
 int bench(const struct tool_options *o);
 int top(const struct tool_options *o);
+int stream(const struct tool_options *o);
 
 /* dump.c, for tap: prints what @read gives, which is as fread() but for errno 0 at the end. In a task. */
 typedef size_t dump_read(void *from, void *data, size_t n);
