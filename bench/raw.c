@@ -1,6 +1,7 @@
 /* The limit: the same work with system calls and nothing else. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -173,6 +174,32 @@ static void trips_blocking(struct bench *b, struct ends end, bool child)
 	bench_end(b);
 }
 
+/* A read with a deadline, which a signal ends, is a poll and a read. */
+static ssize_t poll_and_read(int fd, void *to, size_t n)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	must(ppoll(&p, 1, &(struct timespec){10, 0}, NULL), "ppoll");
+	return read(fd, to, n);
+}
+
+static void trips_poll(struct bench *b, struct ends end, bool child)
+{
+	char message[SMALL] = {0};
+
+	if (child) {
+		while (poll_and_read(end.r, message, SMALL) == SMALL)
+			write_all(end.w, message, SMALL);
+		return;
+	}
+	while (bench_more(b)) {
+		write_all(end.w, message, SMALL);
+		must((int)poll_and_read(end.r, message, SMALL), "read");
+		bench_add(b, 1);
+	}
+	bench_end(b);
+}
+
 static void trips_epoll(struct bench *b, struct ends end, bool child)
 {
 	struct epoll_event event = {.events = EPOLLIN};
@@ -240,6 +267,11 @@ static void trip_blocking_pair(struct bench *b)
 	trips(b, make_pair, trips_blocking);
 }
 
+static void trip_poll_pair(struct bench *b)
+{
+	trips(b, make_pair, trips_poll);
+}
+
 static void trip_blocking_pipes(struct bench *b)
 {
 	trips(b, make_pipes, trips_blocking);
@@ -289,6 +321,7 @@ int main(int argc, char **argv)
 		{"bulk-pair", bulk_pair},
 		{"bulk-pipe", bulk_pipe},
 		{"trip-blocking-pair", trip_blocking_pair},
+		{"trip-poll-pair", trip_poll_pair},
 		{"trip-blocking-pipes", trip_blocking_pipes},
 		{"trip-blocking-tcp", trip_blocking_tcp},
 		{"trip-epoll-pair", trip_epoll_pair},

@@ -76,6 +76,7 @@ struct work bench_table[] = {
 		  .program = "raw",
 		  .measures = "trip-blocking-pair",
 		  .target = 1.10},
+		 {.who = "raw write, poll, read", .program = "raw", .measures = "trip-poll-pair"},
 	 }},
 	{"round trip, blocking, pipes",
 	 MICROSECONDS,
