@@ -410,3 +410,83 @@ TEST(a_turn_handles_a_bounded_number_of_messages)
 	aioconn_abort(b);
 	event_base_free(base);
 }
+
+/* How much a callback may queue. */
+
+#define HALF ((size_t)50 * 1000)
+
+struct queuer {
+	struct aioconn *c;
+	unsigned sent, most;
+	size_t size, peak;
+};
+
+static void queue_some(struct aioconn *c, void *arg)
+{
+	struct queuer *q = arg;
+	struct aioconn_stats s = {.size = sizeof s};
+	static char data[HALF];
+
+	(void)c;
+	while (q->sent < q->most && aioconn_send_bytes(q->c, data, q->size) == 0) {
+		q->sent++;
+		must(aioconn_stats(q->c, &s));
+		q->peak = s.queued_out > q->peak ? s.queued_out : q->peak;
+	}
+	ck_assert(q->sent == q->most || errno == EAGAIN);
+}
+
+static void queue_at_message(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	(void)m;
+	queue_some(c, arg);
+}
+
+/* @size each, sent by on_writable or, without one, by on_msg. What the queue had at most; they all arrive. */
+static size_t most_queued(size_t size, size_t outbox, bool told, unsigned most)
+{
+	struct event_base *base = new_base();
+	struct queuer q = {.most = most, .size = size};
+	struct seen s = {0};
+	struct aioconn *b;
+
+	open_pair(PAIR, base, &q.c, &b);
+	must(aioconn_set_limits(
+		q.c, &(struct aioconn_limits){.size = sizeof(struct aioconn_limits), .outbox = outbox}));
+	must(aioconn_set_callbacks(q.c, queue_at_message, told ? queue_some : NULL, NULL, &q));
+	aioconn_pause(b);
+	if (!told)
+		send_text(b, "go");
+	for (int i = 0; i < 10; i++)
+		run_now(base);
+	ck_assert_uint_gt(q.sent, 0);
+	see(b, &s);
+	aioconn_resume(b);
+	if (told || q.sent == most)
+		run_until(base, &s.msgs, most);
+	aioconn_abort(q.c);
+	aioconn_abort(b);
+	event_base_free(base);
+	return q.peak;
+}
+
+TEST(a_callback_that_is_told_of_room_queues_few_large_messages)
+{
+	size_t peak = most_queued(HALF, 0, true, 100);
+
+	ck_assert_uint_le(peak, 128 * 1024);
+	ck_assert_uint_ge(peak, HALF);
+}
+
+TEST(small_ones_and_those_of_a_queue_that_was_set_fill_it)
+{
+	ck_assert_uint_gt(most_queued(10000, 0, true, 300), 1000 * 1000);
+	ck_assert_uint_gt(most_queued(HALF, 1 << 20, true, 100), 900 * 1000);
+	ck_assert_uint_gt(most_queued(HALF, 600 * 1000, true, 100), 500 * 1000);
+	ck_assert_uint_le(most_queued(HALF, 600 * 1000, true, 100), 600 * 1000);
+}
+
+TEST(a_callback_that_would_not_be_told_fills_the_queue)
+{
+	ck_assert_uint_gt(most_queued(HALF, 0, false, 18), 500 * 1000);
+}

@@ -190,7 +190,11 @@ struct aioconn_limits {
 	size_t size;    /* sizeof(struct aioconn_limits) */
 	size_t message; /* one message, each way; 16 MiB; at most 1 GiB */
 	size_t inbox;   /* waiting to be received; 1 MiB; an empty one takes one message up to that limit */
-	size_t outbox;  /* waiting to be written; 1 MiB; an empty one likewise */
+	/*
+	 * Waiting to be written; 1 MiB; an empty one likewise. While it is not set, and there is an on_writable, callbacks are given 128 KiB
+	 * for messages of 16 KiB and more, which is faster.
+	 */
+	size_t outbox;
 	size_t line; /* one line; with its delimiter where it comes, without where it is sent; 64 KiB; at most 1 GiB */
 	/*
 	 * true: a longer line comes in pieces of that size, and is no EMSGSIZE; see aiomsg_part(). aioconn_read_line() then returns

@@ -244,8 +244,10 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 		c->in.long_lines = true;
 	if (l.inbox)
 		c->inbox_limit = l.inbox;
-	if (l.outbox)
+	if (l.outbox) {
 		c->outbox_limit = l.outbox;
+		c->outbox_set = true;
+	}
 	if (l.calls)
 		c->calls_limit = l.calls;
 	if (l.unanswered)

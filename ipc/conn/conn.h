@@ -110,6 +110,7 @@ struct aioconn {
 	bool burst;       /* the last turn that sent anything sent two or more */
 	bool corked;      /* by the user */
 	bool blocked;     /* the kernel took less than was offered: wait until it shows room */
+	bool outbox_set;  /* by the user: its limit */
 	bool lost_output; /* something that a send had accepted never left */
 
 	struct ipc_flight *flight; /* our calls; NULL before the first */

@@ -16,6 +16,20 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 	return c->out.bytes == 0 || (c->out.bytes + size <= c->outbox_limit && c->out.fds < IPC_FDS_MOST);
 }
 
+/*
+ * The same for a callback, which is told by on_writable when there is. Unless the user said how long the queue may be, it is given less
+ * room for large messages: what waits is then still in the processor's cache when it is written.
+ */
+#define IPC_CONN_LARGE ((size_t)16 * 1024)
+#define IPC_CONN_LARGE_MOST ((size_t)128 * 1024)
+
+static inline bool ipc_conn_has_room_told(const struct aioconn *c, size_t size)
+{
+	if (size < IPC_CONN_LARGE || c->outbox_set || c->out.bytes + size <= IPC_CONN_LARGE_MOST)
+		return ipc_conn_has_room(c, size);
+	return c->out.bytes == 0;
+}
+
 /* How much of what sends accepted is not in the queue any more: see hook.h. */
 static inline uint64_t ipc_conn_left(const struct aioconn *c)
 {

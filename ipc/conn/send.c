@@ -81,6 +81,14 @@ static int refuse(struct aioconn *c, size_t size, int error)
 	return fail(error);
 }
 
+/* Now, for who sends? */
+static bool has_room(const struct aioconn *c, size_t size)
+{
+	if (size >= IPC_CONN_LARGE && c->on_writable && (c->calling || ipc_in_callback(c->base)))
+		return ipc_conn_has_room_told(c, size);
+	return ipc_conn_has_room(c, size);
+}
+
 static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
 {
 	int64_t deadline;
@@ -88,7 +96,7 @@ static int wait_for_room(struct aioconn *c, enum ipc_kind kind, size_t size)
 
 	if (!loop_flushes && ipc_conn_flush(c) < 0)
 		return -1;
-	if (ipc_conn_has_room(c, size))
+	if (has_room(c, size))
 		return 0;
 	if (c->send_wait == 0 || c->calling || ipc_in_callback(c->base))
 		return refuse(c, size, EAGAIN);
@@ -129,7 +137,7 @@ static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, s
 	if (check(c, kind, len) < 0)
 		return NULL;
 	*e = envelope_of(c, len);
-	if (!ipc_conn_has_room(c, e->head + len + e->tail)) {
+	if (!has_room(c, e->head + len + e->tail)) {
 		if (wait_for_room(c, kind, e->head + len + e->tail) < 0)
 			return NULL;
 		*e = envelope_of(c, len); /* a callback may have sent the preface meanwhile */

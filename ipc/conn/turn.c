@@ -188,7 +188,7 @@ static void tell_room(struct aioconn *c)
 	if (c->way_in == IPC_IN_TOLD && !c->by_hand) /* on_close was the last callback */
 		return;
 	if (!c->refused || !c->on_writable || c->life != IPC_LIFE_OPEN || c->way_out >= IPC_OUT_GOODBYE ||
-	    !c->writes || !ipc_conn_has_room(c, c->refused))
+	    !c->writes || !ipc_conn_has_room_told(c, c->refused))
 		return;
 	c->refused = 0;
 	c->calling = true;
