@@ -82,7 +82,7 @@ static void take_out(struct ipc_in *in, struct found *f)
 	}
 	if (r < 0) {
 		f->error = errno;
-		must(in->error == errno && in->why[0] && errno != ENOMEM);
+		must(in->error == errno && in->why && errno != ENOMEM);
 	}
 }
 

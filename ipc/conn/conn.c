@@ -157,7 +157,7 @@ static int take_fds(struct aioconn *c, unsigned fds, unsigned memories)
 		c->fds = NULL;
 	}
 	c->in.fds_limit = fds;
-	c->memory_most = memories;
+	c->memory_most = (uint8_t)memories;
 	c->carrier.takes_fds = any;
 	return 0;
 }

@@ -107,11 +107,12 @@ struct aioconn {
 	size_t refused;     /* on_writable is due when so much fits; 0: it is not wanted */
 	unsigned turn_sent; /* messages in this turn */
 	bool answering; /* what is sent now is seen to when the callbacks have returned: no call at the turn's end is asked for */
-	bool burst;       /* the last turn that sent anything sent two or more */
-	bool corked;      /* by the user */
-	bool blocked;     /* the kernel took less than was offered: wait until it shows room */
-	bool outbox_set;  /* by the user: its limit */
-	bool lost_output; /* something that a send had accepted never left */
+	bool burst;          /* the last turn that sent anything sent two or more */
+	bool corked;         /* by the user */
+	bool blocked;        /* the kernel took less than was offered: wait until it shows room */
+	uint8_t memory_most; /* so many may be on their way or wait here; 0: none are taken */
+	bool outbox_set;     /* by the user: its limit */
+	bool lost_output;    /* something that a send had accepted never left */
 
 	struct ipc_flight *flight; /* our calls; NULL before the first */
 	struct ipc_desk *desk;     /* the peer's; NULL before the first */
@@ -121,9 +122,7 @@ struct aioconn {
 	unsigned callers; /* calls that wait for an answer */
 	bool refusing; /* it refused a call for want of places: who does not read that is not read either */
 
-	unsigned
-		memory_most; /* messages in memory that may be on their way or wait here; 0: none are taken */
-	uint64_t memory_granted; /* so many in all, and the peer was told */
+	uint64_t memory_granted; /* messages in memory that the peer may send in all, as it was told */
 	uint64_t memory_sent;
 
 	int64_t spin, awake_until; /* nanoseconds */

@@ -21,9 +21,9 @@
 /* How many more the peer may be granted. Few are not worth a frame. */
 static unsigned due(const struct aioconn *c)
 {
-	unsigned out = c->in.memories + c->inbox.memories, more = c->memory_most - out;
+	unsigned most = c->memory_most, out = c->in.memories + c->inbox.memories;
 
-	return out < c->memory_most && more >= (c->memory_most + 1) / 2 ? more : 0;
+	return out < most && most - out >= (most + 1) / 2 ? most - out : 0;
 }
 
 /* Nothing is in front of it, and there is somebody who reads it. */
@@ -68,7 +68,7 @@ void ipc_conn_tell_grant(struct aioconn *c)
 	if (n <= 0)
 		return;
 	c->memory_granted += more;
-	c->in.memories += more;
+	c->in.memories = (uint8_t)(c->in.memories + more);
 	if (c->trace)
 		ipc_trace(ipc_conn_fd(c), ">", f.kind, at + preface + IPC_FRAME_LEN, IPC_GRANT_LEN, 0);
 	written(c, (size_t)n, size);

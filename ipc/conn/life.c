@@ -218,6 +218,8 @@ static void drop_all(struct aioconn *c)
 {
 	unsigned i;
 
+	if (c->why == c->in.why)
+		c->why = "";
 	ipc_in_free(&c->in);
 	aiomsg_free(c->unsorted);
 	c->unsorted = NULL;

@@ -114,7 +114,8 @@ static int split_any(struct aioconn *c, struct aiomsg **m)
 	if (r == 0 && (c->way_in == IPC_IN_EOF || c->in.goodbye))
 		ipc_conn_end_of_stream(c);
 	if (r < 0 && c->in.error) {
-		ipc_conn_end(c, AIOCONN_BAD, c->in.error, c->in.why);
+		ipc_conn_end(c, AIOCONN_BAD, c->in.error,
+			     c->in.why ? c->in.why : "the peer broke the protocol");
 		return 0;
 	}
 	return r;

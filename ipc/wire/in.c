@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ipc/wire/frame.h"
@@ -13,6 +14,7 @@
 
 #define BUFFER IPC_IN_BUFFER
 #define FEW ((size_t)512)
+#define WHY_LEN 112
 #define LARGE ((size_t)4 * 1024) /* from here on a message that is not whole yet gets its own memory */
 
 void ipc_in_init(struct ipc_in *in)
@@ -41,6 +43,8 @@ void ipc_in_free(struct ipc_in *in)
 	aiomsg_free(in->large);
 	in->large = NULL;
 	drop_spare(in);
+	free((char *)(uintptr_t)in->why);
+	in->why = NULL;
 }
 
 void ipc_in_drop(struct ipc_in *in)
@@ -95,11 +99,15 @@ size_t ipc_in_memory(const struct ipc_in *in)
 
 __attribute__((format(printf, 3, 4))) static int broken(struct ipc_in *in, int error, const char *format, ...)
 {
+	char *why = in->why ? NULL : malloc(WHY_LEN);
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(in->why, sizeof in->why, format, ap);
+	if (why)
+		vsnprintf(why, WHY_LEN, format, ap);
 	va_end(ap);
+	if (why)
+		in->why = why;
 	in->error = error;
 	errno = error;
 	return -1;

@@ -20,7 +20,6 @@
 #include "ipc/wire/frame.h"
 
 #define IPC_DELIMITER_MOST 8
-#define IPC_WHY_LEN 112
 #define IPC_IN_BUFFER ((size_t)64 * 1024)
 
 struct ipc_in {
@@ -41,9 +40,9 @@ struct ipc_in {
 		id; /* of the call that was taken last, or of what answers or cancels it: see the role of the message */
 	size_t skip;          /* bytes of a frame that is to be ignored */
 	struct aiomsg *spare; /* given back: the next small message is built in it */
+	uint64_t granted;     /* so many messages in memory the peer takes in all */
+	uint8_t memories;     /* so many may still come: set by the owner */
 	bool reuses;          /* messages may be given back */
-	unsigned memories;    /* so many messages in memory may still come: set by the owner */
-	uint64_t granted;     /* and so many, in all, the peer takes */
 	bool prefaced, goodbye;
 	bool between;    /* of the frames of a stream that is in order, and ipc_in_next() was called there */
 	bool confirms;   /* frames of links that confirm are messages for the owner */
@@ -53,7 +52,7 @@ struct ipc_in {
 	bool eof;        /* no more bytes will come: set by the owner, */
 	bool cut;        /* and this where the stream broke off: half a line is none */
 	int error;       /* the peer broke the protocol: this errno */
-	char why[IPC_WHY_LEN]; /* and this in words */
+	const char *why; /* and this in words; its own, until ipc_in_free() */
 };
 
 void ipc_in_init(struct ipc_in *in);
