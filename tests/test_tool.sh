@@ -728,6 +728,22 @@ check "the same as JSON" dumps --json "$tmp/called" <<'END'
 {"offset": 80, "kind": 9, "length": 8, "descriptors": 0, "call": "0000000000000001"}
 {"offset": 96, "kind": 3, "length": 0, "descriptors": 0}
 END
+printf 'AIPC\1\0\0\0\40\0\0\0\20\0\0\0abcdefghijklmnop\7\0\0\0\0\0\0\0\0\20\0\0\0\0\0\0\20\0\0\0\21\0\0\0\6\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\2\0\0\0\2\0\0\0hi\10\0\0\0\22\0\0\0\7\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0' >"$tmp/confirmed"
+check "dump of what is confirmed" dumps "$tmp/confirmed" <<'END'
+         0  preface           8 bytes
+         8  hello            32 bytes  sender 6162636465666768696a6b6c6d6e6f70  first 7  most 4096
+        48  had              16 bytes  had 6  taken 5
+        72  bytes             2 bytes  "hi"
+        82  taken             8 bytes  taken 7
+        98  goodbye           0 bytes
+END
+check "the same as JSON" dumps --json "$tmp/confirmed" <<'END'
+{"offset": 8, "kind": 16, "length": 32, "descriptors": 0, "sender": "6162636465666768696a6b6c6d6e6f70", "first": 7, "most": 4096}
+{"offset": 48, "kind": 17, "length": 16, "descriptors": 0, "had": 6, "taken": 5}
+{"offset": 72, "kind": 2, "length": 2, "descriptors": 0, "bytes": "hi"}
+{"offset": 82, "kind": 18, "length": 8, "descriptors": 0, "taken": 7}
+{"offset": 98, "kind": 3, "length": 0, "descriptors": 0}
+END
 printf 'AIPC\1\0\0\0\10\0\0\0\200\0\0\0\5\0\0\0\0\0\0\0\10\0\0\0\2\1\1\0\0\0\20\0\0\0\0\0\20\0\0\0\5\2\1\0\1\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\3\0\0\0' >"$tmp/memory"
 check "dump of messages in memory" dumps "$tmp/memory" <<'END'
          0  preface           8 bytes
@@ -746,6 +762,8 @@ printf 'AIPC\1\0\0\0\7\0\0\0\4\0\0\0abcdefg' >"$tmp/called"
 check "of a call without a number" gives 1 'bad at byte 8: frame of kind 4 and only 7 bytes' $tool dump "$tmp/called"
 printf 'AIPC\1\0\0\0\14\0\0\0\10\0\0\0abcdefgh\0\0\0\0' >"$tmp/called"
 check "of a refusal without an error" gives 1 'bad at byte 8: refusal without an error' $tool dump "$tmp/called"
+printf 'AIPC\1\0\0\0\7\0\0\0\22\0\0\0abcdefg' >"$tmp/confirmed"
+check "of a confirmation that is too short" gives 1 'bad at byte 8: frame of kind 18 and 7 bytes' $tool dump "$tmp/confirmed"
 check "call without values" gives 2 'call: the values end too early' $tool call unix:@nobody i
 check "call without a format" gives 2 'call: the format of a message is missing' $tool call unix:@nobody
 check "call of nobody" gives 1 'nobody listens there' $tool call unix:@nobody s hello

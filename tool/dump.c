@@ -28,6 +28,9 @@ enum kind {
 	KIND_ANSWER_BYTES,
 	KIND_REFUSAL,
 	KIND_CANCEL,
+	KIND_HELLO = 16, /* these three are of links that confirm */
+	KIND_HAD,
+	KIND_TAKEN,
 	KIND_GRANT = 128,
 	KIND_SKIPPED = 128
 };
@@ -199,6 +202,49 @@ static void judge_call(struct dump *d, unsigned kind)
 	aiomsg_free(m);
 }
 
+static bool confirms(unsigned kind)
+{
+	return kind >= KIND_HELLO && kind <= KIND_TAKEN;
+}
+
+static void show_number(const struct dump *d, const char *name, size_t at)
+{
+	uint64_t n = id_of(d->frame + HEADER + at);
+
+	fprintf(d->out, d->o->json ? ", \"%s\": %" PRIu64 : "  %s %" PRIu64, name, n);
+}
+
+static void show_sender(const struct dump *d)
+{
+	fputs(d->o->json ? ", \"sender\": \"" : "  sender ", d->out);
+	for (int i = 0; i < 16; i++)
+		fprintf(d->out, "%02x", d->frame[HEADER + i]);
+	if (d->o->json)
+		fputc('"', d->out);
+}
+
+/* What links that confirm say of their messages. The judge is no link, and says that; so what is good in such a frame is known here. */
+static void judge_confirming(struct dump *d, unsigned kind)
+{
+	static const uint32_t lengths[] = {32, 16, 8};
+	static char why[64];
+	uint32_t len = length_of(d->frame);
+
+	if (len != lengths[kind - KIND_HELLO] || d->frame[5] || d->frame[FLAGS] || d->frame[FLAGS + 1]) {
+		snprintf(why, sizeof why, "frame of kind %u and %" PRIu32 " bytes", kind, len);
+		d->why = why;
+	} else if (kind == KIND_HELLO) {
+		show_sender(d);
+		show_number(d, "first", 16);
+		show_number(d, "most", 24);
+	} else if (kind == KIND_HAD) {
+		show_number(d, "had", 0);
+		show_number(d, "taken", 8);
+	} else {
+		show_number(d, "taken", 0);
+	}
+}
+
 /* Plain bytes, that is the content, which was passed as memory. Their length takes its place. */
 static bool is_in_memory(const struct dump *d)
 {
@@ -232,6 +278,10 @@ static void judge(struct dump *d)
 		show_in_memory(d);
 		return;
 	}
+	if (confirms(kind)) {
+		judge_confirming(d, kind);
+		return;
+	}
 	if (carries && d->frame[5] > FDS_MOST) {
 		d->why = "more descriptors than a frame can have";
 		return;
@@ -255,10 +305,21 @@ static void judge(struct dump *d)
 	}
 }
 
+static const char *name_of(unsigned kind)
+{
+	static const char *const names[KIND_TAKEN + 1] = {
+		[KIND_VALUES] = "values",       [KIND_BYTES] = "bytes",     [KIND_GOODBYE] = "goodbye",
+		[KIND_CALL] = "call",           [KIND_CALL_BYTES] = "call", [KIND_ANSWER] = "answer",
+		[KIND_ANSWER_BYTES] = "answer", [KIND_REFUSAL] = "refusal", [KIND_CANCEL] = "cancel",
+		[KIND_HELLO] = "hello",         [KIND_HAD] = "had",         [KIND_TAKEN] = "taken"};
+
+	if (kind == KIND_GRANT)
+		return "grant";
+	return kind <= KIND_TAKEN ? names[kind] : NULL;
+}
+
 static void show_header(const struct dump *d)
 {
-	static const char *const names[] = {"",     "values", "bytes",  "goodbye", "call",
-					    "call", "answer", "answer", "refusal", "cancel"};
 	unsigned kind = d->frame[4], fds = d->frame[5], len = length_of(d->frame);
 	char name[16];
 
@@ -268,10 +329,7 @@ static void show_header(const struct dump *d)
 		return;
 	}
 	snprintf(name, sizeof name, "kind %u", kind);
-	fprintf(d->out, "%10" PRIu64 "  %-8s %10u bytes", d->offset,
-		kind >= KIND_VALUES && kind <= KIND_CANCEL ? names[kind]
-		: kind == KIND_GRANT                       ? "grant"
-							   : name,
+	fprintf(d->out, "%10" PRIu64 "  %-8s %10u bytes", d->offset, name_of(kind) ? name_of(kind) : name,
 		len);
 	if (fds > 0)
 		fprintf(d->out, ", %u descriptors", fds);
