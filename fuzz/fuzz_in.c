@@ -110,7 +110,7 @@ static size_t put_in(struct ipc_in *in, struct found *f, const unsigned char *da
 }
 
 /* @x 0: in pieces as large as there is room for, each looked at once. */
-static struct found split(const unsigned char *data, size_t len, unsigned options, uint32_t x)
+static struct found split(const unsigned char *data, size_t len, unsigned options, bool confirms, uint32_t x)
 {
 	struct found f = {.hash = 0xcbf29ce484222325};
 	struct ipc_in in;
@@ -124,6 +124,7 @@ static struct found split(const unsigned char *data, size_t len, unsigned option
 	in.line_limit = options & 64 ? 100 : 70000;
 	in.message_limit = options & 128 ? 5000 : 400000;
 	in.memories = 3;
+	in.confirms = confirms;
 	for (size_t at = 0; at < len && !f.error;) {
 		uint32_t r = x ? stretch_random(&x) : 0;
 		size_t most = !x ? len - at : r & 1 ? 1 + (r >> 10) % 16 : 1 + (r >> 10) % 70000;
@@ -155,8 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	stream = stretch(data + 2, size - 2, &len);
-	whole = split(stream, len, data[0], 0);
-	pieces = split(stream, len, data[0], 1u + data[1]);
+	whole = split(stream, len, data[0], data[1] & 128, 0);
+	pieces = split(stream, len, data[0], data[1] & 128, 1u + data[1]);
 	must(whole.error == pieces.error);
 	must(whole.msgs == pieces.msgs);
 	must(whole.hash == pieces.hash);
