@@ -204,6 +204,27 @@ TEST(lines_over_the_limit_can_be_sent_then)
 	close(fd);
 }
 
+/* With the same limit on both sides, what one side may send the other one takes. */
+TEST(a_line_of_the_limit_is_sent_and_read)
+{
+	const struct aioconn_limits limits = {.size = sizeof limits, .line = 10};
+	const char *line;
+	struct aioconn *a, *b;
+
+	open_pair(PAIR, NULL, &a, &b);
+	must(aioconn_set_framing(a, AIOCONN_LINES, "\r\n"));
+	must(aioconn_set_framing(b, AIOCONN_LINES, "\r\n"));
+	must(aioconn_set_limits(a, &limits));
+	must(aioconn_set_limits(b, &limits));
+	must_fail(aioconn_send_bytes(a, "nine bytes", 9), EMSGSIZE);
+	must(aioconn_send_bytes(a, "in eight", 8));
+	must(aioconn_send_bytes(a, "", 0));
+	ck_assert_int_eq(must(aioconn_read_line(b, &line, soon())), 10);
+	ck_assert_int_eq(must(aioconn_read_line(b, &line, soon())), 2);
+	aioconn_abort(a);
+	aioconn_abort(b);
+}
+
 TEST(a_piece_that_is_sent_on_is_a_line)
 {
 	struct aioconn *c, *other;

@@ -195,7 +195,7 @@ struct aioconn_limits {
 	 * for messages of 16 KiB and more, which is faster.
 	 */
 	size_t outbox;
-	size_t line; /* one line; with its delimiter where it comes, without where it is sent; 64 KiB; at most 1 GiB */
+	size_t line; /* one line with its delimiter, each way; 64 KiB; at most 1 GiB */
 	/*
 	 * true: a longer line comes in pieces of that size, and is no EMSGSIZE; see aiomsg_part(). aioconn_read_line() then returns
 	 * pieces without a delimiter. Then lines up to the message limit can be sent. Since 0.2.

@@ -45,6 +45,14 @@ static int fail(int error)
 	return -1;
 }
 
+/* A line counts with its delimiter, as it does where it comes. */
+size_t ipc_conn_most(const struct aioconn *c)
+{
+	if (c->in.framing != AIOCONN_LINES || c->in.long_lines)
+		return c->in.message_limit;
+	return c->in.line_limit > c->in.delimiter_len ? c->in.line_limit - c->in.delimiter_len : 0;
+}
+
 /* Fails where this can't be sent, however much room there is. */
 static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 {
@@ -56,8 +64,7 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 		return ipc_refuse("typed values need the framing AIOCONN_MESSAGES, this connection has %s: "
 				  "send bytes here",
 				  c->in.framing == AIOCONN_LINES ? "AIOCONN_LINES" : "AIOCONN_BYTES");
-	if (len - ipc_frame_label((uint8_t)kind) >
-	    (c->in.framing == AIOCONN_LINES && !c->in.long_lines ? c->in.line_limit : c->in.message_limit))
+	if (len - ipc_frame_label((uint8_t)kind) > ipc_conn_most(c))
 		return fail(EMSGSIZE);
 	return 0;
 }

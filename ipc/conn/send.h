@@ -4,6 +4,9 @@
 
 #include "ipc/conn/conn.h"
 
+/* How long a message or a line can be that is sent. */
+size_t ipc_conn_most(const struct aioconn *c);
+
 /* As aioconn_send_msg(), inside a public call: @m as a call of this number. */
 int ipc_conn_send_call(struct aioconn *c, const struct aiomsg *m, uint64_t id);
 

@@ -12,6 +12,7 @@
 
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
+#include "ipc/conn/send.h"
 #include "ipc/conn/share.h"
 #include "ipc/conn/wait.h"
 #include "ipc/loop/here.h"
@@ -173,8 +174,8 @@ static int check_message(struct aiohub *h, const struct aiomsg *m)
 	if (m->len <= h->limit)
 		return 0;
 	for (size_t i = 0; i < h->n; i++)
-		if (ipc_hub_limit(h->members[i]->conn) < limit)
-			limit = ipc_hub_limit(h->members[i]->conn);
+		if (ipc_conn_most(h->members[i]->conn) < limit)
+			limit = ipc_conn_most(h->members[i]->conn);
 	h->limit = limit;
 	return m->len <= limit ? 0 : fail(EMSGSIZE);
 }

@@ -66,9 +66,6 @@ struct ipc_hub_member *ipc_hub_find(const struct aiohub *h, const struct aioconn
 /* Takes it out of its hub and its connection, and frees it. */
 void ipc_hub_remove(struct ipc_hub_member *m);
 
-/* The longest message that the connection may send. */
-size_t ipc_hub_limit(const struct aioconn *c);
-
 /* A member that had no room, or a send that waits for it, may go on: see hub.c. */
 void ipc_hub_stir(struct aiohub *h);
 

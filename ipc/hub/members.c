@@ -6,6 +6,7 @@
 
 #include "ipc/conn/life.h"
 #include "ipc/conn/output.h"
+#include "ipc/conn/send.h"
 #include "ipc/own/board.h"
 
 #define FIRST_ROOM 8
@@ -25,11 +26,6 @@ void ipc_hub_stir(struct aiohub *h)
 	ipc_task_wake_all(&h->waiters);
 	if (h->refused)
 		ipc_hub_soon(h);
-}
-
-size_t ipc_hub_limit(const struct aioconn *c)
-{
-	return c->in.framing == AIOCONN_LINES && !c->in.long_lines ? c->in.line_limit : c->in.message_limit;
 }
 
 static struct ipc_hub_member *member_of(struct ipc_conn_hook *hook)
@@ -122,8 +118,8 @@ struct ipc_hub_member *ipc_hub_add(struct aiohub *h, struct aioconn *c)
 	m->hook = (struct ipc_conn_hook){.gone = on_end, .muted = on_end, .wrote = on_wrote};
 	ipc_conn_hook(c, &m->hook);
 	h->members[h->n++] = m;
-	if (h->limit > ipc_hub_limit(c))
-		h->limit = ipc_hub_limit(c);
+	if (h->limit > ipc_conn_most(c))
+		h->limit = ipc_conn_most(c);
 	return m;
 }
 

@@ -17,6 +17,7 @@
 /* The message of one attempt. */
 struct asking {
 	struct ipc_ticket ticket; /* first */
+	uint32_t epoch;           /* a forked child may have freed the call */
 	struct ipc_link_call *call;
 };
 
@@ -126,7 +127,7 @@ static void ticket_dropped(struct ipc_ticket *t)
 	int error;
 	bool unsent;
 
-	if (k->epoch != ipc_epoch()) {
+	if (a->epoch != ipc_epoch()) {
 		free(a);
 		return;
 	}
@@ -398,7 +399,7 @@ int ipc_asked_put(struct aiolink *l, struct ipc_link_call *k, const struct aioms
 		aiomsg_free(copy);
 		return fail(error);
 	}
-	*a = (struct asking){.ticket.ops = &ops, .call = k};
+	*a = (struct asking){.ticket.ops = &ops, .epoch = k->epoch, .call = k};
 	ipc_asked_ref(k);
 	ipc_ticket_give(&a->ticket, copy, IPC_ASK);
 	pthread_mutex_lock(&k->lock);
