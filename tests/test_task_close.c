@@ -104,6 +104,44 @@ TEST(a_receiver_wakes_when_another_task_ends_the_connection)
 	}
 }
 
+static char much[8 << 20];
+
+static void close_in_time(void *arg)
+{
+	(void)arg;
+	must(aioconn_close(near, soon()));
+	woken++;
+}
+
+/* It is the first one's to free: the second has changed nothing, and all arrives. */
+static void close_too(void *arg)
+{
+	size_t got = 0;
+	char part[65536];
+	ssize_t n;
+
+	(void)arg;
+	let_wait();
+	must_fail(aioconn_close(near, soon()), EBUSY);
+	while ((n = must(aioconn_read(far, part, sizeof part, soon()))) > 0)
+		got += (size_t)n;
+	ck_assert_uint_eq(got, sizeof much);
+}
+
+TEST(a_second_close_leaves_the_connection_to_the_first)
+{
+	base = new_base();
+	open_pair(PAIR, base, &near, &far);
+	must(aioconn_set_framing(near, AIOCONN_BYTES, NULL));
+	must(aioconn_set_framing(far, AIOCONN_BYTES, NULL));
+	must(aioconn_set_limits(near, &(struct aioconn_limits){.size = sizeof(struct aioconn_limits),
+							       .outbox = sizeof much}));
+	must(aioconn_send_bytes(near, much, sizeof much));
+	run_two(close_in_time, close_too);
+	aioconn_abort(far);
+	event_base_free(base);
+}
+
 TEST(a_sender_wakes_when_another_task_ends_the_connection)
 {
 	for (enum transport t = PIPE; t <= PAIR; t++)

@@ -47,6 +47,15 @@ static int close_waiting(struct aioconn *c, int64_t deadline)
 	return 0;
 }
 
+/* The other task frees it. */
+static bool another_closes(const struct aioconn *c, int64_t deadline)
+{
+	if (!(c->waits & IPC_FOR_CLOSE) || deadline == AIOIPC_NOW)
+		return false;
+	errno = EBUSY;
+	return true;
+}
+
 int aioconn_close(struct aioconn *c, int64_t deadline)
 {
 	int r, error;
@@ -57,7 +66,7 @@ int aioconn_close(struct aioconn *c, int64_t deadline)
 		return -1;
 	if (c->life == IPC_LIFE_OVER)
 		return 0;
-	if (ipc_conn_enter(c) < 0)
+	if (another_closes(c, deadline) || ipc_conn_enter(c) < 0)
 		return -1;
 	r = close_waiting(c, deadline);
 	error = errno;
