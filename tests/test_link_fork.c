@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipc/os/os.h"
+
 /* What a parent holds when it forks: links in every state, and what they are connected with. */
 struct holdings {
 	struct event_base *base;
@@ -255,6 +257,29 @@ TEST(a_child_that_lives_holds_nothing)
 	close_link(start_link(&o, NULL));
 	must(kill(pid, SIGKILL));
 	expect_killed(pid, SIGKILL);
+}
+
+/* Nobody makes the base of a link's own thread anew, so a child needs nothing at its numbers. */
+TEST(a_child_has_no_placeholders_of_a_thread_s_link)
+{
+	struct aiolink *l = start_listening(unix_at(0), AIOCONN_MESSAGES, NULL);
+	struct aiolink *client = start_connecting(unix_at(0), AIOCONN_MESSAGES, NULL);
+	pid_t pid;
+
+	must(aiolink_wait_connected(l, soon()));
+	pid = must(fork());
+	if (pid == 0) {
+		for (int fd = 0; fd < 256; fd++)
+			ck_assert(!ipc_os_is_placeholder(fd));
+		aiolink_abort(client);
+		aiolink_abort(l);
+		_exit(0);
+	}
+	expect_exit(pid, 0);
+	put_word(aiolink_outbox(client), "still there");
+	expect_word(aiolink_inbox(l), "still there");
+	close_link(client);
+	close_link(l);
 }
 
 /* A callback that forks, in the link's own thread, and comes back in the child too. */

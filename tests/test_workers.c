@@ -16,6 +16,8 @@
 
 #include "tests/peers.h"
 
+#include "ipc/os/os.h"
+
 #define SEED 12345u /* of the storms */
 
 /* What handlers and the test both see. */
@@ -903,6 +905,8 @@ TEST(a_fork_of_the_program_takes_nothing_along)
 	ck_assert_uint_lt(get_number(w.out), 200);
 	pid = must(fork());
 	if (pid == 0) {
+		for (int fd = 0; fd < 256; fd++)
+			ck_assert(!ipc_os_is_placeholder(fd));
 		must_fail(aioservice_join(w.s, soon()), ECHILD);
 		must_fail(aioservice_close(w.s, soon()), ECHILD);
 		_exit(0);

@@ -33,6 +33,7 @@ struct ipc_home {
 	struct ipc_home *next;
 	struct event_base *base;
 	bool closed; /* inherited, and libevent's own descriptors for it were closed */
+	bool ours;   /* a thread of the library runs it */
 	struct ipc_watch *live, *dead;
 	struct ipc_watch
 		*shared; /* during aioipc_base_reinit(), dead ones that still have the parent's file */
@@ -379,12 +380,12 @@ static void put_placeholder(int fd, int *spare)
 		dup3(*spare, fd, O_CLOEXEC);
 }
 
-/* A number that libevent does not know needs no placeholder. */
+/* A number that libevent does not know needs no placeholder, nor one of a base that nobody makes anew. */
 static void forked_number(struct ipc_watch *w, int *spare, int *keep)
 {
 	if (!ipc_fd_is_ours(&w->file))
 		return;
-	if (!(w->io.ev_evcallback.evcb_flags & EVLIST_INSERTED)) {
+	if (w->home->ours || !(w->io.ev_evcallback.evcb_flags & EVLIST_INSERTED)) {
 		close(w->file.fd);
 		w->file.fd = -1;
 		return;
@@ -430,6 +431,18 @@ void ipc_watch_let_numbers_go(void)
 		for (struct ipc_home *home = *bucket; home; home = home->next)
 			for (struct ipc_watch *w = home->dead; w; w = w->next)
 				let_number_go(w);
+	ipc_own_let_go();
+}
+
+void ipc_watch_base_is_ours(struct event_base *base)
+{
+	struct ipc_home *home;
+
+	if (ipc_own_hold() == -1)
+		return;
+	home = find(base);
+	if (home)
+		home->ours = true;
 	ipc_own_let_go();
 }
 

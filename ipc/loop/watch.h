@@ -46,6 +46,9 @@ void ipc_watch_free(struct ipc_watch *w);
 bool ipc_watch_base_freed(const struct ipc_watch *w);
 void ipc_watch_forget(struct ipc_watch *w);
 
+/* A thread of the library runs @base, which has a watch: in a forked child nobody makes it anew, and no placeholders are needed. */
+void ipc_watch_base_is_ours(struct event_base *base);
+
 /* In a child that will not call event_reinit() itself: closes the placeholders. Async-signal-safe. */
 void ipc_watch_let_numbers_go(void);
 

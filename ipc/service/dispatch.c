@@ -278,6 +278,7 @@ static int equip_watches(struct ipc_dispatcher *d)
 	d->bell_watch = ipc_watch_new(d->base, s->bell.r.fd, on_bell, d);
 	if (!d->turn || !d->timer || !d->bell_watch)
 		return -1;
+	ipc_watch_base_is_ours(d->base);
 	return ipc_watch_want(d->bell_watch, EV_READ);
 }
 

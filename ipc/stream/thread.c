@@ -100,8 +100,10 @@ static struct ipc_stream_thread *new_thread(struct aiostream *s, struct event_ba
 	if (ipc_own_bell(&t->bell) == -1)
 		goto fail;
 	t->watch = ipc_watch_new(base, t->bell.r.fd, on_bell, s);
-	if (t->watch && ipc_watch_want(t->watch, EV_READ) == 0)
+	if (t->watch && ipc_watch_want(t->watch, EV_READ) == 0) {
+		ipc_watch_base_is_ours(base);
 		return t;
+	}
 fail:
 	error = errno;
 	ipc_watch_free(t->watch);
