@@ -8,136 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/certs.h"
-#include "tests/links.h"
-
-/* Both sides in one thread: a listener on the base, and the test in a task of it. */
-struct side {
-	struct event_base *base;
-	struct aiolistener *listener;
-	struct aiotls *tls;
-	struct aioqueue *come; /* peers, as pointers in bytes */
-	char address[300];
-};
-
-static char last_words[4][600]; /* of the log, the newest first */
-
-static void remember(const char *text, void *arg)
-{
-	(void)arg;
-	memmove(last_words[1], last_words[0], sizeof last_words - sizeof *last_words);
-	snprintf(last_words[0], sizeof *last_words, "%s", text);
-}
-
-static void expect_logged(const char *words)
-{
-	for (size_t i = 0; i < sizeof last_words / sizeof *last_words; i++)
-		if (strstr(last_words[i], words))
-			return;
-	ck_abort_msg("nothing in the log says \"%s\", the last says \"%s\"", words, last_words[0]);
-}
-
-static void expect_words(const char *why, const char *words)
-{
-	if (!strstr(why, words))
-		ck_abort_msg("\"%s\" does not say \"%s\"", why, words);
-}
-
-static const char *tls_at(int port)
-{
-	static char text[64];
-
-	snprintf(text, sizeof text, "tls://127.0.0.1:%d", port);
-	return text;
-}
-
-static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
-{
-	struct side *s = arg;
-	struct aiomsg *m = must(aiomsg_new_bytes(&c, sizeof c));
-
-	(void)l;
-	must(aioqueue_put(s->come, m, AIOIPC_NOW));
-	aiomsg_free(m);
-}
-
-static void listen_with(struct side *s, struct event_base *base, const struct aiotls_options *o)
-{
-	struct aiolistener_options lo = {.size = sizeof lo};
-
-	*s = (struct side){.base = base, .come = must(aioqueue_new(64, 0))};
-	s->tls = lo.tls = must(aiotls_new(o));
-	s->listener = must(aiolistener_new("tls://127.0.0.1:0", base, &lo, on_peer, s));
-	snprintf(s->address, sizeof s->address, "%s", aiolistener_address(s->listener));
-	aioipc_set_log(remember, NULL);
-}
-
-static void listen_as(struct side *s, struct event_base *base, const char *name)
-{
-	struct aiotls_options o = tls_options(name);
-
-	listen_with(s, base, &o);
-}
-
-static struct aioconn *next_peer(struct side *s)
-{
-	struct aioconn *c;
-	struct aiomsg *m;
-
-	ck_assert_int_eq(must(aioqueue_get(s->come, &m, soon())), 1);
-	memcpy(&c, aiomsg_bytes(m, NULL), sizeof c);
-	aiomsg_free(m);
-	return c;
-}
-
-static void stop(struct side *s)
-{
-	aiolistener_free(s->listener);
-	aiotls_free(s->tls);
-	aioqueue_free(s->come);
-}
-
-static struct aioconn *connect_as(const struct side *s, const char *name)
-{
-	struct aiotls *t = new_tls(name);
-	struct aioconn *c = aioconn_connect_tls(s->address, t, s->base, soon());
-	int error = errno;
-
-	aiotls_free(t);
-	errno = error;
-	return c;
-}
-
-static void open_both(struct side *s, struct aioconn **a, struct aioconn **b)
-{
-	*a = must(connect_as(s, "client"));
-	*b = next_peer(s);
-}
-
-static void in_task(void (*body)(void *arg))
-{
-	struct event_base *base = new_base();
-
-	make_usual_certs();
-	must(aiotask_run(base, body, base));
-	event_base_free(base);
-	remove_certs();
-}
-
-static uint64_t refused(const struct side *s)
-{
-	struct aiolistener_stats st = {.size = sizeof st};
-
-	must(aiolistener_stats(s->listener, &st));
-	return st.refused;
-}
-
-static void await_refusals(const struct side *s, uint64_t n)
-{
-	while (refused(s) < n)
-		nap(5);
-	ck_assert_uint_eq(refused(s), n);
-}
+#include "tests/sides.h"
 
 struct closing {
 	struct aioconn *c;
@@ -193,7 +64,7 @@ static void talk(void *base)
 
 TEST(messages_go_both_ways_and_certificates_are_told)
 {
-	in_task(talk);
+	in_tls_task(talk);
 }
 
 struct big {
@@ -232,7 +103,7 @@ static void all_sizes(void *base)
 
 TEST_WITHIN(messages_of_all_sizes_arrive_whole, 30)
 {
-	in_task(all_sizes);
+	in_tls_task(all_sizes);
 }
 
 /* A peer that dies, or cuts the stream, is lost under every framing: nobody can forge an end. */
@@ -260,7 +131,7 @@ static void cut(void *base)
 
 TEST(an_end_that_nobody_said_is_a_loss_under_every_framing)
 {
-	in_task(cut);
+	in_tls_task(cut);
 }
 
 static void half_close(void *base)
@@ -287,7 +158,7 @@ static void half_close(void *base)
 
 TEST(one_way_can_end_before_the_other)
 {
-	in_task(half_close);
+	in_tls_task(half_close);
 }
 
 /* Who is refused, by whom, and what each side is told. */
@@ -350,7 +221,7 @@ static void refusals(void *base)
 
 TEST_WITHIN(certificates_that_are_no_good_are_refused, 30)
 {
-	in_task(refusals);
+	in_tls_task(refusals);
 }
 
 static void no_certificate(void *base)
@@ -384,7 +255,7 @@ static void no_certificate(void *base)
 
 TEST(who_shows_no_certificate_is_refused_unless_that_is_allowed)
 {
-	in_task(no_certificate);
+	in_tls_task(no_certificate);
 }
 
 /* The names that are looked for, in place of the host, and by who listens. */
@@ -415,7 +286,7 @@ static void names(void *base)
 
 TEST(names_are_looked_for)
 {
-	in_task(names);
+	in_tls_task(names);
 }
 
 static void by_name(void *base)
@@ -437,7 +308,7 @@ static void by_name(void *base)
 TEST(the_host_of_the_address_is_looked_for)
 {
 	if (is_known_here("localhost"))
-		in_task(by_name);
+		in_tls_task(by_name);
 }
 
 /* What is wrong with options and files. */
@@ -469,7 +340,7 @@ TEST(files_that_are_no_good_are_refused_with_words)
 	make_cert(&(struct cert){.name = "young", .from = 3600});
 	write_file("empty", "");
 	write_file("text", "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n");
-	aioipc_set_log(remember, NULL);
+	remember_log();
 	o = tls_options(NULL);
 	refuse_files(o, "server.pem", "client.key", EINVAL, "another certificate");
 	refuse_files(o, "rsa.pem", "client.key", EINVAL, "another certificate");
@@ -493,6 +364,13 @@ TEST(files_that_are_no_good_are_refused_with_words)
 	remove_certs();
 }
 
+static void never(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	(void)l;
+	(void)arg;
+	aioconn_abort(c);
+}
+
 /* Where a struct aiotls is wanted, and where not. */
 TEST(an_address_and_its_tls_go_together)
 {
@@ -502,10 +380,10 @@ TEST(an_address_and_its_tls_go_together)
 	struct aiotls *t;
 
 	make_usual_certs();
-	aioipc_set_log(remember, NULL);
+	remember_log();
 	must_fail(aioconn_connect("tls://127.0.0.1:1", NULL, soon()), EPROTONOSUPPORT);
 	expect_logged("-laioipc-tls");
-	must_fail(aiolistener_new("tls://127.0.0.1:0", base, NULL, on_peer, NULL), EPROTONOSUPPORT);
+	must_fail(aiolistener_new("tls://127.0.0.1:0", base, NULL, never, NULL), EPROTONOSUPPORT);
 	expect_logged("-laioipc-tls");
 	o = options_of(AIOLINK_CONNECT, "tls://127.0.0.1:1", AIOCONN_MESSAGES);
 	must_fail(aiolink_new(&o), EPROTONOSUPPORT);
@@ -513,13 +391,13 @@ TEST(an_address_and_its_tls_go_together)
 	t = new_tls("client");
 	must_fail(aioconn_connect_tls("tcp://127.0.0.1:1", t, NULL, soon()), EINVAL);
 	lo.tls = t;
-	must_fail(aiolistener_new("tcp://127.0.0.1:0", base, &lo, on_peer, NULL), EINVAL);
+	must_fail(aiolistener_new("tcp://127.0.0.1:0", base, &lo, never, NULL), EINVAL);
 	o = options_of(AIOLINK_CONNECT, "tcp://127.0.0.1:1", AIOCONN_MESSAGES);
 	o.tls = t;
 	must_fail(aiolink_new(&o), EINVAL);
 	aiotls_free(t);
 	lo.tls = new_tls(NULL);
-	must_fail(aiolistener_new("tls://127.0.0.1:0", base, &lo, on_peer, NULL), EINVAL);
+	must_fail(aiolistener_new("tls://127.0.0.1:0", base, &lo, never, NULL), EINVAL);
 	expect_logged("needs a certificate");
 	aiotls_free(lo.tls);
 	event_base_free(base);
@@ -544,7 +422,7 @@ static void no_fds(void *base)
 
 TEST(descriptors_do_not_travel)
 {
-	in_task(no_fds);
+	in_tls_task(no_fds);
 }
 
 /* Certificates are renewed under load: who is connected goes on, who comes later sees the new ones. */
@@ -608,15 +486,10 @@ static void reload(void *base)
 
 TEST_WITHIN(certificates_are_reloaded_under_load, 30)
 {
-	in_task(reload);
+	in_tls_task(reload);
 }
 
 /* Peers that are silent in the handshake. */
-
-static int raw_connect_to(const struct side *s)
-{
-	return raw_connect(tcp_at(aiolistener_port(s->listener)));
-}
 
 static struct aiolistener_stats stats_of(const struct side *s)
 {
@@ -644,7 +517,7 @@ static void silent_ones(void *base)
 	open_both(&s, &a, &b);                            /* the eldest of them make room, after a second */
 	send_text(a, "let in");
 	expect_text(b, "let in");
-	ck_assert_uint_ge(refused(&s), 45);
+	ck_assert_uint_ge(refusals_of(&s), 45);
 	aioconn_abort(a);
 	aioconn_abort(b);
 	for (int i = 0; i < MANY; i++)
@@ -658,7 +531,7 @@ static void silent_ones(void *base)
 TEST_WITHIN(many_that_are_silent_in_the_handshake_keep_nobody_out, 30)
 {
 	if (harness_has_fds(700))
-		in_task(silent_ones);
+		in_tls_task(silent_ones);
 }
 
 static void handshake_has_a_deadline(void *base)
@@ -690,7 +563,7 @@ static void handshake_has_a_deadline(void *base)
 
 TEST(a_handshake_has_a_deadline)
 {
-	in_task(handshake_has_a_deadline);
+	in_tls_task(handshake_has_a_deadline);
 }
 
 /* Closing in the middle of a handshake does not wait for it. */
@@ -727,7 +600,7 @@ static void in_the_middle(void *base)
 
 TEST(closing_in_the_middle_of_a_handshake_is_prompt)
 {
-	in_task(in_the_middle);
+	in_tls_task(in_the_middle);
 }
 
 /* A goodbye is never lost: whoever closes first, and however much waits, all arrives, and both ends are clean. */
@@ -762,7 +635,7 @@ static void goodbyes(void *base)
 
 TEST_WITHIN(a_goodbye_is_never_lost, 30)
 {
-	in_task(goodbyes);
+	in_tls_task(goodbyes);
 }
 
 /* In a forked child the parent's connection can't be used, and is not disturbed. */
@@ -798,5 +671,5 @@ static void forked(void *base)
 
 TEST(a_child_does_not_disturb_its_parent)
 {
-	in_task(forked);
+	in_tls_task(forked);
 }
