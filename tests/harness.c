@@ -61,6 +61,15 @@ double harness_slowness(void)
 	return factor > 1 ? factor : 1;
 }
 
+bool harness_forks_with_memory(void)
+{
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	return false;
+#else
+	return true;
+#endif
+}
+
 /* Where there is no /proc: those that can be looked at often enough. */
 static unsigned try_fds(struct fd *fds)
 {

@@ -194,16 +194,6 @@ static void *run_over(void *get)
 	return NULL;
 }
 
-/* The sanitizers' own, which the child of a process with threads may find locked for ever. */
-static bool sanitized_malloc(void)
-{
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-	return true;
-#else
-	return false;
-#endif
-}
-
 /* Whatever the threads of the parent were at, the pool works in the child. */
 TEST(a_fork_at_any_moment)
 {
@@ -211,7 +201,7 @@ TEST(a_fork_at_any_moment)
 	size_t size;
 	int status;
 
-	if (!keeps() || sanitized_malloc())
+	if (!keeps() || !harness_forks_with_memory())
 		return;
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, run_over, i ? &enough : NULL), 0);
