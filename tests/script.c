@@ -108,7 +108,7 @@ static void say_pending(struct script_talk *t, const char *line)
 
 	for (unsigned i = from; i < s->given; i++)
 		n += is_pending(s, i);
-	if (strstr(line, " IDLE "))
+	if (strstr(line, " IDLE ") && !strstr(line, " me"))
 		n = 0;
 	at = (size_t)snprintf(text, sizeof text, "*%u\r\n", n);
 	for (unsigned i = from; n > 0 && i < s->given; i++)

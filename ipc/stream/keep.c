@@ -272,6 +272,15 @@ static void end_round(struct aiostream *s)
 	ipc_stream_by(s, s->keep.tick);
 }
 
+static void list_others(struct aiostream *s)
+{
+	s->keep.own = false;
+	s->keep.idle = s->o.lease / IPC_STREAM_MS;
+	s->keep.cursor = (struct ipc_entry_id){0, 0};
+	s->keep.at = s->keep.n = 0;
+	s->keep.more = true;
+}
+
 static bool begins_round(struct aiostream *s)
 {
 	if (ipc_os_now() < s->keep.tick) {
@@ -281,8 +290,12 @@ static bool begins_round(struct aiostream *s)
 	if (s->keep.wish && ipc_os_now() >= s->keep.wish)
 		s->keep.wish = 0;
 	s->keep.stage = IPC_KEEP_RENEW;
-	s->keep.cursor = (struct ipc_entry_id){0, 0};
-	s->keep.at = s->keep.n = 0;
+	list_others(s);
+	if (s->keep.own_again && ipc_os_now() >= s->keep.own_again) {
+		s->keep.own = true;
+		s->keep.idle = s->o.reply_limit / IPC_STREAM_MS;
+		s->keep.own_again = 0;
+	}
 	return true;
 }
 
@@ -293,6 +306,8 @@ static bool take_over(struct aiostream *s)
 
 	if (ipc_bury_bad(s) || ipc_recover_claim(s))
 		return true;
+	if (k->at == k->n && !k->more && k->own)
+		list_others(s);
 	if (k->at < k->n || !k->more) {
 		k->old_first = k->at < k->n;
 		return false;
@@ -310,10 +325,8 @@ static bool go_round(struct aiostream *s)
 		return false;
 	if (k->stage == IPC_KEEP_RENEW && renew(s))
 		return true;
-	if (k->stage == IPC_KEEP_RENEW) {
+	if (k->stage == IPC_KEEP_RENEW)
 		k->stage = IPC_KEEP_CLAIM;
-		k->more = true;
-	}
 	if (k->stage == IPC_KEEP_CLAIM && take_over(s))
 		return true;
 	k->stage = IPC_KEEP_TRIM;
@@ -353,9 +366,11 @@ void ipc_keep_begin(struct aiostream *s)
 	struct ipc_stream_keeper *k = &s->keep;
 
 	k->recovered = k->old_first = false;
-	k->at = k->n = k->claimed = 0;
-	k->more = true;
-	k->cursor = (struct ipc_entry_id){0, 0};
+	list_others(s);
+	k->own = true;
+	k->idle = 0;
+	k->own_again = ipc_os_now() + s->o.reply_limit + ROUND_NS;
+	k->claimed = 0;
 	k->empty = 0;
 	k->leaves = false;
 }

@@ -109,13 +109,12 @@ static bool has_tag(const char *name)
 	return open && open[1] != '}' && strchr(open + 1, '}');
 }
 
-static char *mark_of(const char *stream, const char *sender)
+static char *key_of(const char *stream, const char *sender, const char *what)
 {
-	bool tag = has_tag(stream);
-	char *mark;
+	const char *open = has_tag(stream) ? "" : "{", *close = has_tag(stream) ? "" : "}";
+	char *key;
 
-	return asprintf(&mark, "%s%s%s:by:%s", tag ? "" : "{", stream, tag ? "" : "}", sender) == -1 ? NULL
-												     : mark;
+	return asprintf(&key, "%s%s%s:by:%s%s", open, stream, close, sender, what) == -1 ? NULL : key;
 }
 
 static int copy_names(struct ipc_stream_options *to, const struct aiostream_options *o)
@@ -125,10 +124,11 @@ static int copy_names(struct ipc_stream_options *to, const struct aiostream_opti
 	to->group = o->group ? strdup(o->group) : NULL;
 	if (!to->member || !to->stream || (o->group && !to->group))
 		return -1;
-	to->mark = mark_of(o->stream, to->member);
+	to->mark = key_of(o->stream, to->member, "");
+	to->fence = key_of(o->stream, to->member, ":fence");
 	if (asprintf(&to->dead, "%s:dead", o->stream) == -1)
 		to->dead = NULL;
-	return to->mark && to->dead ? ipc_server_as(&to->server, o->user, o->password) : -1;
+	return to->mark && to->fence && to->dead ? ipc_server_as(&to->server, o->user, o->password) : -1;
 }
 
 static void copy_numbers(struct ipc_stream_options *to, const struct aiostream_options *o)
@@ -193,5 +193,6 @@ void ipc_stream_free_options(struct ipc_stream_options *o)
 	free(o->group);
 	free(o->member);
 	free(o->mark);
+	free(o->fence);
 	free(o->dead);
 }

@@ -1,5 +1,6 @@
 /*
- * What a member takes over: first what it had itself on an earlier connection, then, round by round, what others had whose leases have run out.
+ * What a member takes over: first what it had itself on an earlier connection, then, round by round, what others had whose leases have run out. The
+ * server may read the last question of an earlier connection late, so what it has itself is listed once more after a while.
  * XPENDING lists it, with how often each was given; what was given too often is buried; XCLAIM gets the rest, a few at a time.
  */
 #include <stdint.h>
@@ -47,32 +48,32 @@ static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		if (!ipc_work_find(s->work, p.id))
 			k->list[k->n++] = p;
 	}
-	k->old_first = k->old_first || (k->recovered && k->n > 0);
+	k->old_first = k->old_first || (k->recovered && !k->own && k->n > 0);
 }
 
 void ipc_recover_list(struct aiostream *s)
 {
 	struct ipc_resp_out *o = &s->two.out;
-	bool own = !s->keep.recovered;
+	const struct ipc_stream_keeper *k = &s->keep;
 	char from[IPC_ENTRY_ID + 1] = "-";
 
-	if (s->keep.cursor.ms || s->keep.cursor.seq) {
-		ipc_entry_id_write(from + 1, s->keep.cursor);
+	if (k->cursor.ms || k->cursor.seq) {
+		ipc_entry_id_write(from + 1, k->cursor);
 		from[0] = '(';
 	}
 	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, own ? 7 : 8);
+	ipc_resp_begin(o, 6U + (k->idle ? 2U : 0U) + (k->own ? 1U : 0U));
 	ipc_resp_str(o, "XPENDING");
 	ipc_resp_str(o, s->o.stream);
 	ipc_resp_str(o, s->o.group);
-	if (!own) {
+	if (k->idle) {
 		ipc_resp_str(o, "IDLE");
-		ipc_resp_int(o, s->o.lease / IPC_STREAM_MS);
+		ipc_resp_int(o, k->idle);
 	}
 	ipc_resp_str(o, from);
 	ipc_resp_str(o, "+");
 	ipc_resp_int(o, IPC_STREAM_LIST);
-	if (own)
+	if (k->own)
 		ipc_resp_str(o, s->o.member);
 	ipc_wire_expect(&s->two, on_list, 1, s->o.reply_limit);
 	ipc_wire_send(&s->two);
@@ -124,7 +125,7 @@ static size_t choose(struct aiostream *s)
 	return n;
 }
 
-static void claim(struct aiostream *s, int64_t idle)
+static void claim(struct aiostream *s)
 {
 	struct ipc_resp_out *o = &s->two.out;
 	struct ipc_stream_keeper *k = &s->keep;
@@ -136,7 +137,7 @@ static void claim(struct aiostream *s, int64_t idle)
 	ipc_resp_str(o, s->o.stream);
 	ipc_resp_str(o, s->o.group);
 	ipc_resp_str(o, s->o.member);
-	ipc_resp_int(o, idle);
+	ipc_resp_int(o, k->idle);
 	for (size_t i = 0; i < k->claimed; i++) {
 		ipc_entry_id_write(text, k->list[k->at + i].id);
 		ipc_resp_str(o, text);
@@ -148,17 +149,16 @@ static void claim(struct aiostream *s, int64_t idle)
 bool ipc_recover_claim(struct aiostream *s)
 {
 	struct ipc_stream_keeper *k = &s->keep;
-	int64_t idle = k->recovered ? s->o.lease / IPC_STREAM_MS : 0;
 
 	if (k->at == k->n)
 		return false;
 	if (k->list[k->at].tries >= s->o.tries) {
-		ipc_bury(s, &k->list[k->at++], idle);
+		ipc_bury(s, &k->list[k->at++], k->idle);
 		return true;
 	}
 	k->claimed = ipc_arrive_deliver(s) ? choose(s) : 0;
 	if (k->claimed == 0)
 		return false;
-	claim(s, idle);
+	claim(s);
 	return true;
 }

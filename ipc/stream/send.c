@@ -1,6 +1,9 @@
 /*
  * Sending: one transaction at a time, of all that waits. With it a mark is set to its number, so that after a break the server can tell whether
  * it was taken. EXEC does not undo what came before an error, so the mark counts only where the stream is one.
+ *
+ * After a break, a transaction may still lie unread at the server, or on its way there. So each one watches a fence: when the next connection
+ * has touched that, the old transaction fails whenever it is read, and the mark is final. A transaction leaves only when its watch is confirmed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -166,6 +169,10 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		s->send.again = true;
 		return;
 	}
+	if (i.type == '*' && i.n == -1) { /* the fence was touched: by time, say */
+		s->send.again = true;
+		return;
+	}
 	if (i.type != '*' || i.n != (int64_t)s->send.n + 2 || !confirm(s, walk)) {
 		s->send.asked = true; /* what became of it is not known */
 		ipc_wire_confused(w);
@@ -174,6 +181,32 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	ipc_resp_skip(walk); /* of SET */
 	if (!s->send.bad && ipc_resp_number(walk, &length))
 		mind_length(s, length);
+}
+
+/* Who may not watch goes without: then it may be appended twice. */
+static void on_watched(struct ipc_wire *w, struct ipc_resp_walk *walk)
+{
+	struct aiostream *s = ipc_stream_of(w);
+	struct ipc_resp_item i;
+
+	ipc_resp_get(walk, &i);
+	if (ipc_refusal_is(&i, "NOPERM")) {
+		s->send.no_fence = true;
+		ipc_log("stream %s: its user may not WATCH, so a break may append some messages twice",
+			s->o.stream);
+	} else if (i.type == '-') {
+		ipc_wire_refused(w, &i);
+	} else if (i.type != '+') {
+		ipc_wire_confused(w);
+	}
+}
+
+static void watch(struct aiostream *s)
+{
+	if (s->send.no_fence)
+		return;
+	ipc_resp_command(&s->one.out, "WATCH", s->o.fence, NULL);
+	ipc_wire_expect(&s->one, on_watched, 1, s->o.reply_limit);
 }
 
 static void send_transaction(struct aiostream *s)
@@ -191,6 +224,7 @@ static void send_transaction(struct aiostream *s)
 	ipc_resp_command(&w->out, "EXEC", NULL);
 	ipc_wire_expect(w, on_queued, s->send.n + 3, s->o.reply_limit);
 	ipc_wire_expect(w, on_exec, 1, s->o.reply_limit);
+	watch(s);
 	if (s->send.again)
 		ipc_counter_add(&s->resent, s->send.n);
 	s->send.asked = true;
@@ -264,15 +298,31 @@ static void on_first_length(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	mind_length(s, i.n);
 }
 
+static void on_touched(struct ipc_wire *w, struct ipc_resp_walk *walk)
+{
+	struct ipc_resp_item i;
+
+	ipc_resp_get(walk, &i);
+	if (i.type == '-')
+		ipc_wire_refused(w, &i);
+}
+
 void ipc_send_begin(struct aiostream *s)
 {
 	struct ipc_wire *w = &s->one;
 
+	if (s->send.doubt && !s->send.no_fence) {
+		ipc_wire_begin(w);
+		ipc_resp_command(&w->out, "SET", s->o.fence, "x", "EX", MARK_SECONDS, NULL);
+		ipc_wire_expect(w, on_touched, 1, s->o.reply_limit);
+	}
 	if (s->send.doubt) {
 		ipc_wire_begin(w);
 		ipc_resp_command(&w->out, "GET", s->o.mark, NULL);
 		ipc_wire_expect(w, on_mark, 1, s->o.reply_limit);
 	}
+	ipc_wire_begin(w);
+	watch(s);
 	ipc_wire_begin(w);
 	ipc_resp_command(&w->out, "XLEN", s->o.stream, NULL);
 	ipc_wire_expect(w, on_first_length, 1, s->o.reply_limit);

@@ -39,7 +39,7 @@ struct ipc_knock;
 /* Its options, checked and copied. Times in nanoseconds. */
 struct ipc_stream_options {
 	struct ipc_server server;
-	char *stream, *group, *member, *mark, *dead;
+	char *stream, *group, *member, *mark, *fence, *dead;
 	int64_t first, most_pause, connect_limit, reply_limit;
 	uint64_t most;
 	bool from_start, keep;
@@ -62,7 +62,7 @@ struct ipc_stream_sender {
 	bool again;      /* and it has not */
 	bool bad;        /* an error came before the answer to EXEC */
 	bool full;       /* the stream holds too many */
-	bool ended;      /* the queue */
+	bool no_fence;   /* its user may not watch one */
 	struct ipc_stream_pause pause;
 };
 
@@ -101,6 +101,9 @@ struct ipc_stream_keeper {
 	struct ipc_stream_pending list[IPC_STREAM_LIST]; /* of these, at to n are still to be looked at */
 	int64_t wish;                             /* and it should be then at the latest; 0: no such time */
 	size_t at, n, claimed;                    /* and so many are being claimed */
+	bool own;                                 /* the list is of what this member has itself */
+	int64_t idle;                             /* and that lies there so many milliseconds */
+	int64_t own_again;                        /* then that is listed once more; 0: not again */
 	bool more;                                /* there may be more than fit into the list */
 	struct ipc_entry_id cursor;               /* recovering: behind this one */
 	struct ipc_entry_id bad[IPC_STREAM_LIST]; /* no messages: to be buried */

@@ -15,7 +15,7 @@
 #include "ipc/stream/resp.h"
 
 #define IPC_WIRE_MOST ((size_t)64 << 20) /* bytes of one answer, and of one message */
-#define IPC_WIRE_DUE 8
+#define IPC_WIRE_DUE 16
 
 struct aioconn;
 struct event_base;
