@@ -16,6 +16,7 @@
 #define FEW ((size_t)512)
 #define WHY_LEN 112
 #define LARGE ((size_t)4 * 1024) /* from here on a message that is not whole yet gets its own memory */
+#define ROW ((size_t)32 * 1024)  /* from here on a system call for each is cheaper than to copy them */
 
 void ipc_in_init(struct ipc_in *in)
 {
@@ -377,7 +378,8 @@ static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 	in->large_id =
 		ipc_frame_is_call(f->kind) ? ipc_frame_read_id(in->buf + in->start + IPC_FRAME_LEN) : 0;
 	in->start = in->end = 0;
-	in->window = LARGE; /* large ones come in rows: read little past them, so that little is copied */
+	if (len >= ROW) /* large ones come in rows: read little past them, so that little is copied */
+		in->window = LARGE;
 	return 0;
 }
 
