@@ -773,6 +773,8 @@ check "dump of a folder" gives 1 'Is a directory' $tool dump "$tmp"
 check "nobody listens on TCP" gives 1 "nobody listens there (ECONNREFUSED): start the listener first, or use --retry" \
 	$tool connect tcp://127.0.0.1:1 --print
 check "there is no socket" gives 1 "no such socket.*(ENOENT)" $tool connect "unix://$tmp/none"
+text x >"$tmp/plain"
+check "there is a file that is none" gives 1 'that is no socket: look at the address$' $tool connect "unix://$tmp/plain"
 check "what is told does nothing to a terminal" gives 1 '/\\x1b\[31m: no such' $tool connect "unix:///$(printf '\033[31m')"
 check "no address" gives 2 "an address is missing" $tool listen
 check "not an address" gives 2 "neither tcp://" $tool connect http://localhost

@@ -273,10 +273,15 @@ static void print_options(FILE *f, unsigned modes)
 static void print_usage(FILE *f, unsigned modes)
 {
 	print_commands(f, modes);
-	fputs("\nPrints what the peer says, and sends what standard input says, a message a line.\n"
-	      "ADDR is tcp://host:port, unix:///path or unix:@name; host:port, /path and @name will do.\n"
-	      "Options:\n\n",
-	      f);
+	fputc('\n', f);
+	if (modes & TALK)
+		fputs("Prints what the peer says, and sends what standard input says, a message a line.\n",
+		      f);
+	if (modes & ~(DUMP | TOP))
+		fputs("ADDR is tcp://host:port, unix:///path or unix:@name; host:port, /path and @name will "
+		      "do.\n",
+		      f);
+	fputs("Options:\n\n", f);
 	print_options(f, modes);
 	fputs("  -h, --help              this; also: aioipc help COMMAND\n"
 	      "  -V, --version\n"

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct {
 	int error;
@@ -116,10 +117,23 @@ const char *why_end(int error)
 	return why_behind(kept);
 }
 
+/* The kernel refuses to connect to any file, as if it were a socket without a listener. */
+static bool is_other_file(const char *where)
+{
+	const char *path = strstr(where, ":///");
+	struct stat st;
+
+	return path && stat(path + 3, &st) == 0 && !S_ISSOCK(st.st_mode);
+}
+
 void say_why(const struct tool_options *o, const char *where, int error)
 {
 	bool may_retry = o->mode == TOOL_CONNECT && !o->retry;
 
+	if (error == ECONNREFUSED && is_other_file(where)) {
+		say_error("%s: that is no socket: look at the address", where);
+		return;
+	}
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (known[i].error == error) {
 			say_error("%s: %s (%s): %s%s", where, known[i].what, known[i].name, known[i].next,
