@@ -155,6 +155,8 @@ static void describe_link(struct row_text *t, const struct board *b, const struc
 		t->slow = "there is no connection";
 }
 
+#define NO_LIMIT (UINT64_C(1) << 40) /* no queue comes so far */
+
 static uint64_t less(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : 0;
@@ -174,7 +176,9 @@ static void describe_queue(struct row_text *t, const struct board *b, const stru
 	t->in = rate(b, row, IPC_QUEUE_ROW_PUT);
 	t->out = rate(b, row, IPC_QUEUE_ROW_GOT);
 	t->bytes = rate(b, row, IPC_QUEUE_ROW_BYTES_GOT);
-	if (most)
+	if (most >= NO_LIMIT)
+		WAITS("%s", brief(n, text));
+	else if (most)
 		WAITS("%s of %s", brief(n, text), brief(most, of));
 	else
 		WAITS("%sB of %s", brief(bytes, text), brief(value(row, IPC_QUEUE_ROW_MOST_BYTES), of));
