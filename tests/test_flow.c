@@ -549,6 +549,84 @@ TEST(while_paused_the_end_is_not_noticed)
 	event_base_free(base);
 }
 
+static void send_mixed(struct aioconn *c, int i)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "text %d", i);
+	if (i % 3 == 0)
+		must(aioconn_send(c, "is", (int32_t)i, text));
+	else
+		must(aioconn_send_bytes(c, text, i % 3 == 1 ? strlen(text) : 0));
+}
+
+static void expect_mixed(struct aioconn *c, int i)
+{
+	struct aiomsg *m;
+	const char *string;
+	char text[64];
+	int32_t number;
+
+	snprintf(text, sizeof text, "text %d", i);
+	ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
+	if (i % 3 == 0) {
+		must(aiomsg_unpack(m, "is", &number, &string));
+		ck_assert(number == i && strcmp(string, text) == 0);
+	} else {
+		ck_assert(is_text(m, i % 3 == 1 ? text : ""));
+	}
+	aiomsg_free(m);
+}
+
+static void expect_zeros(struct aioconn *c, size_t len)
+{
+	struct aiomsg *m;
+	size_t got;
+
+	ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
+	aiomsg_bytes(m, &got);
+	ck_assert_uint_eq(got, len);
+	aiomsg_free(m);
+}
+
+/* Many a time what is corked fills a block of the queue, and then another. */
+TEST(what_is_corked_leaves_whole_and_in_order)
+{
+	struct aioconn_stats s = {.size = sizeof s};
+	struct aioconn *a, *b;
+	static char large[20000];
+
+	open_pair(PAIR, NULL, &a, &b);
+	must(aioconn_set_limits(
+		a, &(struct aioconn_limits){.size = sizeof(struct aioconn_limits), .message = sizeof large}));
+	for (int round = 0; round < 3; round++) {
+		must(aioconn_cork(a, true));
+		for (int i = 0; i < 3000; i++) {
+			send_mixed(a, i);
+			if (i % 500 == 0) {
+				must_fail(aioconn_send_bytes(a, large, sizeof large + 1), EMSGSIZE);
+				must_fail(aioconn_send(a, "i("), EINVAL);
+				must(aioconn_send_bytes(a, large, sizeof large));
+			}
+		}
+		must(aioconn_stats(a, &s));
+		ck_assert_uint_eq(s.msgs_out, (unsigned)(round + 1) * 3006);
+		ck_assert_uint_gt(s.queued_out, 6 * sizeof large);
+		must(aioconn_set_send_wait(a, 0));
+		must(aioconn_cork(a, false));
+		for (int i = 0; i < 3000; i++) {
+			expect_mixed(b, i);
+			if (i % 500 == 0)
+				expect_zeros(b, sizeof large);
+			must(aioconn_stats(a, &s));
+			if (s.queued_out && i % 100 == 0 && aioconn_flush(a, AIOIPC_NOW) == -1)
+				ck_assert_int_eq(errno, ETIMEDOUT);
+		}
+	}
+	aioconn_abort(a);
+	aioconn_abort(b);
+}
+
 TEST(a_full_queue_is_written_though_corked)
 {
 	struct aioconn *c;

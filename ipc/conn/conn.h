@@ -1,7 +1,7 @@
 /*
  * The inside of a connection. The files of this folder, from the public calls down to bytes. Each calls only those below it:
  *
- *   conn.c; tpl.c call.c send.c recv.c stream.c close.c    opening and settings; the calls that send, call, receive, and close
+ *   conn.c; tpl.c call.c cork.c send.c recv.c stream.c close.c    opening and settings; the calls that send, call, receive, and close
  *   wait.c; turn.c                                  waiting; what a turn of the loop calls back
  *   finish.c interest.c; input.c output.c           ending without waiting, what to watch for; reading, writing
  *   grant.c; split.c; life.c; inbox.c ledger.c blame.c trace.c    messages out of bytes; holds, hooks, changes of state

@@ -69,6 +69,23 @@ static inline int ipc_conn_enter(struct aioconn *c)
 	return 0;
 }
 
+/* Another thread may call now. */
+static inline void ipc_conn_unclaim(struct aioconn *c)
+{
+	atomic_store_explicit(&c->caller, 0, memory_order_release);
+}
+
+/*
+ * For a short way without a base, in which nothing is called back: this thread is in a call. Not where it is inside another one. False: the long
+ * way finds out.
+ */
+static inline bool ipc_conn_slip_in(struct aioconn *c)
+{
+	if (ipc_own_check(&c->carrier.own) < 0 || ipc_conn_claim(c) < 0)
+		return false;
+	return c->calls == 0;
+}
+
 static inline void ipc_conn_leave_quietly(struct aioconn *c)
 {
 	bool last = !c->base && --c->calls == 0;
@@ -79,7 +96,7 @@ static inline void ipc_conn_leave_quietly(struct aioconn *c)
 	}
 	c->holds--;
 	if (last)
-		atomic_store(&c->caller, 0); /* now another thread may call */
+		ipc_conn_unclaim(c);
 }
 
 /* For the few that have a row. */

@@ -115,24 +115,37 @@ static int receive(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 /* Is the next message in the buffer, and nothing else due? This short way makes a loop of recvs as fast as callbacks. */
 static inline bool is_plain(const struct aioconn *c)
 {
-	bool special;
-
-	if (!c->base) /* another thread may be in a call */
-		return false;
-	special =
+	bool special =
 		(c->life != IPC_LIFE_OPEN) | (c->way_in != IPC_IN_OPEN) | c->receiving | c->corked | c->trace;
 	return !special && c->in.start != c->in.end && !c->on_msg && !c->inbox.count && !c->fds &&
 	       !c->unsorted && c->in.framing == AIOCONN_MESSAGES;
+}
+
+static inline int recv_plain(struct aioconn *c, struct aiomsg **m)
+{
+	return is_plain(c) && ipc_in_common(&c->in, m) == 1 ? received(c, *m) : 0;
+}
+
+/* 0: it takes the long way. */
+static inline int recv_shortly(struct aioconn *c, struct aiomsg **m)
+{
+	int r;
+
+	if (c->base)
+		return ipc_own_check(&c->carrier.own) == 0 ? recv_plain(c, m) : 0;
+	if (!ipc_conn_slip_in(c))
+		return 0;
+	r = recv_plain(c, m);
+	ipc_conn_unclaim(c);
+	return r;
 }
 
 int aioconn_recv(struct aioconn *c, struct aiomsg **m, int64_t deadline)
 {
 	int r;
 
-	if (ipc_own_check(&c->carrier.own) == 0 && is_plain(c) &&
-	    (deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) &&
-	    ipc_in_common(&c->in, m) == 1)
-		return received(c, *m);
+	if ((deadline == AIOIPC_FOREVER || ipc_deadline_check(deadline) == 0) && recv_shortly(c, m) == 1)
+		return 1;
 	if (ipc_conn_begin_receive(c, deadline) < 0)
 		return -1;
 	r = receive(c, m, deadline);

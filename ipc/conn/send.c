@@ -69,6 +69,11 @@ static int check(const struct aioconn *c, enum ipc_kind kind, size_t len)
 	return 0;
 }
 
+int ipc_conn_may_send(const struct aioconn *c)
+{
+	return check(c, IPC_KIND_BYTES, 0);
+}
+
 static struct envelope envelope_of(const struct aioconn *c, size_t len)
 {
 	struct envelope e = {.len = len};
@@ -89,7 +94,7 @@ static int refuse(struct aioconn *c, size_t size, int error)
 }
 
 /* Now, for who sends? */
-static bool has_room(const struct aioconn *c, size_t size)
+static inline bool has_room(const struct aioconn *c, size_t size)
 {
 	if (size >= IPC_CONN_LARGE && c->on_writable && (c->calling || ipc_in_callback(c->base)))
 		return ipc_conn_has_room_told(c, size);
@@ -153,8 +158,7 @@ static unsigned char *begin(struct aioconn *c, enum ipc_kind kind, size_t len, s
 	return at ? put_head(c, at, kind, len, nfds) : NULL;
 }
 
-/* Without a base, a message is written before the call returns, if the call may wait so long. */
-static void write_out(struct aioconn *c)
+void ipc_conn_write_out(struct aioconn *c)
 {
 	int64_t deadline = c->send_wait < 0 ? AIOIPC_FOREVER : aioipc_after(c->send_wait);
 
@@ -174,7 +178,7 @@ static void leave(struct aioconn *c, bool with_fds)
 	if (c->corked)
 		return;
 	if (!c->base) {
-		write_out(c);
+		ipc_conn_write_out(c);
 		return;
 	}
 	if (!c->blocked && ((c->turn_sent == 0 && !c->burst) || c->out.bytes >= IPC_CONN_BATCH || with_fds)) {
@@ -230,6 +234,27 @@ static inline bool has_others(const struct aioconn *c)
 	return c->turn_sent && !special && c->out.open && ipc_own_check(&c->carrier.own) == 0;
 }
 
+/*
+ * The same without a base: what is corked does not leave. Then this thread is in a call, until it says ipc_conn_unclaim(). Another one may be:
+ * it is asked for last.
+ */
+static inline bool is_corked(struct aioconn *c)
+{
+	if (c->base || !__atomic_load_n(&c->corked, __ATOMIC_RELAXED) || !ipc_conn_slip_in(c))
+		return false;
+	if (c->corked && c->way_out == IPC_OUT_OPEN && c->life == IPC_LIFE_OPEN && !c->trace &&
+	    c->in.framing == AIOCONN_MESSAGES && c->out.open)
+		return true;
+	ipc_conn_unclaim(c);
+	return false;
+}
+
+static inline bool fits_corked(const struct aioconn *c, size_t len)
+{
+	return len < DIRECT && IPC_FRAME_LEN + len <= c->out.spare && len <= c->in.message_limit &&
+	       ipc_conn_has_room(c, IPC_FRAME_LEN + len);
+}
+
 /* And to a payload of @len bytes? */
 static inline bool fits_behind(const struct aioconn *c, size_t len)
 {
@@ -245,7 +270,7 @@ static inline unsigned char *place_behind(const struct aioconn *c)
 	return c->out.next + IPC_FRAME_LEN;
 }
 
-static inline int join_others(struct aioconn *c, enum ipc_kind kind, size_t len)
+static inline void join(struct aioconn *c, enum ipc_kind kind, size_t len)
 {
 	struct ipc_out *out = &c->out;
 
@@ -253,9 +278,30 @@ static inline int join_others(struct aioconn *c, enum ipc_kind kind, size_t len)
 	ipc_out_extend(out, IPC_FRAME_LEN + len);
 	if (out->bytes > c->peak_out)
 		c->peak_out = out->bytes;
-	c->turn_sent++;
 	c->msgs_out++;
+}
+
+static inline int join_others(struct aioconn *c, enum ipc_kind kind, size_t len)
+{
+	join(c, kind, len);
+	c->turn_sent++;
 	return 0;
+}
+
+/* -1: the long way finds out why. */
+static inline int join_corked(struct aioconn *c, const void *data, size_t len)
+{
+	bool fits;
+
+	if (!is_corked(c))
+		return -1;
+	fits = fits_corked(c, len);
+	if (fits && len) /* if not, @data may be NULL */
+		memcpy(place_behind(c), data, len);
+	if (fits)
+		join(c, IPC_KIND_BYTES, len);
+	ipc_conn_unclaim(c);
+	return fits ? 0 : -1;
 }
 
 static int send_values(struct aioconn *c, const char *format, va_list ap)
@@ -279,15 +325,33 @@ static int send_values(struct aioconn *c, const char *format, va_list ap)
 	return posted(c, IPC_KIND_TPL, at, len, 0);
 }
 
+static inline size_t write_behind(const struct aioconn *c, const char *format, va_list ap)
+{
+	size_t room = c->out.spare;
+
+	if (room <= IPC_FRAME_LEN)
+		return 0;
+	return ipc_image_write_plain(place_behind(c), room - IPC_FRAME_LEN, format, ap);
+}
+
 /* The short way. -1: it was not sent, and the long way finds out why. */
 static inline int join_values(struct aioconn *c, const char *format, va_list ap)
 {
-	size_t len, room = c->out.spare;
+	size_t len;
 
-	if (!has_others(c) || room <= IPC_FRAME_LEN)
+	if (has_others(c)) {
+		len = write_behind(c, format, ap);
+		return len && fits_behind(c, len) ? join_others(c, IPC_KIND_TPL, len) : -1;
+	}
+	if (!is_corked(c))
 		return -1;
-	len = ipc_image_write_plain(place_behind(c), room - IPC_FRAME_LEN, format, ap);
-	return len && fits_behind(c, len) ? join_others(c, IPC_KIND_TPL, len) : -1;
+	len = write_behind(c, format, ap);
+	if (len && !fits_corked(c, len))
+		len = 0;
+	if (len)
+		join(c, IPC_KIND_TPL, len);
+	ipc_conn_unclaim(c);
+	return len ? 0 : -1;
 }
 
 int aioconn_send(struct aioconn *c, const char *format, ...)
@@ -382,6 +446,8 @@ int aioconn_send_bytes(struct aioconn *c, const void *data, size_t len)
 			memcpy(place_behind(c), data, len);
 		return join_others(c, IPC_KIND_BYTES, len);
 	}
+	if (join_corked(c, data, len) == 0)
+		return 0;
 	if (ipc_conn_enter(c) < 0)
 		return -1;
 	r = send_bytes(c, data, len);
@@ -698,69 +764,4 @@ int ipc_conn_share(struct aioconn *c, const struct ipc_cast *k, bool sparse)
 	if (!sparse || !queue_copy(c, k))
 		queue_shared(c, k);
 	return posted(c, k->msg->kind, ipc_msg_bytes(k->msg), k->msg->len, 0);
-}
-
-static int uncork(struct aioconn *c)
-{
-	c->corked = false;
-	if (ipc_conn_flush(c) < 0)
-		return -1;
-	if (c->base)
-		ipc_conn_interest(c);
-	else
-		write_out(c);
-	return 0;
-}
-
-int aioconn_cork(struct aioconn *c, bool on)
-{
-	int r = 0;
-
-	if (ipc_conn_enter(c) < 0)
-		return -1;
-	if (on)
-		c->corked = true;
-	else if (c->corked)
-		r = uncork(c);
-	ipc_conn_leave(c);
-	return r;
-}
-
-static int flush(struct aioconn *c, int64_t deadline)
-{
-	c->corked = false;
-	if (ipc_conn_flush(c) < 0)
-		return -1;
-	if (c->out.count && ipc_conn_wait_allowed(c, deadline) < 0)
-		return -1;
-	while (c->out.count)
-		if (ipc_conn_wait(c, IPC_FOR_FLUSH, deadline) < 0 && errno != EINTR)
-			return -1;
-	return c->way_out >= IPC_OUT_LOST ? fail(ipc_conn_send_error(c)) : 0;
-}
-
-int aioconn_flush(struct aioconn *c, int64_t deadline)
-{
-	int r;
-
-	if (ipc_deadline_check(deadline) < 0 || ipc_conn_enter(c) < 0)
-		return -1;
-	r = flush(c, deadline);
-	ipc_conn_leave(c);
-	return r;
-}
-
-int aioconn_write_eof(struct aioconn *c)
-{
-	int r;
-
-	if (ipc_conn_enter(c) < 0)
-		return -1;
-	r = check(c, IPC_KIND_BYTES, 0);
-	if (r == 0)
-		r = ipc_conn_say_goodbye(c);
-	if (r == 0)
-		r = uncork(c);
-	ipc_conn_leave(c);
-	return r;
 }

@@ -16,4 +16,10 @@ int ipc_conn_send_call(struct aioconn *c, const struct aiomsg *m, uint64_t id);
  */
 int ipc_conn_send_confirming(struct aioconn *c, uint8_t kind, const unsigned char *data, size_t len);
 
+/* Can anything be sent? 0, or -1 with the errno of a send. */
+int ipc_conn_may_send(const struct aioconn *c);
+
+/* Without a base, a message is written before the call returns, if the call may wait so long. */
+void ipc_conn_write_out(struct aioconn *c);
+
 #endif

@@ -102,6 +102,15 @@ static inline void ipc_frame_write(unsigned char *to, const struct ipc_frame *f)
 	to[7] = (unsigned char)(f->flags >> 8);
 }
 
+/* The length, and the rest of the header as one number, which is the kind where there are no descriptors and no flags. */
+static inline void ipc_frame_halves(const unsigned char *from, uint32_t *length, uint32_t *rest)
+{
+	*length = (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+		  (uint32_t)from[3] << 24;
+	*rest = (uint32_t)from[4] | (uint32_t)from[5] << 8 | (uint32_t)from[6] << 16 |
+		(uint32_t)from[7] << 24;
+}
+
 static inline void ipc_frame_read(const unsigned char *from, struct ipc_frame *f)
 {
 	f->length = (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |

@@ -136,15 +136,15 @@ static inline int ipc_in_take_frame(struct ipc_in *in, uint8_t kind, size_t len,
 static inline int ipc_in_common(struct ipc_in *in, struct aiomsg **m)
 {
 	size_t held = ipc_in_raw(in);
-	struct ipc_frame f;
+	uint32_t length, kind;
 
 	if (!in->between || held < IPC_FRAME_LEN)
 		return 0;
-	ipc_frame_read(in->buf + in->start, &f);
-	if ((f.kind != IPC_KIND_BYTES && f.kind != IPC_KIND_TPL) || f.nfds || f.flags ||
-	    f.length > held - IPC_FRAME_LEN || f.length > in->message_limit)
+	ipc_frame_halves(in->buf + in->start, &length, &kind);
+	if (kind - IPC_KIND_TPL > IPC_KIND_BYTES - IPC_KIND_TPL || length > held - IPC_FRAME_LEN ||
+	    length > in->message_limit)
 		return 0;
-	return ipc_in_take_frame(in, f.kind, f.length, m);
+	return ipc_in_take_frame(in, (uint8_t)kind, length, m);
 }
 
 /*
