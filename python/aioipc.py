@@ -22,12 +22,22 @@ The same in asyncio::
         await jobs.send("si", "square", 7)
         word, number = (await jobs.recv()).unpack("si")
 
+A call is a message that the peer is to answer, as aiocall(3) has it; both sides may call, and any number may wait at once::
+
+    (root,) = jobs.call("si", "root", 49, timeout=1).unpack("i")
+
+    for m in jobs:
+        if m.is_call:
+            jobs.answer(m, "i", 7)      # or jobs.refuse(m, errno.EDOM, "no root"), which is a Refused for who called
+
 What it promises:
 
 * A message arrives once, whole and in order, or the caller is told why it did not. :class:`Goodbye` says that the peer ended
   in order, :class:`PeerLost` that it is gone without a word, :class:`ProtocolError` that it said what no peer says. Other
   errors, plain ``OSError``, are this process's own: no descriptor left, no memory.
 * Nothing grows without a limit: see :class:`Limits`. Who sends to a peer that does not read waits.
+* A call ends once: answered, refused, late, cancelled, or with its connection. One whose message is closed or collected
+  unanswered is refused.
 * Whatever a peer sends ends its own connection at most. Each message of values is checked before anybody sees it.
 
 Formats are those of aiomsg(3), and these are their values in Python:
@@ -85,7 +95,7 @@ from typing import (
 
 __all__ = [
     "AsyncConnection", "Cause", "Connection", "End", "FormatError", "Goodbye", "Limits", "Listener", "Message", "PeerLost",
-    "ProtocolError", "connect", "connect_async", "duplex", "inherited", "pipe", "socketpair", "spawn",
+    "ProtocolError", "Refused", "connect", "connect_async", "duplex", "inherited", "pipe", "socketpair", "spawn",
 ]
 
 __version__ = "0.2.0"
@@ -101,6 +111,18 @@ class PeerLost(ConnectionError):
 
 class ProtocolError(OSError):
     """The peer said what no peer says. ``errno`` is EPROTO (its frames), EBADMSG (a message) or EMSGSIZE (over the limit)."""
+
+
+class Refused(Exception):
+    """The peer refused a call: ``error``, an errno or a number that both sides agreed on, and ``text``, which may be empty."""
+
+    def __init__(self, error: int, text: str = ""):
+        super().__init__(error, text)
+        self.error = error
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.text or 'refused'} (error {self.error})"
 
 
 class FormatError(ValueError):
@@ -657,7 +679,7 @@ class Message:
     The descriptors that nobody took are closed with it: by :meth:`close`, at the end of a ``with``, or when it is collected.
     """
 
-    __slots__ = ("payload", "format", "_values", "_fds", "__weakref__")
+    __slots__ = ("payload", "format", "_values", "_fds", "_called", "__weakref__")
 
     payload: bytes          #: the plain bytes, or the tpl image
     format: Optional[str]   #: such as "si"; None of plain bytes
@@ -665,6 +687,7 @@ class Message:
     def __init__(self, format: str, *values: Any, fds: Iterable[_Fd] = ()):
         """A message of values. It holds duplicates of ``fds``. FormatError."""
         self._fds: List[int] = []
+        self._called: Optional[_Called] = None
         self.format = format
         self.payload = _make_image(format, values)
         self._values: Optional[Tuple[Any, ...]] = None
@@ -684,6 +707,7 @@ class Message:
         m.format = format
         m._values = None
         m._fds = fds
+        m._called = None
         return m
 
     def _add_fds(self, fds: Iterable[_Fd]) -> None:
@@ -720,9 +744,21 @@ class Message:
             raise LookupError("the message holds no descriptor")
         return self._fds.pop(0)
 
+    @property
+    def is_call(self) -> bool:
+        """Did it come as a call, which is to be answered: by :meth:`Connection.answer`, ``answer_message`` or ``refuse``?"""
+        return self._called is not None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Does the peer still wait for the answer to this call?"""
+        return self._called is not None and self._called.is_open
+
     def close(self) -> None:
-        """Closes the descriptors that are left."""
+        """Closes the descriptors that are left. A call that was not answered is refused then, with ENOMSG."""
         _close_all(self._fds)
+        if self._called is not None:
+            self._called.drop()
 
     def __enter__(self) -> Message:
         return self
@@ -756,6 +792,12 @@ def _close_all(fds: List[int]) -> None:
 _PREFACE = b"AIPC\1\0\0\0"
 _HEADER = struct.Struct("<IBBH")
 _KIND_TPL, _KIND_BYTES, _KIND_GOODBYE = 1, 2, 3
+_KIND_CALL, _KIND_CALL_BYTES, _KIND_ANSWER, _KIND_ANSWER_BYTES, _KIND_REFUSAL, _KIND_CANCEL = range(4, 10)
+_KIND_HELLO, _KIND_TAKEN = 16, 18  # of links that confirm messages
+_CALL_ID = struct.Struct("<Q")     # in front of what kinds 4 to 9 carry; and of a refusal, the error behind it
+_ERROR = struct.Struct("<I")
+_LABELS = {kind: 12 if kind == _KIND_REFUSAL else 8 for kind in range(_KIND_CALL, _KIND_CANCEL + 1)}
+_CALLS_MOST = 16384  # that wait for their answers, each way
 _KIND_GRANT = 128  # how many messages in memory the peer takes: none are sent here
 _KIND_MAY_SKIP = 128  # from here on, who does not know one skips it
 _READ = 64 << 10
@@ -776,11 +818,76 @@ _LOSSES = {
 }
 
 
-class _Input:
-    """The splitter: bytes and descriptors in, messages out."""
+class _Called:
+    """A call of the peer's, and how it is answered: once."""
 
-    def __init__(self, limits: Limits):
+    __slots__ = ("id", "out", "calls", "is_open")
+
+    def __init__(self, id: int, out: _Output, calls: Dict[int, _Called]):
+        self.id = id
+        self.out = out
+        self.calls = calls
+        self.is_open = True
+        calls[id] = self
+
+    def end(self) -> bool:
+        """It is answered, or not wanted any more. False: it was so before."""
+        was, self.is_open = self.is_open, False
+        if was:
+            self.calls.pop(self.id, None)
+        return was
+
+    def reopen(self) -> None:
+        """Its answer was not sent after all, and the peer has not used its number again."""
+        self.is_open = self.calls.setdefault(self.id, self) is self
+
+    def drop(self) -> None:
+        if self.end():
+            self.out.owe(_KIND_REFUSAL, _refusal(self.id, errno.ENOMSG, "the message of the call was freed without an answer"))
+
+
+class _Flight:
+    """A call of ours that has not ended. ``wake`` is called when it has."""
+
+    __slots__ = ("id", "done", "answer", "error", "wake")
+
+    def __init__(self, id: int, wake: Callable[[], object]):
+        self.id = id
+        self.done = False
+        self.answer: Optional[Message] = None
+        self.error: Optional[BaseException] = None
+        self.wake = wake
+
+    def end(self, answer: Optional[Message], error: Optional[BaseException]) -> None:
+        self.answer = answer
+        self.error = error
+        self.done = True
+        self.wake()
+
+    def result(self) -> Message:
+        if self.error is not None:
+            raise self.error
+        assert self.answer is not None
+        return self.answer
+
+
+def _refusal(id: int, error: int, text: str) -> bytes:
+    return _CALL_ID.pack(id) + _ERROR.pack(error) + text.encode("utf-8", "surrogateescape").replace(b"\0", b"?")
+
+
+def _tamed(text: bytes) -> str:
+    """What could play with a terminal is '?', as aiomsg_error(3) has it."""
+    return "".join(c if c.isprintable() else "?" for c in text.decode("utf-8", "replace"))
+
+
+class _Input:
+    """The splitter: bytes and descriptors in, messages out. What answers a call goes to who called."""
+
+    def __init__(self, limits: Limits, out: Optional[_Output] = None):
         self.limits = limits
+        self.out = out                # the way back of calls
+        self.called: Dict[int, _Called] = {}
+        self.flights: Dict[int, _Flight] = {}
         self.buf = bytearray()
         self.pos = 0
         self.skip = 0                 # bytes of a frame that is to be ignored
@@ -825,6 +932,22 @@ class _Input:
         }[cause]
         self.end = (kind, (number, why) if number else (why,))
         self.drop()
+        flights, self.flights = list(self.flights.values()), {}
+        for flight in flights:
+            broken = cause in (Cause.CLEAN, Cause.LOCAL)
+            flight.end(None, BrokenPipeError(errno.EPIPE, why) if broken else kind(number, why))
+        for called in list(self.called.values()):
+            if cause is not Cause.CLEAN:
+                called.end()
+
+    def begin_call(self, wake: Callable[[], object]) -> _Flight:
+        """A number that nobody guesses."""
+        if len(self.flights) >= _CALLS_MOST:
+            raise BlockingIOError(errno.EAGAIN, f"{_CALLS_MOST} calls wait for their answers")
+        while True:
+            flight = _Flight(int.from_bytes(os.urandom(8), "little"), wake)
+            if self.flights.setdefault(flight.id, flight) is flight:
+                return flight
 
     def broke(self, e: OSError) -> None:
         """Reading failed."""
@@ -875,7 +998,9 @@ class _Input:
                 elif self.held() - 8 < length:
                     break
                 else:
-                    return self._take(length, kind, nfds)
+                    m = self._take(length, kind, nfds)
+                    if m is not None:
+                        return m
         self._starved()
         return None
 
@@ -897,9 +1022,13 @@ class _Input:
         length, kind, nfds, zero = _HEADER.unpack_from(self.buf, self.pos)
         if zero:
             self._bad(errno.EPROTO, "frame header with unknown flags")
-        elif kind == 0 or _KIND_GOODBYE < kind < _KIND_MAY_SKIP:
+        elif _KIND_HELLO <= kind <= _KIND_TAKEN:
+            self._bad(errno.EPROTO, "the peer wants messages confirmed, and only links do that")
+        elif kind == 0 or _KIND_CANCEL < kind < _KIND_MAY_SKIP:
             self._bad(errno.EPROTO, f"frame of unknown kind {kind}")
-        elif length > self.limits.message:
+        elif length < _LABELS.get(kind, 0):
+            self._bad(errno.EPROTO, f"frame of kind {kind} and only {length} bytes")
+        elif length - _LABELS.get(kind, 0) > self.limits.message:
             self._bad(errno.EMSGSIZE, f"frame of {length} bytes, limit {self.limits.message}")
         elif nfds > self.limits.fds:
             self._bad(errno.EPROTO, f"frame with {nfds} descriptors, {self.limits.fds} are allowed")
@@ -907,23 +1036,68 @@ class _Input:
             self._bad(errno.EPROTO, "frame to be skipped has descriptors")
         elif kind == _KIND_GRANT and length != 8:
             self._bad(errno.EPROTO, f"grant of {length} bytes")
+        elif kind == _KIND_CANCEL and length > _LABELS[kind]:
+            self._bad(errno.EPROTO, "cancel with a payload")
+        elif kind in (_KIND_REFUSAL, _KIND_CANCEL) and nfds:
+            self._bad(errno.EPROTO, "refusal or cancel with descriptors")
         elif kind == _KIND_GOODBYE and (length or nfds):
             self._bad(errno.EPROTO, "goodbye with a payload")
         return self.cause is None
 
     def _take(self, length: int, kind: int, nfds: int) -> Optional[Message]:
-        payload = bytes(memoryview(self.buf)[self.pos + 8:self.pos + 8 + length])
+        label = min(_LABELS.get(kind, 0), _CALL_ID.size)
+        id = _CALL_ID.unpack_from(self.buf, self.pos + 8)[0] if label else 0
+        payload = bytes(memoryview(self.buf)[self.pos + 8 + label:self.pos + 8 + length])
         self.pos += 8 + length
-        wrong = _check_image(payload) if kind == _KIND_TPL else ""
+        if kind in (_KIND_REFUSAL, _KIND_CANCEL):
+            self._take_word(id, kind, payload)
+            return None
+        typed = kind in (_KIND_TPL, _KIND_CALL, _KIND_ANSWER)
+        wrong = _check_image(payload) if typed else ""
         if not wrong and len(self.fds) < nfds:
             wrong = "frame without the descriptors that it announced"
         if wrong:
             self._bad(errno.EBADMSG, wrong)
             return None
-        format = payload[8:payload.index(b"\0", 8)].decode("ascii") if kind == _KIND_TPL else None
+        format = payload[8:payload.index(b"\0", 8)].decode("ascii") if typed else None
         m = Message._of_payload(payload, format, self.fds[:nfds])
         del self.fds[:nfds]
+        if kind in (_KIND_CALL, _KIND_CALL_BYTES):
+            return self._take_call(id, m)
+        if label:
+            self._end_flight(id, m, None)
+            return None
         return m
+
+    def _take_call(self, id: int, m: Message) -> Optional[Message]:
+        if self.out is None:  # there is no way back
+            return m
+        if id in self.called:
+            self._bad(errno.EPROTO, "a call with the number of one that waits for its answer")
+            return None
+        if len(self.called) >= _CALLS_MOST:
+            self.out.owe(_KIND_REFUSAL, _refusal(id, errno.EAGAIN, "too many calls wait for their answers"))
+            return None
+        m._called = _Called(id, self.out, self.called)
+        return m
+
+    def _take_word(self, id: int, kind: int, payload: bytes) -> None:
+        """A refusal, or a cancel."""
+        if kind == _KIND_CANCEL:
+            if id in self.called:
+                self.called[id].end()
+            return
+        error = _ERROR.unpack_from(payload)[0]
+        if not 0 < error <= _INT32_MAX:
+            self._bad(errno.EPROTO, "refusal without an error")
+        else:
+            self._end_flight(id, None, Refused(error, _tamed(payload[4:])))
+
+    def _end_flight(self, id: int, answer: Optional[Message], error: Optional[BaseException]) -> None:
+        """What belongs to no call of ours is ignored."""
+        flight = self.flights.pop(id, None)
+        if flight is not None:
+            flight.end(answer, error)
 
     def _fds_due(self) -> int:
         """How many descriptors the frame that is here in part may have."""
@@ -963,6 +1137,8 @@ class _Output:
 
     def __init__(self) -> None:
         self.pieces: Deque[_Piece] = collections.deque()
+        self.owed: Deque[Tuple[int, bytes]] = collections.deque()  # refusals and cancels, from any thread
+        self.on_owed: Callable[[], object] = lambda: None
         self.size = 0
         self.prefaced = self.goodbye = False
         _owned.add(self)
@@ -971,7 +1147,15 @@ class _Output:
         if not self.prefaced:
             self.prefaced = True
             self._push(_Piece(_PREFACE, [], False))
-        return self._push(_Piece(_HEADER.pack(len(payload), kind, len(fds), 0) + payload, fds, kind != _KIND_GOODBYE))
+        return self._push(_Piece(_HEADER.pack(len(payload), kind, len(fds), 0) + payload, fds, kind not in (_KIND_GOODBYE, _KIND_CANCEL)))
+
+    def owe(self, kind: int, payload: bytes) -> None:
+        self.owed.append((kind, payload))
+        self.on_owed()
+
+    def pay(self) -> None:
+        while self.owed and not self.goodbye:
+            self.add(*self.owed.popleft(), [])
 
     def _push(self, piece: _Piece) -> _Piece:
         self.pieces.append(piece)
@@ -1002,6 +1186,7 @@ class _Output:
     def drop(self) -> None:
         self.close()
         self.pieces.clear()
+        self.owed.clear()
         self.size = 0
 
     def close(self) -> None:
@@ -1326,8 +1511,10 @@ class _Common:
             raise OSError(errno.EOPNOTSUPP, "descriptors travel over unix sockets only")
         self.limits = limits
         self._carrier = carrier
-        self._in = _Input(limits)
         self._out = _Output()
+        self._in = _Input(limits, self._out if carrier.w != -1 else None)
+        self._inbox: Deque[Message] = collections.deque()  # came while a call waited for its answer
+        self._stowed = 0
         self._closed = False                        # here
         self._lost = False                          # a message that was taken did not leave
         self._send_error: Optional[OSError] = None  # nothing can be sent any more
@@ -1389,10 +1576,37 @@ class _Common:
     def _is_full(self, m: Message) -> bool:
         return bool(self._out.size) and self._out.size + 8 + len(m.payload) > self.limits.outbox
 
-    def _queue(self, m: Message) -> _Piece:
-        return self._out.add(_KIND_BYTES if m.format is None else _KIND_TPL, m.payload, [os.dup(fd) for fd in m._fds])
+    def _queue(self, m: Message, typed: int = _KIND_TPL, label: bytes = b"") -> _Piece:
+        """As that kind, or as the next one, which is its kind of plain bytes."""
+        return self._out.add(typed + (m.format is None), label + m.payload, [os.dup(fd) for fd in m._fds])
+
+    def _check_calling(self, m: Message) -> None:
+        self._check_receiving()
+        self._check_message(m)
+        if self._in.cause is Cause.CLEAN:
+            raise BrokenPipeError(errno.EPIPE, self._in.why)
+
+    def _begin_answer(self, call: Message) -> Optional[_Called]:
+        """What to answer now; None: nobody wants it any more."""
+        called = call._called
+        if called is None:
+            raise ValueError("this message is no call")
+        if called.out is not self._out:
+            raise OSError(errno.ESTALE, "the call came by another connection")
+        self._check_sending()
+        return called if called.end() else None
+
+    def _stow(self, m: Message) -> None:
+        self._inbox.append(m)
+        self._stowed += len(m.payload)
+
+    def _unstow(self) -> Message:
+        m = self._inbox.popleft()
+        self._stowed -= len(m.payload)
+        return m
 
     def _queue_goodbye(self) -> None:
+        self._out.pay()
         if not self._out.goodbye and self._carrier.w != -1 and self._send_error is None:
             self._out.add(_KIND_GOODBYE, b"", [])
             self._out.goodbye = True
@@ -1409,6 +1623,8 @@ class _Common:
 
     def _write_some(self) -> bool:
         """Writes what the kernel takes. True: all has left."""
+        if self._out.owed and self._send_error is None and self._carrier.w != -1:
+            self._out.pay()
         while self._out.pieces:
             first = self._out.pieces[0]
             views = [first.view]
@@ -1531,16 +1747,116 @@ class Connection(_Common):
 
     def send_message(self, m: Message, timeout: Optional[float] = None) -> None:
         """Sends a message that there is already; it may be sent again."""
-        deadline = _Deadline(timeout)
+        self._send(m, _KIND_TPL, b"", _Deadline(timeout))
+
+    def _send(self, m: Message, typed: int, label: bytes, deadline: _Deadline) -> None:
         deadline.acquire(self._sending)
         try:
             self._check_message(m)
             while self._is_full(m) and not self._write_some():
                 self._await_room(deadline)
             self._raise_send_error()
-            self._write_piece(self._queue(m), deadline)
+            self._write_piece(self._queue(m, typed, label), deadline)
         finally:
             self._sending.release()
+
+    def call(self, format: str, *values: Any, fds: Iterable[_Fd] = (), timeout: Optional[float] = None) -> Message:
+        """Sends a call of these values, and waits for its answer. Refused: the peer's error and words. TimeoutError, and the peer is
+        told that nobody wants the answer any more. BrokenPipeError, PeerLost: the connection ended before the answer came. Messages that
+        come meanwhile are for :meth:`recv`; when as many as the inbox takes are left there, an answer behind them does not come
+        through. Any number of threads may call at once."""
+        with Message(format, *values, fds=fds) as m:
+            return self.call_message(m, timeout)
+
+    def call_message(self, m: Message, timeout: Optional[float] = None) -> Message:
+        """Sends a message that there is already as a call, and waits for its answer."""
+        deadline = _Deadline(timeout)
+        news = threading.Event()
+        self._check_calling(m)
+        flight = self._in.begin_call(news.set)
+        sent = False
+        try:
+            self._send(m, _KIND_CALL, _CALL_ID.pack(flight.id), deadline)
+            sent = True
+            self._await_answer(flight, news, deadline)
+        except BaseException:
+            if self._in.flights.pop(flight.id, None) is not None and sent:
+                self._out.owe(_KIND_CANCEL, _CALL_ID.pack(flight.id))
+                self._write_owed()
+            raise
+        return flight.result()
+
+    def _write_owed(self) -> None:
+        """Another thread that sends does it else."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self._write_some()
+            finally:
+                self._sending.release()
+
+    def _await_answer(self, flight: _Flight, news: threading.Event, deadline: _Deadline) -> None:
+        """One thread reads for all. When it stops, the others hear, and one of them goes on."""
+        while not flight.done:
+            news.clear()
+            crowded = False
+            if flight.done:
+                return
+            reads = self._receiving.acquire(blocking=False)
+            if reads:
+                try:
+                    crowded = self._read_until_over(flight, deadline)
+                finally:
+                    self._stop_receiving(flight)
+            if (crowded or not reads) and not news.wait(deadline.left()) and not flight.done:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def _read_until_over(self, flight: _Flight, deadline: _Deadline) -> bool:
+        """True: too much is left for recv() to take."""
+        while not flight.done:
+            if self._stowed >= self.limits.inbox:
+                return True
+            try:
+                m = self._in.next()
+            except (EOFError, OSError, ValueError):
+                if flight.done:
+                    break
+                raise
+            if m is not None:
+                self._stow(m)
+            elif not flight.done and not self._fill():
+                self._await_input(deadline)
+        return False
+
+    def _stop_receiving(self, but: Optional[_Flight] = None) -> None:
+        self._receiving.release()
+        for flight in list(self._in.flights.values()):
+            if flight is not but:
+                flight.wake()
+
+    def answer(self, call: Message, format: str, *values: Any, fds: Iterable[_Fd] = (), timeout: Optional[float] = None) -> None:
+        """Answers a call that came by this connection; one that was answered, or is not wanted any more, is not answered again."""
+        with Message(format, *values, fds=fds) as m:
+            self.answer_message(call, m, timeout)
+
+    def answer_message(self, call: Message, m: Message, timeout: Optional[float] = None) -> None:
+        """Answers a call with a message that there is already."""
+        called = self._begin_answer(call)
+        if called is None:
+            return
+        try:
+            self._send(m, _KIND_ANSWER, _CALL_ID.pack(called.id), _Deadline(timeout))
+        except BaseException:
+            called.reopen()
+            raise
+
+    def refuse(self, call: Message, error: int, text: str = "") -> None:
+        """Answers a call with an error above 0 and words. It leaves with what is sent or received next, if not at once."""
+        if not 0 < error <= _INT32_MAX:
+            raise ValueError("the error of a refusal is above 0")
+        called = self._begin_answer(call)
+        if called is not None:
+            self._out.owe(_KIND_REFUSAL, _refusal(called.id, error, text))
+            self._write_owed()
 
     def _write_piece(self, piece: _Piece, deadline: _Deadline) -> None:
         try:
@@ -1578,6 +1894,8 @@ class Connection(_Common):
         deadline.acquire(self._receiving)
         try:
             self._check_receiving()
+            if self._inbox:
+                return self._unstow()
             while True:
                 m = self._in.next()
                 if m is not None:
@@ -1585,12 +1903,12 @@ class Connection(_Common):
                 if not self._fill():
                     self._await_input(deadline)
         finally:
-            self._receiving.release()
+            self._stop_receiving()
 
     def _await_input(self, deadline: _Deadline) -> None:
         """Also writes what an earlier send had no time for."""
         fds = {self._carrier.r: select.POLLIN}
-        writes = bool(self._out.pieces) and self._sending.acquire(blocking=False)
+        writes = bool(self._out.pieces or self._out.owed) and self._sending.acquire(blocking=False)
         try:
             if writes and not self._write_some():
                 fds[self._carrier.w] = fds.get(self._carrier.w, 0) | select.POLLOUT
@@ -1680,6 +1998,16 @@ class AsyncConnection(_Common):
         self._input: Optional[asyncio.Future[None]] = None
         self._writing = False                          # the loop watches for room
         self._in_row = 0                               # messages since the loop last had its turn
+        self._receives = False                         # a task is in recv()
+        self._curious: Set[asyncio.Future[None]] = set()  # calls, and who receives while a call reads
+        me = weakref.ref(self)
+
+        def on_owed() -> None:
+            conn = me()
+            if conn is not None and not conn._loop.is_closed():
+                conn._loop.call_soon_threadsafe(conn._write_on)
+
+        self._out.on_owed = on_owed
 
     async def send(self, format: str, *values: Any, fds: Iterable[_Fd] = ()) -> None:
         """Queues a message of values, with duplicates of ``fds``, and writes what the system takes; the rest leaves by itself. It
@@ -1695,15 +2023,99 @@ class AsyncConnection(_Common):
 
     async def send_message(self, m: Message) -> None:
         """Sends a message that there is already; it may be sent again."""
+        await self._send(m, _KIND_TPL, b"")
+        await self._be_fair()
+
+    async def _send(self, m: Message, typed: int, label: bytes) -> None:
         async with self._sending:
             self._check_message(m)
             while self._is_full(m):
                 await self._written()
                 self._check_message(m)
-            self._queue(m)
+            self._queue(m, typed, label)
             self._write_on()
             self._raise_send_error()
-        await self._be_fair()
+
+    async def call(self, format: str, *values: Any, fds: Iterable[_Fd] = ()) -> Message:
+        """Sends a call of these values, and waits for its answer. Refused: the peer's error and words. BrokenPipeError, PeerLost: the
+        connection ended before the answer came. A call that is cancelled is told to the peer. Messages that come meanwhile are for
+        :meth:`recv`; when as many as the inbox takes are left there, an answer behind them does not come through. Any number of tasks
+        may call at once."""
+        with Message(format, *values, fds=fds) as m:
+            return await self.call_message(m)
+
+    async def call_message(self, m: Message) -> Message:
+        """Sends a message that there is already as a call, and waits for its answer."""
+        self._check_calling(m)
+        flight = self._in.begin_call(self._tell)
+        sent = False
+        try:
+            await self._send(m, _KIND_CALL, _CALL_ID.pack(flight.id))
+            sent = True
+            while not flight.done:
+                await self._read_on(flight)
+        except BaseException:
+            if self._in.flights.pop(flight.id, None) is not None and sent:
+                self._out.owe(_KIND_CANCEL, _CALL_ID.pack(flight.id))
+            raise
+        finally:
+            self._tell()
+        return flight.result()
+
+    async def _read_on(self, flight: _Flight) -> None:
+        """One task reads for all. When it stops, the others hear, and one of them goes on."""
+        if self._receives or self._input is not None or self._stowed >= self.limits.inbox:
+            await self._news()
+            return
+        try:
+            m = self._in.next()
+        except (EOFError, OSError, ValueError):
+            if flight.done:
+                return
+            raise
+        if m is not None:
+            self._stow(m)
+            self._tell()
+            await self._be_fair()
+        elif not flight.done and not self._fill():
+            await self._readable()
+
+    async def _news(self) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._curious.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._curious.discard(waiter)
+
+    def _tell(self) -> None:
+        for waiter in self._curious:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def answer(self, call: Message, format: str, *values: Any, fds: Iterable[_Fd] = ()) -> None:
+        """Answers a call that came by this connection; one that was answered, or is not wanted any more, is not answered again."""
+        with Message(format, *values, fds=fds) as m:
+            await self.answer_message(call, m)
+
+    async def answer_message(self, call: Message, m: Message) -> None:
+        """Answers a call with a message that there is already."""
+        called = self._begin_answer(call)
+        if called is None:
+            return
+        try:
+            await self._send(m, _KIND_ANSWER, _CALL_ID.pack(called.id))
+        except BaseException:
+            called.reopen()
+            raise
+
+    def refuse(self, call: Message, error: int, text: str = "") -> None:
+        """Answers a call with an error above 0 and words. It leaves by itself."""
+        if not 0 < error <= _INT32_MAX:
+            raise ValueError("the error of a refusal is above 0")
+        called = self._begin_answer(call)
+        if called is not None:
+            self._out.owe(_KIND_REFUSAL, _refusal(called.id, error, text))
 
     def _write_on(self) -> None:
         """As much as the system takes; the loop goes on with the rest."""
@@ -1750,11 +2162,24 @@ class AsyncConnection(_Common):
     async def recv(self) -> Message:
         """The next message. Goodbye: the peer has said all. PeerLost, ProtocolError: it has not. RuntimeError: another task
         receives."""
-        if self._input is not None:
+        if self._receives:
             raise RuntimeError("another task receives from this connection")
         self._check_receiving()
         await self._be_fair()
+        self._receives = True
+        try:
+            return await self._next()
+        finally:
+            self._receives = False
+            self._tell()
+
+    async def _next(self) -> Message:
         while True:
+            if self._inbox:
+                return self._unstow()
+            if self._input is not None:  # a call reads
+                await self._news()
+                continue
             m = self._in.next()
             if m is not None:
                 return m
@@ -1879,7 +2304,7 @@ def _read_address(text: str, listen: bool) -> _Address:
         return _read_unix(text[5:], True)
     if text.startswith("unix:///"):
         return _read_unix(text[7:], False)
-    raise ValueError("neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:)")
+    raise ValueError("neither tcp://host:port nor unix:///path nor unix:@name (nor ring: for unix:, nor tls: for tcp:)")
 
 
 def _read_tcp(text: str, listen: bool) -> _Address:

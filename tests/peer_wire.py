@@ -12,6 +12,9 @@ It has an end named "peer". WHAT:
     serve ADDRESS   says where it listens, "s", and what became of each peer, "Bis": the messages that it sent, in a row with a NUL
                     behind each, the errno of its end and why; until the goodbye
     connect ADDRESS echoes there instead; "listen" says where first, "s", and then echoes to the first who comes
+    calls           answers each call of a number, "i": twice the number; one below 0 is refused, 0 is dropped. A number that is no call
+                    is called back, and what came of that is said, "iis": the number, the answer or minus the error, and words; one
+                    below 0 is given 50 ms
     die             sends "s" and kills itself; "leave" exits, without goodbye
     end             receives all, and says how that ended by its exit status: 0 goodbye, 3 lost, 4 bad
 
@@ -158,6 +161,56 @@ async def echo_async(conn):
         await conn.send_message(answer(m))
 
 
+def reply(m):
+    """What to say to the call of a number: a refusal, an answer, or nothing."""
+    (n,) = m.unpack("i")
+    return n, (errno.EDOM, "below 0") if n < 0 else None
+
+
+def outcome_of(n, e):
+    if isinstance(e, aioipc.Refused):
+        return n, -e.error, e.text
+    return n, -errno.ETIMEDOUT, "too late"
+
+
+def calls(conn):
+    for m in conn:
+        n, refusal = reply(m)
+        if not m.is_call:
+            try:
+                (got,) = conn.call("i", n, timeout=0.05 if n < 0 else 60).unpack("i")
+                conn.send("iis", n, got, "answer")
+            except (aioipc.Refused, TimeoutError) as e:
+                conn.send("iis", *outcome_of(n, e))
+        elif refusal:
+            conn.refuse(m, *refusal)
+        elif n:
+            conn.answer(m, "i", 2 * n)
+        del m  # or the one that is dropped lives until the next one comes
+
+
+async def call_back(conn, n):
+    try:
+        (got,) = (await asyncio.wait_for(conn.call("i", n), 0.05 if n < 0 else 60)).unpack("i")
+        await conn.send("iis", n, got, "answer")
+    except (aioipc.Refused, asyncio.TimeoutError) as e:
+        await conn.send("iis", *outcome_of(n, e))
+
+
+async def calls_async(conn):
+    tasks = []
+    async for m in conn:
+        n, refusal = reply(m)
+        if not m.is_call:
+            tasks.append(asyncio.ensure_future(call_back(conn, n)))
+        elif refusal:
+            conn.refuse(m, *refusal)
+        elif n:
+            await conn.answer(m, "i", 2 * n)
+        del m
+    await asyncio.gather(*tasks)
+
+
 def what_became(conn):
     texts = []
     try:
@@ -243,9 +296,9 @@ async def end_async(conn):
         os._exit(4)
 
 
-PLAIN = {"echo": echo, "judge": judge, "generate": generate, "addresses": addresses, "serve": serve, "connect": connect,
+PLAIN = {"calls": calls, "echo": echo, "judge": judge, "generate": generate, "addresses": addresses, "serve": serve, "connect": connect,
          "listen": listen, "die": die, "leave": leave, "end": end}
-ASYNC = {"echo": echo_async, "connect": connect_async, "listen": listen_async, "end": end_async}
+ASYNC = {"calls": calls_async, "echo": echo_async, "connect": connect_async, "listen": listen_async, "end": end_async}
 
 
 async def main_async(what, *words):

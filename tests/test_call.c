@@ -1013,6 +1013,34 @@ TEST(two_calls_of_one_number_end_the_connection)
 	must(close(fd));
 }
 
+/* The message of the first was freed by then: its refusal was about to leave, and nobody wants it. */
+TEST(a_number_is_free_after_a_cancel)
+{
+	struct aioconn *c;
+	struct aiomsg *m, *answer;
+	unsigned char frame[64];
+	unsigned kind;
+	int fd = raw_peer(PAIR, NULL, &c);
+
+	put(fd, PREFACE, PREFACE_LEN);
+	put_frame(fd, CALL_BYTES, 0, "12345678a", 9);
+	put_frame(fd, CANCEL, 0, "12345678", 8);
+	put_frame(fd, CALL_BYTES, 0, "12345678b", 9);
+	ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
+	aiomsg_free(m);
+	ck_assert_int_eq(must(aioconn_recv(c, &m, soon())), 1);
+	ck_assert(is_text(m, "b"));
+	answer = must(aiomsg_answer(m, "s", "to b"));
+	must(aioconn_send_msg(c, answer));
+	aiomsg_free(answer);
+	aiomsg_free(m);
+	get_preface(fd);
+	must(get_frame(fd, &kind, frame, sizeof frame));
+	ck_assert_uint_eq(kind, ANSWER);
+	aioconn_abort(c);
+	must(close(fd));
+}
+
 TEST(a_refusals_words_can_not_play_with_a_terminal)
 {
 	struct event_base *base = new_base();

@@ -319,6 +319,98 @@ TEST_WITHIN(descriptors_there_and_back, 30)
 	pass_fds("asyncio echo");
 }
 
+/* Calls. */
+
+static void call_number(struct aioconn *c, int32_t n, int due, const char *words)
+{
+	struct aiomsg *answer;
+	const char *text = "";
+	int32_t result = 0;
+	int got = aioconn_call(c, &answer, soon(), "i", n);
+
+	ck_assert_int_ge(must(got), 0);
+	if (got == 1)
+		must(aiomsg_unpack(answer, "i", &result));
+	else
+		result = -aiomsg_error(answer, &text);
+	ck_assert_int_eq(result, due);
+	ck_assert_ptr_nonnull(strstr(text, words));
+	aiomsg_free(answer);
+}
+
+struct answers {
+	unsigned n, right;
+};
+
+static void on_answer(struct aiomsg *answer, int error, void *arg)
+{
+	struct answers *a = arg;
+	int32_t n;
+
+	a->n++;
+	a->right += !error && aiomsg_unpack(answer, "i", &n) == 0 && n % 2 == 0;
+}
+
+/* It is asked to call us, and says what came of it. The call that it gave up by then is not wanted any more. */
+static void be_called(struct aioconn *c, int32_t n)
+{
+	struct aiomsg *call, *answer = NULL, *report;
+	int32_t number, result;
+	const char *text;
+
+	must(aioconn_send(c, "i", n));
+	call = next(c);
+	ck_assert(aiomsg_is_call(call));
+	must(aiomsg_unpack(call, "i", &number));
+	ck_assert_int_eq(number, n);
+	if (n == 1)
+		answer = must(aiomsg_answer(call, "i", (int32_t)100));
+	if (n == 2)
+		answer = must(aiomsg_answer_error(call, EDOM, "not two"));
+	if (answer)
+		must(aioconn_send_msg(c, answer));
+	aiomsg_free(answer);
+	report = next(c);
+	must(aiomsg_unpack(report, "iis", &number, &result, &text));
+	ck_assert_int_eq(result, n == 1 ? 100 : n == 2 ? -EDOM : -ETIMEDOUT);
+	ck_assert_str_eq(text, n == 1 ? "answer" : n == 2 ? "not two" : "too late");
+	if (n < 0)
+		while (aiomsg_is_wanted(call)) /* the cancel may come behind the report */
+			must(aioconn_call(c, &answer, soon(), "i", (int32_t)1)), aiomsg_free(answer);
+	aiomsg_free(report);
+	aiomsg_free(call);
+}
+
+static void call_both_ways(const char *words, enum transport t)
+{
+	struct event_base *base = new_base();
+	struct peer p = start(t, base, words);
+	struct aiomsg *m = must(aiomsg_new("i", (int32_t)7));
+	struct answers a = {.n = 0};
+
+	call_number(p.c, 21, 42, "");
+	call_number(p.c, -1, -EDOM, "below 0");
+	call_number(p.c, 0, -ENOMSG, "without an answer");
+	for (int i = 0; i < 500; i++)
+		must(aioconn_call_later(p.c, m, on_answer, &a, soon()));
+	run_until(base, &a.n, 500);
+	ck_assert_uint_eq(a.right, 500);
+	be_called(p.c, 1);
+	be_called(p.c, 2);
+	be_called(p.c, -3);
+	call_number(p.c, 5, 10, "");
+	aiomsg_free(m);
+	finish(&p);
+	event_base_free(base);
+}
+
+TEST_WITHIN(both_sides_call_and_answer, 60)
+{
+	call_both_ways("calls", PAIR);
+	call_both_ways("calls", DUPLEX);
+	call_both_ways("asyncio calls", PAIR);
+}
+
 TEST_WITHIN(a_peer_that_dies_is_lost_and_one_that_says_goodbye_is_not, 30)
 {
 	static const struct {
@@ -533,7 +625,7 @@ static struct stream_of *begin(struct stream_of *s, const char *name)
 	return s;
 }
 
-enum { STREAMS_MOST = 200 };
+enum { STREAMS_MOST = 300 };
 
 static size_t make_prefaces(struct stream_of *s)
 {
@@ -552,15 +644,11 @@ static size_t make_prefaces(struct stream_of *s)
 	return n;
 }
 
-/* But for kinds of calls and confirmations, which the peer in Python does not know. */
 static size_t make_headers(struct stream_of *s)
 {
 	size_t n = 0;
 
-	for (unsigned kind = 0; kind < 256; kind += kind == 3     ? 21
-						    : kind == 25  ? 101
-						    : kind == 129 ? 125
-								  : 1) {
+	for (unsigned kind = 0; kind < 256; kind += kind == 25 ? 101 : kind == 129 ? 125 : 1) {
 		add_header(begin(&s[n++], "a kind"), 0, kind, 0, 0);
 		add_header(begin(&s[n], "a kind with a payload"), 3, kind, 0, 0);
 		add(&s[n++], "abc", 3);
@@ -572,6 +660,34 @@ static size_t make_headers(struct stream_of *s)
 	add_header(begin(&s[n++], "a large one to skip"), UINT32_MAX, 200, 0, 0);
 	add_header(begin(&s[n++], "as large as may be"), 16 << 20, BYTES, 0, 0);
 	add_header(begin(&s[n++], "too many descriptors"), 1, BYTES, 9, 0);
+	return n;
+}
+
+/* Each has a number of 8 bytes in front. */
+static size_t make_calls(struct stream_of *s)
+{
+	size_t n = 0;
+
+	add_frame(begin(&s[n], "calls"), 5, 0, "number 1content");
+	add_frame(&s[n], 5, 0, "number 2");
+	add_frame(&s[n++], GOODBYE, 0, "");
+	add_frame(begin(&s[n], "a number twice"), 5, 0, "number 1content");
+	add_frame(&s[n++], 5, 0, "number 1again");
+	add_frame(begin(&s[n], "a number after a cancel"), 5, 0, "number 1content");
+	add_frame(&s[n], 9, 0, "number 1");
+	add_frame(&s[n], 5, 0, "number 1again");
+	add_frame(&s[n++], GOODBYE, 0, "");
+	add_frame(begin(&s[n], "answers to nothing"), 7, 0, "number 1content");
+	add_frame(&s[n], 8, 0, "number 1\001\001\001\001words");
+	add_frame(&s[n], 9, 0, "number 1");
+	add_frame(&s[n++], GOODBYE, 0, "");
+	add_frame(begin(&s[n++], "a refusal with an error below 0"), 8, 0, "number 1\377\377\377\377words");
+	add_header(begin(&s[n], "a refusal without an error"), 12, 8, 0, 0);
+	add(&s[n++], "number 1\0\0\0\0", 12);
+	add_frame(begin(&s[n++], "a cancel with a payload"), 9, 0, "number 1x");
+	add_frame(begin(&s[n++], "a call that is no image"), 4, 0, "number 1not one");
+	add_frame(begin(&s[n++], "an answer that is no image"), 6, 0, "number 1not one");
+	add_frame(begin(&s[n++], "hello"), 16, 0, "0123456789abcdef0123456789abcdef");
 	return n;
 }
 
@@ -697,6 +813,7 @@ TEST_WITHIN(whatever_a_peer_says_ends_its_own_connection_as_it_does_here, 60)
 	size_t n = make_prefaces(s);
 
 	n += make_headers(s + n);
+	n += make_calls(s + n);
 	n += make_ends_of_streams(s + n);
 	n += make_descriptors(s + n);
 	ck_assert_uint_lt(n, STREAMS_MOST);

@@ -91,6 +91,132 @@ class Messages(unittest.TestCase):
         os.close(r)
 
 
+class Calls(unittest.TestCase):
+    def beside(self, body):
+        t = threading.Thread(target=body)
+        t.start()
+        self.addCleanup(t.join)
+        return t
+
+    def test_answered_refused_dropped(self):
+        a, b = pair()
+
+        def serve():
+            for m in b:
+                (n,) = m.unpack("i")
+                if n > 0:
+                    b.answer(m, "i", 2 * n)
+                    b.answer(m, "i", 0)
+                elif n < 0:
+                    b.refuse(m, errno.EDOM, "below\x1b 0")
+                del m
+
+        t = self.beside(serve)
+        self.assertEqual(a.call("i", 21).values, (42,))
+        for n, error, text in ((-1, errno.EDOM, "below? 0"), (0, errno.ENOMSG, "the message of the call was freed without an answer")):
+            with self.assertRaises(aioipc.Refused) as e:
+                a.call("i", n)
+            self.assertEqual((e.exception.error, e.exception.text), (error, text))
+        a.close()
+        t.join()
+        b.close()
+
+    def test_messages_meanwhile_are_kept(self):
+        a, b = pair()
+        t = self.beside(lambda: self.assertEqual(a.call("i", 1).values, (2,)))
+        call = b.recv()
+        self.assertTrue(call.is_call and call.is_wanted)
+        b.send("s", "one")
+        b.send("s", "two")
+        b.answer(call, "i", 2)
+        self.assertFalse(call.is_wanted)
+        t.join()
+        self.assertEqual([a.recv().values, a.recv().values], [("one",), ("two",)])
+        self.assertFalse(Message("i", 1).is_call)
+        self.assertRaises(ValueError, b.answer, Message("i", 1), "")
+        a.abort()
+        b.abort()
+
+    def test_a_late_call_is_told_to_the_peer(self):
+        a, b = pair()
+        self.assertRaises(TimeoutError, a.call, "i", 1, timeout=0.01)
+        call = b.recv()
+        a.send("s", "behind it")
+        self.assertEqual(b.recv().values, ("behind it",))
+        self.assertFalse(call.is_wanted)
+        b.answer(call, "i", 1)
+        b.send("s", "nothing came")
+        self.assertEqual(a.recv().values, ("nothing came",))
+        a.abort()
+        b.abort()
+
+    def test_the_end_ends_calls(self):
+        for end, error in ((lambda c: c.close(), BrokenPipeError), (lambda c: c.abort(), PeerLost)):
+            a, b = pair()
+            seen = []
+
+            def call():
+                try:
+                    a.call("i", 1)
+                except OSError as e:
+                    seen.append(type(e))
+
+            t = self.beside(call)
+            kept = b.recv()
+            end(b)
+            t.join()
+            self.assertEqual(seen, [error])
+            kept.close()
+            a.abort()
+
+    def test_one_who_receives_reads_for_all(self):
+        a, b = pair()
+        got, done = [], []
+        receiver = self.beside(lambda: got.extend(m.values for m in a))
+
+        def serve():
+            for m in b:
+                b.send("s", "message")
+                b.answer(m, "i", 7)
+
+        server = self.beside(serve)
+        callers = [self.beside(lambda: done.append(a.call("i", 1).values)) for _ in range(20)]
+        for t in callers:
+            t.join()
+        self.assertEqual(done, [(7,)] * 20)
+        a.write_eof()
+        server.join()
+        b.close()
+        receiver.join()
+        self.assertEqual(got, [("message",)] * 20)
+        a.abort()
+
+    def test_asyncio(self):
+        async def both():
+            one, other = aioipc.socketpair()
+            async with one.open_async() as a, other.open_async() as b:
+                async def serve():
+                    kept = []
+                    async for m in b:
+                        (n,) = m.unpack("i")
+                        if n < 0:
+                            kept.append(m)
+                        else:
+                            await b.answer(m, "i", n + 1)
+                    return [m.is_wanted for m in kept]
+
+                task = asyncio.ensure_future(serve())
+                answers = await asyncio.gather(*[a.call("i", n) for n in range(100)])
+                self.assertEqual([m.values[0] for m in answers], list(range(1, 101)))
+                with self.assertRaises(asyncio.TimeoutError):
+                    await asyncio.wait_for(a.call("i", -1), 0.01)
+                self.assertEqual((await a.call("i", 5)).values, (6,))
+                await a.close()
+                self.assertEqual(await task, [False])
+
+        asyncio.run(both())
+
+
 class Ends(unittest.TestCase):
     def test_used_once(self):
         a, b = aioipc.socketpair()

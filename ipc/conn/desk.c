@@ -30,7 +30,7 @@ struct called {
 	size_t block;
 	_Atomic(enum state) state; /* changes under the desk's lock */
 	struct called *next;       /* in its bucket */
-	struct called *next_owed;
+	struct called *next_owed, **at_owed;
 	struct aiomsg *answer; /* that it is owed; it holds the ticket */
 };
 
@@ -166,6 +166,7 @@ static void owe(struct ipc_desk *d, struct called *t)
 {
 	t->state = OWED;
 	t->next_owed = NULL;
+	t->at_owed = d->last_owed;
 	*d->last_owed = t;
 	d->last_owed = &t->next_owed;
 	if (d->owes)
@@ -250,18 +251,47 @@ size_t ipc_desk_count(const struct ipc_desk *d)
 	return d ? d->count : 0;
 }
 
+/* It is in no list any more. With an answer, it goes with that. */
+static void let_go(struct called *t)
+{
+	struct aiomsg *answer = t->answer;
+
+	t->answer = NULL;
+	if (answer)
+		aiomsg_free(answer);
+	else
+		free_called(t);
+}
+
+static void leave_owed(struct ipc_desk *d, struct called *t)
+{
+	*t->at_owed = t->next_owed;
+	if (t->next_owed)
+		t->next_owed->at_owed = t->at_owed;
+	else
+		d->last_owed = t->at_owed;
+	d->owes = d->owed;
+}
+
 bool ipc_desk_cancel(struct ipc_desk *d, uint64_t id)
 {
 	struct called *t;
+	bool owed, known;
 
 	pthread_mutex_lock(&d->lock);
 	t = find(d, id);
-	if (t && t->state == OPEN) {
+	known = t;
+	owed = t && t->state == OWED;
+	if (owed)
+		leave_owed(d, t);
+	if (t) {
 		take_out(d, t);
 		t->state = UNWANTED;
 	}
 	pthread_mutex_unlock(&d->lock);
-	return t;
+	if (owed)
+		let_go(t);
+	return known;
 }
 
 int ipc_desk_answer(struct ipc_desk *d, const struct aiomsg *answer, uint64_t *id)
@@ -320,29 +350,13 @@ int ipc_desk_owes(struct ipc_desk *d, uint64_t *id, struct aiomsg **answer)
 	return r;
 }
 
-/* It is in no list any more. With an answer, it goes with that. */
-static void let_go(struct called *t)
-{
-	struct aiomsg *answer = t->answer;
-
-	t->answer = NULL;
-	if (answer)
-		aiomsg_free(answer);
-	else
-		free_called(t);
-}
-
 void ipc_desk_paid(struct ipc_desk *d)
 {
 	struct called *t;
 
 	pthread_mutex_lock(&d->lock);
 	t = d->owed;
-	d->owed = t->next_owed;
-	if (!d->owed) {
-		d->last_owed = &d->owed;
-		d->owes = false;
-	}
+	leave_owed(d, t);
 	take_out(d, t);
 	t->state = ANSWERED;
 	pthread_mutex_unlock(&d->lock);
