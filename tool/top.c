@@ -29,6 +29,7 @@ struct table {
 	size_t n, slow;
 	bool live;
 	unsigned width, height; /* height 0: there is no end */
+	size_t who, state;      /* characters of these columns; 0: as many as there are */
 };
 
 static volatile sig_atomic_t signalled;
@@ -145,31 +146,33 @@ static void show_cell(FILE *f, const char *text, size_t n)
 
 #define FIXED 57 /* characters of all columns but the two that share the rest */
 
-static void columns(const struct table *t, size_t *who, size_t *state)
+/* What the names do not need, the states have. */
+static void set_columns(struct table *t)
 {
-	size_t rest = t->width > FIXED + 20 ? t->width - FIXED : 20;
+	size_t rest = t->width > FIXED + 20 ? t->width - FIXED : 20, longest = 8;
 
-	*who = rest * 11 / 20;
-	*state = t->live ? rest - *who : 0;
+	for (size_t i = 0; i < t->n; i++)
+		if (strlen(t->rows[i].who) > longest)
+			longest = strlen(t->rows[i].who);
+	t->who = longest < rest * 11 / 20 ? longest : rest * 11 / 20;
+	t->state = t->live ? rest - t->who : 0;
 }
 
 static void show_row(FILE *f, const struct table *t, const struct row_text *row)
 {
 	char in[16], out[16], bytes[16], said[256];
-	size_t who, state;
 
-	columns(t, &who, &state);
 	snprintf(said, sizeof said, "%s%s%s", row->slow ? row->slow : "", row->slow ? "; " : "", row->state);
 	fputs(!t->o->colour ? "" : row->slow ? RED : row->board->gone ? DIM : row->row ? "" : BOLD, f);
 	if (row->board->why)
 		fprintf(f, "%7s %-10s ", "?", row->kind);
 	else
 		fprintf(f, "%7lld %-10s ", (long long)row->board->head.pid, row->kind);
-	show_cell(f, row->who, who);
+	show_cell(f, row->who, t->who);
 	fprintf(f, " %6s %6s %6s ", brief(row->in, in), brief(row->out, out), brief(row->bytes, bytes));
 	show_cell(f, row->waits, 14);
 	fputs(row->slow ? " !" : "  ", f);
-	show_cell(f, said, state);
+	show_cell(f, said, t->state);
 	fputs(t->o->colour ? PLAIN : "", f);
 }
 
@@ -180,11 +183,8 @@ static void end_line(FILE *f, const struct table *t)
 
 static void show_head(FILE *f, const struct table *t)
 {
-	size_t who, state;
-
-	columns(t, &who, &state);
 	fputs(t->o->colour ? DIM : "", f);
-	fprintf(f, "%7s %-10s %-*s %6s %6s %6s %-14s  %s", "PID", "KIND", (int)who, "WHO", "IN/S", "OUT/S",
+	fprintf(f, "%7s %-10s %-*s %6s %6s %6s %-14s  %s", "PID", "KIND", (int)t->who, "WHO", "IN/S", "OUT/S",
 		"B/S", "WAITS", "STATE");
 	fputs(t->o->colour ? PLAIN : "", f);
 	end_line(f, t);
@@ -216,6 +216,7 @@ static void show_table(FILE *f, struct table *t)
 {
 	size_t shown = choose(t);
 
+	set_columns(t);
 	show_head(f, t);
 	for (size_t i = 0; i < shown; i++) {
 		show_row(f, t, &t->rows[i]);
