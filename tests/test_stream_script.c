@@ -431,7 +431,7 @@ TEST(options_that_make_no_sense_are_refused)
 	REFUSED(o.reply_limit = -1);
 	o = good;
 	o.address = "rediss://h";
-	must_fail(aiostream_new(&o), EOPNOTSUPP);
+	must_fail(aiostream_new(&o), EPROTONOSUPPORT);
 	o = good;
 	o.address = "valkey://me:p%40%3A%2F%25@[::1]:7000/15";
 	aiostream_abort(must(aiostream_new(&o)));

@@ -32,6 +32,7 @@ extern "C" {
 
 struct aioqueue;
 struct aiostream;
+struct aiotls;
 struct event_base;
 
 /* 0 and NULL are the defaults. An address and a stream are needed. All texts are copied. */
@@ -39,12 +40,13 @@ struct aiostream_options {
 	size_t size; /* sizeof(struct aiostream_options) */
 
 	/*
-	 * "redis://[user:password@]host[:6379][/database]", or "redis+unix://[user:password@]/path[?db=number]"; valkey in the place of
-	 * redis is the same. In a user and a password, %40 is an '@', %3A a ':', %2F a '/' and %25 a '%'.
+	 * "redis://[user:password@]host[:6379][/database]"; "rediss://..." with TLS; or "redis+unix://[user:password@]/path[?db=number]";
+	 * valkey in the place of redis is the same. In a user and a password, %40 is an '@', %3A a ':', %2F a '/' and %25 a '%'.
 	 */
 	const char *address;
 	const char *user, *password; /* instead of those in the address. Neither is ever logged or told */
-	const char *stream;          /* its name at the server */
+	struct aiotls *tls; /* of rediss:, where it must be given, and of nothing else: see <aioipc/tls.h> */
+	const char *stream; /* its name at the server */
 
 	/*
 	 * NULL: it sends. A name: it receives, as a member of this group. "": it receives all that is added from now on, beside any group,
@@ -88,7 +90,7 @@ struct aiostream_options {
 
 /*
  * Makes a stream that is not started. Errno: EINVAL; the log says in words why: no address, no name, an option for the other direction,
- * impossible numbers, and so on. EOPNOTSUPP (an address with TLS: rediss://). Since 0.2.
+ * impossible numbers, and so on. EPROTONOSUPPORT (rediss: without a struct aiotls). Since 0.2.
  */
 AIOIPC_API struct aiostream *aiostream_new(const struct aiostream_options *o);
 
@@ -114,7 +116,7 @@ AIOIPC_API enum aiolink_state aiostream_state(const struct aiostream *s);
  * What is wrong now, or why it ended, as an errno and in words; what the server said, in its own: "OOM command not allowed ...". 0 and "":
  * nothing. An error of the server ends nothing: what it refused is asked again, after pauses that grow up to reconnect_most.
  *
- * ECONNREFUSED and the others of a link. EACCES (NOAUTH, WRONGPASS, NOPERM), ENOSPC (OOM, or the stream holds `most` messages), EROFS
+ * ECONNREFUSED and the others of a link. EACCES (NOAUTH, WRONGPASS, NOPERM; or a certificate was not taken), ENOSPC (OOM, or the stream holds `most` messages), EROFS
  * (READONLY: it is a replica), EAGAIN (LOADING, CLUSTERDOWN, TRYAGAIN, MASTERDOWN, BUSY; MOVED and ASK, which are followed), EIO (MISCONF,
  * NOREPLICAS), EINVAL (WRONGTYPE: the name is that of something else; CROSSSLOT), ENOENT (NOGROUP: the group is made again), EMSGSIZE (an
  * entry, or an answer, of more than 64 MiB), ETIMEDOUT (it does not answer), EPROTO (it is no such server; any other error). Since 0.2.

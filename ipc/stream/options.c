@@ -9,6 +9,7 @@
 #include <aioipc/queue.h>
 
 #include "ipc/flow/queue.h"
+#include "ipc/net/secure.h"
 #include "ipc/os/log.h"
 #include "ipc/os/random.h"
 #include "ipc/os/sized.h"
@@ -146,6 +147,17 @@ static void copy_numbers(struct ipc_stream_options *to, const struct aiostream_o
 	to->tries = o->tries ? o->tries : TRIES;
 }
 
+/* With errno. */
+static const char *check_tls(const struct ipc_stream_options *o, struct aiotls *tls)
+{
+	struct ipc_address a;
+	const char *why = NULL;
+
+	if (ipc_address_read(&a, o->server.dial, IPC_TO_CONNECT, &why) == 0)
+		ipc_secure_check(&a, tls, false, &why);
+	return why;
+}
+
 static int take_queue(struct aioqueue **to, struct aioqueue *given)
 {
 	if (given && ipc_queue_check(given) == -1)
@@ -173,10 +185,13 @@ int ipc_stream_take_options(struct ipc_stream_options *to, const struct aiostrea
 	memset(to, 0, sizeof *to);
 	if (ipc_server_read(&to->server, o.address, &why) == -1)
 		return why ? refuse(o.stream, why, EINVAL) : -1;
-	if (to->server.tls) {
+	why = check_tls(to, o.tls);
+	if (why) {
+		error = errno;
 		ipc_server_free(&to->server);
-		return refuse(o.stream, "TLS to a server is not there yet: put a tunnel between", EOPNOTSUPP);
+		return refuse(o.stream, why, error);
 	}
+	to->tls = ipc_secure_ref(o.tls);
 	copy_numbers(to, &o);
 	if (copy_names(to, &o) == 0 && take_queue(queue, o.queue) == 0)
 		return 0;
@@ -189,6 +204,7 @@ int ipc_stream_take_options(struct ipc_stream_options *to, const struct aiostrea
 void ipc_stream_free_options(struct ipc_stream_options *o)
 {
 	ipc_server_free(&o->server);
+	ipc_secure_unref(o->tls);
 	free(o->stream);
 	free(o->group);
 	free(o->member);

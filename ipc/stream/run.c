@@ -65,7 +65,8 @@ static void begin(struct aiostream *s)
 static void choose_server(struct aiostream *s, const struct ipc_wire *w, bool was_up)
 {
 	if (w->moved) {
-		memcpy(s->where, w->where, sizeof s->where);
+		snprintf(s->where, sizeof s->where, "%s%s", s->o.tls ? "tls" : "tcp",
+			 w->where + strlen("tcp"));
 		s->asks = w->moved_asks;
 	} else if (!was_up) {
 		s->where[0] = '\0';
@@ -379,8 +380,12 @@ static void on_room(struct aioqueue *q, void *arg)
 
 static void equip_wire(struct aiostream *s, struct ipc_wire *w, struct event_base *base)
 {
-	*w = (struct ipc_wire){
-		.wake = wake, .owner = s, .base = base, .server = &s->o.server, .limit = s->o.reply_limit};
+	*w = (struct ipc_wire){.wake = wake,
+			       .owner = s,
+			       .base = base,
+			       .server = &s->o.server,
+			       .tls = s->o.tls,
+			       .limit = s->o.reply_limit};
 }
 
 int ipc_stream_equip(struct aiostream *s, struct event_base *base)

@@ -83,7 +83,8 @@ static const char *read_host(struct ipc_server *s, const char *text, size_t len)
 	char full[TEXT_MOST + 16];
 	struct ipc_address a;
 
-	snprintf(full, sizeof full, "tcp://%.*s%s", (int)len, text, has_port ? "" : ":6379");
+	snprintf(full, sizeof full, "%s://%.*s%s", s->tls ? "tls" : "tcp", (int)len, text,
+		 has_port ? "" : ":6379");
 	if (ipc_address_read(&a, full, IPC_TO_CONNECT, &why) == -1)
 		return why;
 	s->dial = strdup(full);

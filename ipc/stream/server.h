@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 struct ipc_server {
-	char *dial;            /* "tcp://host:port" or "unix:///path" */
+	char *dial;            /* "tcp://host:port", "tls://host:port" or "unix:///path" */
 	char *user, *password; /* NULL: none */
 	unsigned database;
 	bool tls;

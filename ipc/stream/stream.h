@@ -39,6 +39,7 @@ struct ipc_knock;
 /* Its options, checked and copied. Times in nanoseconds. */
 struct ipc_stream_options {
 	struct ipc_server server;
+	struct aiotls *tls; /* NULL: it is not encrypted */
 	char *stream, *group, *member, *mark, *fence, *dead;
 	int64_t first, most_pause, connect_limit, reply_limit;
 	uint64_t most;

@@ -221,7 +221,7 @@ int ipc_wire_dial(struct ipc_wire *w, const char *address)
 	ipc_resp_init(&w->in, IPC_WIRE_MOST);
 	w->first = w->count = 0;
 	w->looked = w->moved = false;
-	w->dial = ipc_dial_new(address);
+	w->dial = ipc_dial_new_tls(address, w->tls);
 	if (!w->dial)
 		return -1;
 	w->state = IPC_WIRE_DIALS;

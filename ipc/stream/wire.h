@@ -18,6 +18,7 @@
 #define IPC_WIRE_DUE 16
 
 struct aioconn;
+struct aiotls;
 struct event_base;
 struct ipc_server;
 struct ipc_watch;
@@ -47,7 +48,8 @@ struct ipc_wire {
 	void *owner;
 	struct event_base *base;
 	const struct ipc_server *server;
-	int64_t limit; /* nanoseconds for an answer to the greeting */
+	struct aiotls *tls; /* NULL: it is not encrypted */
+	int64_t limit;      /* nanoseconds for an answer to the greeting */
 
 	enum ipc_wire_state state;
 	struct ipc_dial *dial;
