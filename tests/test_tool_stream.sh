@@ -1,29 +1,10 @@
 #!/bin/sh
 # aioipc stream, and what people have beside it, with a server of its own: Redis or Valkey, in a folder that goes away.
 . "$srcdir/tests/tap.sh"
+. "$srcdir/tests/server.sh"
 
 tool=./aioipc
 [ -x $tool ] || tool=tool/aioipc
-server=
-
-# Debian's redis-tools has one under another name; under this one it is a server.
-find_server() {
-	for path in redis-server valkey-server redis-check-rdb valkey-check-rdb; do
-		server=$(command -v $path) && break
-	done
-	[ -n "$server" ] && ln -s "$server" "$tmp/redis-server"
-}
-
-run_server() {
-	"$tmp/redis-server" --port 0 --unixsocket "$tmp/s" --dir "$tmp" --save '' >"$tmp/log" 2>&1 &
-	pid=$!
-	trap 'kill $pid; wait $pid 2>/dev/null; rm -rf "$tmp"' EXIT
-	until [ -S "$tmp/s" ]; do
-		kill -0 $pid || return 1
-		sleep 0.02
-	done
-}
-
 address=redis+unix://$tmp/s
 
 gives() {
@@ -48,8 +29,9 @@ gives_back() {
 ends_by_signal() {
 	echo begin | appends one || return 1
 	$tool stream "$address" one --group g --from-start >"$tmp/begun" 2>"$tmp/err" &
-	until [ -s "$tmp/begun" ]; do
-		sleep 0.02
+	for _ in $(seq 600); do
+		[ ! -s "$tmp/begun" ] || break
+		sleep 0.1
 	done
 	kill -TERM $!
 	wait $!
@@ -61,12 +43,44 @@ says_why() {
 	[ $? -eq 1 ] && grep -q "No such file" "$tmp/said" && grep -q "nothing came for 0.5 seconds" "$tmp/said"
 }
 
-if ! find_server; then
+# Two workers, of which one is killed in the midst of it.
+pool() {
+	demos/jobs "$address" work &
+	first=$!
+	demos/jobs "$address" work &
+	second=$!
+	timeout $((120 * ${CK_TIMEOUT_MULTIPLIER:-1})) demos/jobs "$address" >"$tmp/primes" &
+	asker=$!
+	sleep 0.2
+	kill -KILL $first
+	wait $asker && kill $second && wait $second && grep -x '78498 primes below 1000000' "$tmp/primes"
+}
+
+# Shipper and collector are killed, and started again.
+logs() {
+	seq 5000 >"$tmp/my.log"
+	demos/logs "$address" ship "$tmp/my.log" &
+	shipper=$!
+	demos/logs "$address" collect "$tmp/all.log" &
+	collector=$!
+	sleep 0.1
+	kill -KILL $shipper $collector
+	demos/logs "$address" ship "$tmp/my.log" &
+	shipper=$!
+	demos/logs "$address" collect "$tmp/all.log" &
+	collector=$!
+	for _ in $(seq 600); do
+		sort -nu "$tmp/all.log" 2>/dev/null | cmp -s - "$tmp/my.log" && break
+		sleep 0.1
+	done
+	kill $shipper $collector && wait $shipper && wait $collector && sort -nu "$tmp/all.log" | diff - "$tmp/my.log"
+}
+
+if ! run_server; then
 	skip "aioipc stream" "no server of Redis or Valkey"
 	finish
 	exit
 fi
-run_server || exit 1
 check "lines are appended" sh -c "printf 'one\\ntwo\\nthree\\n' | $tool stream '$address' s"
 check "and read" gives 'one\ntwo\nthree\n' $tool stream "$address" s --group g --lines --from-start --count 3
 check "values are" sh -c "echo '42 \"x y\"' | $tool stream '$address' t --format is"
@@ -83,5 +97,11 @@ if have redis-cli; then
 	check "are read by redis-cli" sh -c "$cli XREADGROUP GROUP cli me COUNT 9 STREAMS other '>' | grep -x -e d -e e -e f | tr '\\n' ' ' | grep -x 'd e f '"
 else
 	skip "redis-cli beside it" "no redis-cli"
+fi
+if [ -x demos/jobs ]; then
+	check "a pool of workers loses no job" pool
+	check "a log shipper loses no line" logs
+else
+	skip "demos" "not built"
 fi
 finish

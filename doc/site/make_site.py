@@ -14,7 +14,7 @@ GROUPS = (("1", "Command"), ("7", "Ideas and rules"), ("3", "Calls"))
 FRONT = """<h1>aioipc</h1>
 <p class="lead">A C library for programs that are made of several processes: pipes, socket pairs and shared memory that know about
 <code>fork()</code>, messages with types, and one set of calls that block, call back from an event loop, or suspend a coroutine.</p>
-<p><a href="guide-01-pipe.html">Begin with the guide</a>: ten short chapters, each with a program that runs as it is shown. Or look
+<p><a href="guide-01-pipe.html">Begin with the guide</a>: eleven short chapters, each with a program that runs as it is shown. Or look
 a call up: press <kbd>/</kbd> and type its name.</p>
 <img src="fork.svg" alt="What fork does with ends: those that were given to the child move, all others are closed there">
 """
