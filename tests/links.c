@@ -149,6 +149,7 @@ int raw_listen(const char *address, int backlog)
 	socklen_t len = read_address(address, &a);
 	int on = 1, fd = must(socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
+	no_raw_peer_over_tls();
 	must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
 	must(bind(fd, &a.any, len));
 	must(listen(fd, backlog));
@@ -161,6 +162,7 @@ int try_connect(const char *address)
 	socklen_t len = read_address(address, &a);
 	int fd = must(socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
+	no_raw_peer_over_tls();
 	if (connect(fd, &a.any, len) == 0)
 		return fd;
 	close(fd);

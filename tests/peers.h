@@ -15,6 +15,7 @@
 #include <aioipc.h>
 
 #include "tests/harness.h"
+#include "tests/over.h"
 
 /* With TEST_PAIR=ring in the environment, PAIR is a ring, but for raw peers: see tests/test_over_rings.sh. */
 enum transport { PIPE, DUPLEX, PAIR, RING };

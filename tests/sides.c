@@ -51,15 +51,21 @@ static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
 	aiomsg_free(m);
 }
 
-void listen_with(struct side *s, struct event_base *base, const struct aiotls_options *o)
+void listen_limited(struct side *s, struct event_base *base, const struct aiotls_options *o,
+		    const struct aiolistener_options *limits)
 {
-	struct aiolistener_options lo = {.size = sizeof lo};
+	struct aiolistener_options lo = *limits;
 
 	*s = (struct side){.base = base, .come = must(aioqueue_new(64, 0))};
 	s->tls = lo.tls = must(aiotls_new(o));
 	s->listener = must(aiolistener_new("tls://127.0.0.1:0", base, &lo, on_peer, s));
 	snprintf(s->address, sizeof s->address, "%s", aiolistener_address(s->listener));
 	remember_log();
+}
+
+void listen_with(struct side *s, struct event_base *base, const struct aiotls_options *o)
+{
+	listen_limited(s, base, o, &(struct aiolistener_options){.size = sizeof(struct aiolistener_options)});
 }
 
 void listen_as(struct side *s, struct event_base *base, const char *name)

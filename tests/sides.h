@@ -19,6 +19,8 @@ void in_tls_task(void (*body)(void *arg));
 
 /* Listens; from then on the log is remembered. And the end of it. */
 void listen_with(struct side *s, struct event_base *base, const struct aiotls_options *o);
+void listen_limited(struct side *s, struct event_base *base, const struct aiotls_options *o,
+		    const struct aiolistener_options *limits);
 void listen_as(struct side *s, struct event_base *base, const char *name);
 void stop(struct side *s);
 

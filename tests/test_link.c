@@ -111,6 +111,7 @@ static int raw_listen(void)
 	socklen_t len;
 	struct sockaddr_un un = own_name(&len);
 
+	no_raw_peer_over_tls();
 	must(bind(fd, (struct sockaddr *)&un, len));
 	must(listen(fd, 5));
 	return fd;
@@ -122,6 +123,7 @@ static int raw_connect(void)
 	socklen_t len;
 	struct sockaddr_un un = own_name(&len);
 
+	no_raw_peer_over_tls();
 	must(connect(fd, (struct sockaddr *)&un, len));
 	return fd;
 }

@@ -98,6 +98,7 @@ static void close_towards(const struct stay *s, struct event_base *base)
 	int error;
 	pid_t pid;
 
+	no_raw_peer_over_tls();
 	o.direction = s->direction;
 	o.grace = 20;
 	l = start_link(&o, base);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/sides.h"
+#include "tls/tls.h"
 
 struct closing {
 	struct aioconn *c;
@@ -532,6 +533,67 @@ TEST_WITHIN(many_that_are_silent_in_the_handshake_keep_nobody_out, 30)
 {
 	if (harness_has_fds(700))
 		in_tls_task(silent_ones);
+}
+
+/* Who is over the limit, or comes while the listener is paused, has shaken hands and waits. */
+static void they_wait(void *base)
+{
+	struct aiolistener_options lo = {.size = sizeof lo, .peers = 1};
+	struct aiotls_options o = tls_options("server");
+	struct side s;
+	struct aioconn *a, *b, *first;
+	struct aiomsg *m;
+
+	listen_limited(&s, base, &o, &lo);
+	open_both(&s, &a, &first);
+	b = must(connect_as(&s, "client"));
+	send_text(b, "from the second");
+	must_fail(aioqueue_get(s.come, &m, aioipc_after(50)), ETIMEDOUT);
+	aioconn_abort(first);
+	first = next_peer(&s);
+	expect_text(first, "from the second");
+	aiolistener_pause(s.listener);
+	aioconn_abort(a);
+	aioconn_abort(first);
+	a = must(connect_as(&s, "client"));
+	send_text(a, "from the third");
+	must_fail(aioqueue_get(s.come, &m, aioipc_after(50)), ETIMEDOUT);
+	aiolistener_resume(s.listener);
+	first = next_peer(&s);
+	expect_text(first, "from the third");
+	aioconn_abort(first);
+	aioconn_abort(a);
+	aioconn_abort(b);
+	stop(&s);
+}
+
+TEST(peers_over_the_limit_or_of_a_paused_listener_wait)
+{
+	in_tls_task(they_wait);
+}
+
+/* New keys after some records: nobody notices. */
+static void many_records(void *base)
+{
+	const uint64_t was = ipc_tls_records_most;
+	struct side s;
+	struct aioconn *a, *b;
+
+	ipc_tls_records_most = 3;
+	listen_as(&s, base, "server");
+	open_both(&s, &a, &b);
+	for (unsigned n = 0; n < 50; n++) {
+		send_fill(n % 2 ? a : b, 1000 * n, n);
+		expect_fill(n % 2 ? b : a, 1000 * n, n);
+	}
+	close_both(&s, a, b);
+	stop(&s);
+	ipc_tls_records_most = was;
+}
+
+TEST(keys_are_made_anew)
+{
+	in_tls_task(many_records);
 }
 
 static void handshake_has_a_deadline(void *base)

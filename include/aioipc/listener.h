@@ -95,7 +95,8 @@ struct aiolistener_options {
 
 	/*
 	 * For "tls://host:port", where it must be given, and for nothing else. The listener holds a reference. The callback sees a peer
-	 * when its handshake is done and its certificate was taken. 256 peers may be in the handshake; of more, the one that began first
+	 * when its handshake is done and its certificate was taken. 256 peers may be in the handshake, or wait behind it while the listener is paused or has as many
+	 * peers as it may; of more, the one that began first
 	 * is closed when it is older than a second. Since 0.2.
 	 */
 	struct aiotls *tls;

@@ -112,11 +112,12 @@ static bool is_ready(const struct aiolistener *l)
 	return ipc_greeter_counts(l->greeter).ready;
 }
 
-/* May one more peer be accepted? One that is ready comes first. Handshakes count to the total. */
+/* May one more peer be accepted? Encrypted ones shake hands even while they have to wait. Their memory counts to the total. */
 static bool wants_more(const struct aiolistener *l)
 {
-	return l->life == OPEN && l->rest == AWAKE && l->peers < l->most_peers && !is_ready(l) &&
-	       !(l->greeter && l->ledger.over);
+	if (l->rest != AWAKE || l->life == GONE)
+		return false;
+	return l->greeter ? !l->ledger.over : l->life == OPEN && l->peers < l->most_peers;
 }
 
 /* Tells the loop what to wait for. */
@@ -473,7 +474,9 @@ static bool may_greet(struct aiolistener *l)
 
 static bool has_room(struct aiolistener *l)
 {
-	return is_open(l) && (l->greeter ? may_greet(l) : may_be_silent(l));
+	if (l->greeter)
+		return ipc_own_check(&l->socket.own) == 0 && may_greet(l);
+	return is_open(l) && may_be_silent(l);
 }
 
 /* Those whose handshake is done. */
