@@ -913,6 +913,58 @@ static void put_answer(int fd, uint64_t id, const char *text)
 	put_frame(fd, ANSWER_BYTES, 0, frame, 8 + strlen(text));
 }
 
+struct late_cancel {
+	struct aioconn *c;
+	struct aiotask *task;
+	unsigned ended;
+	int got, after;
+};
+
+static void call_and_sleep(void *arg)
+{
+	struct late_cancel *t = arg;
+	struct aiomsg *answer;
+
+	t->got = aioconn_call(t->c, &answer, AIOIPC_FOREVER, "");
+	if (t->got == 1)
+		aiomsg_free(answer);
+	t->after = aiotask_sleep(soon()) == -1 ? errno : 0;
+	t->ended++;
+}
+
+static void cancel_task(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct late_cancel *t = arg;
+
+	(void)c, (void)m;
+	must(aiotask_cancel(t->task));
+}
+
+/* The task is cancelled, and before it runs its answer is there: that counts, and the next wait tells of the cancel. */
+TEST(a_cancel_that_comes_with_the_answer_is_not_lost)
+{
+	struct event_base *base = new_base();
+	struct late_cancel t = {.got = 0};
+	int fd = raw_peer(PAIR, base, &t.c);
+	uint64_t id;
+
+	must(aioconn_set_callbacks(t.c, cancel_task, NULL, NULL, &t));
+	t.task = must(aiotask_spawn(base, call_and_sleep, &t));
+	run_now(base);
+	get_preface(fd);
+	id = get_call(fd);
+	put(fd, PREFACE, PREFACE_LEN);
+	put_frame(fd, BYTES, 0, "cancels it", 10);
+	put_answer(fd, id, "answer");
+	run_until(base, &t.ended, 1);
+	ck_assert_int_eq(t.got, 1);
+	ck_assert_int_eq(t.after, ECANCELED);
+	aiotask_free(t.task);
+	aioconn_abort(t.c);
+	must(close(fd));
+	event_base_free(base);
+}
+
 TEST(answers_that_nobody_asked_for_are_ignored_and_counted)
 {
 	struct event_base *base = new_base();

@@ -181,13 +181,22 @@ static int wait_once(struct aioconn *c, struct aiocall *call, int64_t deadline)
 	return ipc_conn_wait(c, IPC_FOR_INPUT, deadline);
 }
 
+/* The wait ended with an error. An answer that had come by then counts, and the next wait of the task tells of a cancel. */
+static void stop_waiting(struct aioconn *c, struct aiocall *call)
+{
+	if (!call->over)
+		ipc_conn_give_up(c, call, errno);
+	else if (errno == ECANCELED)
+		aiotask_cancel(aiotask_self());
+}
+
 /* Until it is over. One that is given up is over too. */
 static void wait_for_answer(struct aioconn *c, struct aiocall *call, int64_t deadline)
 {
 	c->callers++;
 	while (!call->over)
-		if (wait_once(c, call, deadline) < 0 && errno != EINTR && !call->over)
-			ipc_conn_give_up(c, call, errno);
+		if (wait_once(c, call, deadline) < 0 && errno != EINTR)
+			stop_waiting(c, call);
 	c->callers--;
 }
 
