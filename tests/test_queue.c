@@ -605,3 +605,31 @@ TEST(what_is_handed_over_is_the_queue_s)
 	drop_one(q);
 	aioqueue_free(q);
 }
+
+static size_t got_some(struct aioqueue *q, size_t n, size_t bytes, int64_t deadline)
+{
+	struct aiomsg *m[8];
+	ssize_t got = must(aioqueue_get_some(q, m, n, bytes, deadline));
+
+	for (ssize_t i = 0; i < got; i++)
+		aiomsg_free(m[i]);
+	return (size_t)got;
+}
+
+TEST(some_are_taken_up_to_so_many_bytes)
+{
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+	struct aiomsg *m;
+
+	for (uint32_t i = 0; i < 8; i++)
+		must(put_number(q, i, AIOIPC_NOW)); /* 4 bytes each */
+	ck_assert_uint_eq(got_some(q, 8, 8, AIOIPC_NOW), 2);
+	ck_assert_uint_eq(got_some(q, 8, 11, AIOIPC_FOREVER), 2);
+	ck_assert_uint_eq(got_some(q, 8, 3, AIOIPC_FOREVER), 1);
+	ck_assert_uint_eq(got_some(q, 2, 0, AIOIPC_NOW), 2);
+	ck_assert_uint_eq(got_some(q, 8, SIZE_MAX, AIOIPC_NOW), 1);
+	must_fail(aioqueue_get_some(q, &m, 1, 1, AIOIPC_NOW), ETIMEDOUT);
+	aioqueue_close(q);
+	ck_assert_uint_eq(got_some(q, 8, 1, AIOIPC_FOREVER), 0);
+	aioqueue_free(q);
+}

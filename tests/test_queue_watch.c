@@ -804,3 +804,40 @@ TEST(a_patient_watch_waits_until_the_queue_is_half_empty)
 	aioqueue_free(q);
 	event_base_free(s.base);
 }
+
+static void take_and_pause(struct aioqueue *q, void *arg)
+{
+	struct seen *s = arg;
+
+	take(q, arg);
+	must(aioqueue_pause(q, s->base));
+}
+
+TEST(a_user_may_pause_a_watch)
+{
+	struct seen s = {.base = must(event_base_new()), .at_once = 1};
+	struct aioqueue *q = must(aioqueue_new(10, 0));
+
+	must_fail(aioqueue_pause(q, s.base), ENOENT);
+	must(aioqueue_watch(q, s.base, take_and_pause, NULL, &s));
+	put_some(q, 3);
+	turn(s.base);
+	ck_assert_int_eq(s.got, 1);
+	must(aioqueue_resume(q, s.base));
+	turn(s.base);
+	ck_assert_int_eq(s.got, 2);
+	must(aioqueue_watch(q, s.base, take, NULL, &s)); /* set anew */
+	turn(s.base);
+	ck_assert_int_eq(s.got, 3);
+	must(aioqueue_pause(q, s.base));
+	aioqueue_close(q);
+	turn(s.base);
+	ck_assert_int_eq(s.ended, 0);
+	must(aioqueue_resume(q, s.base));
+	turn(s.base);
+	ck_assert_int_eq(s.ended, 1);
+	must(aioqueue_watch(q, s.base, NULL, NULL, NULL));
+	must_fail(aioqueue_resume(q, s.base), ENOENT);
+	aioqueue_free(q);
+	event_base_free(s.base);
+}

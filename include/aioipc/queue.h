@@ -61,6 +61,10 @@ AIOIPC_API int aioqueue_get(struct aioqueue *q, struct aiomsg **m, int64_t deadl
  */
 AIOIPC_API ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_t deadline);
 
+/* As aioqueue_get_all(), but no more than @bytes bytes of messages, unless the first alone has more. 0: no limit. Since 0.2. */
+AIOIPC_API ssize_t aioqueue_get_some(struct aioqueue *q, struct aiomsg **m, size_t n, size_t bytes,
+				     int64_t deadline);
+
 /* How many messages are in the queue now. Since 0.1. */
 AIOIPC_API size_t aioqueue_count(const struct aioqueue *q);
 
@@ -84,6 +88,13 @@ AIOIPC_API void aioqueue_discard(struct aioqueue *q);
 typedef void aioqueue_cb(struct aioqueue *q, void *arg);
 AIOIPC_API int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_items,
 			      aioqueue_cb *on_room, void *arg);
+
+/*
+ * Pauses the watch of @base: it is not called until it is resumed. What happens meanwhile, also the end, is told then. In the thread that
+ * runs @base; also in the callbacks. A watch that is set anew is not paused. Errno: ENOENT (there is no watch of @base). Since 0.2.
+ */
+AIOIPC_API int aioqueue_pause(struct aioqueue *q, struct event_base *base);
+AIOIPC_API int aioqueue_resume(struct aioqueue *q, struct event_base *base);
 
 /*
  * Queues are counted: one aioqueue_free() for aioqueue_new() and one for each aioqueue_ref(). The last one closes the queue

@@ -32,8 +32,9 @@ struct call {
 	struct aiomsg **got;
 	struct aiomsg *const *put;
 	size_t n, done;
-	uint64_t seen; /* where the other end of the queue stood when the call could not go on */
-	bool behind;   /* others wait already */
+	size_t most, bytes; /* got: no more than so many, 0 no limit; and so many were */
+	uint64_t seen;      /* where the other end of the queue stood when the call could not go on */
+	bool behind;        /* others wait already */
 	bool lends, hands_over;
 	int error;
 	const struct ipc_crew *crew; /* of the caller */
@@ -62,11 +63,21 @@ static bool put_some(struct aioqueue *q, struct call *c)
 	return true;
 }
 
+/* May it have the first message, too? */
+static bool is_within(const struct aioqueue *q, const struct call *c)
+{
+	const struct aiomsg *m = *ipc_store_place(q, q->get.at);
+
+	return c->most == 0 || c->done == 0 || (c->bytes <= c->most && m->len <= c->most - c->bytes);
+}
+
 /* True when the call is done: it has got at least one. */
 static bool get_some(struct aioqueue *q, struct call *c)
 {
-	while (c->done < c->n && ipc_store_count(q) > 0)
-		c->got[c->done++] = ipc_store_pop(q);
+	while (c->done < c->n && ipc_store_count(q) > 0 && is_within(q, c)) {
+		c->got[c->done] = ipc_store_pop(q);
+		c->bytes += c->got[c->done++]->len;
+	}
 	if (c->lends)
 		q->lent += c->done;
 	return c->done > 0;
@@ -80,7 +91,7 @@ static bool serve(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 /* True when the call is done, and needed no lock but its own end's. */
 static bool serve_plain(struct aioqueue *q, struct ipc_waitlist *l, struct call *c)
 {
-	if (c->lends)
+	if (c->lends || c->most)
 		return false;
 	if (l == &q->getters)
 		return (c->done = ipc_store_get_plain(q, c->got, c->n, &c->seen)) > 0;
@@ -387,6 +398,13 @@ int aioqueue_get(struct aioqueue *q, struct aiomsg **m, int64_t deadline)
 ssize_t aioqueue_get_all(struct aioqueue *q, struct aiomsg **m, size_t n, int64_t deadline)
 {
 	struct call c = {.got = m, .n = n};
+
+	return run(q, &q->getters, &c, deadline);
+}
+
+ssize_t aioqueue_get_some(struct aioqueue *q, struct aiomsg **m, size_t n, size_t bytes, int64_t deadline)
+{
+	struct call c = {.got = m, .n = n, .most = bytes};
 
 	return run(q, &q->getters, &c, deadline);
 }

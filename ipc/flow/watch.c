@@ -152,7 +152,7 @@ static void set(struct ipc_flow_watch *w, aioqueue_cb *on_items, aioqueue_cb *on
 		w->room_wanted = true;
 		w->charge = 0;
 	}
-	w->over = false;
+	w->over = w->no_items = w->no_room = false;
 	w->on_items = on_items;
 	w->on_room = on_room;
 	w->arg = arg;
@@ -263,4 +263,33 @@ int aioqueue_watch(struct aioqueue *q, struct event_base *base, aioqueue_cb *on_
 	w->of_the_user = true;
 	begin(w, on_items, on_room, arg);
 	return 0;
+}
+
+static int set_pause(struct aioqueue *q, struct event_base *base, bool on)
+{
+	struct ipc_flow_watch *w;
+
+	if (ipc_queue_check(q) == -1)
+		return -1;
+	ipc_queue_lock(q);
+	w = find_user_s(q, base);
+	if (w) {
+		w->no_items = w->no_room = on;
+		ipc_flow_watches_tell(q);
+	}
+	ipc_queue_unlock(q);
+	if (w)
+		return 0;
+	errno = ENOENT;
+	return -1;
+}
+
+int aioqueue_pause(struct aioqueue *q, struct event_base *base)
+{
+	return set_pause(q, base, true);
+}
+
+int aioqueue_resume(struct aioqueue *q, struct event_base *base)
+{
+	return set_pause(q, base, false);
 }
