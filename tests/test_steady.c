@@ -106,13 +106,33 @@ static const struct kind bulk = {send_bulk, read_bytes, 2000};
 static const struct kind text = {send_text, read_text, 100000};
 static const struct kind array = {send_ints, read_ints, 10000};
 
+/* What the connection is over, and what travels. */
+enum way { PAIR, RING, DUPLEX, PIPE };
+
+static enum way way;
+static enum aioconn_framing framing;
+
 static void open_both(struct aioconn *c[2], struct event_base *base)
 {
 	struct aioend *end[2];
 
-	must(aiosockpair(&end[0], &end[1]));
-	for (int i = 0; i < 2; i++)
+	switch (way) {
+	case RING:
+		must(aioring(&end[0], &end[1], 0));
+		break;
+	case DUPLEX:
+		must(aioduplex(&end[0], &end[1]));
+		break;
+	case PIPE:
+		must(aiopipe(&end[1], &end[0]));
+		break;
+	default:
+		must(aiosockpair(&end[0], &end[1]));
+	}
+	for (int i = 0; i < 2; i++) {
 		c[i] = must(aioend_open(end[i], base));
+		must(aioconn_set_framing(c[i], framing, NULL));
+	}
 }
 
 static void close_both(struct aioconn *c[2])
@@ -246,4 +266,71 @@ TEST(array_blocking)
 TEST(array_callbacks)
 {
 	steady_callbacks(&array);
+}
+
+/* Small ones over every carrier, in every framing. Chunks of bytes join where a callback takes them, so there is no number to wait for. */
+
+static const struct kind few = {send_small, read_bytes, 20000};
+
+static void over(enum way w)
+{
+	way = w;
+	for (framing = AIOCONN_MESSAGES; framing <= AIOCONN_BYTES; framing++)
+		steady_blocking(&few);
+	for (framing = AIOCONN_MESSAGES; framing <= AIOCONN_LINES; framing++)
+		steady_callbacks(&few);
+}
+
+TEST(over_a_pair_in_every_framing)
+{
+	over(PAIR);
+}
+
+TEST(over_a_ring_in_every_framing)
+{
+	over(RING);
+}
+
+TEST(over_a_duplex_in_every_framing)
+{
+	over(DUPLEX);
+}
+
+TEST(over_a_pipe_in_every_framing)
+{
+	over(PIPE);
+}
+
+TEST(large_ones_over_a_ring)
+{
+	static const struct kind some = {send_bulk, read_bytes, 1000};
+
+	way = RING;
+	steady_callbacks(&some);
+}
+
+/* Blocking calls that cork, and read what came in a row. */
+TEST(small_ones_that_are_corked)
+{
+	struct aioconn *c[2];
+	struct aiomsg *m;
+
+	if (!pool_keeps())
+		return;
+	open_both(c, NULL);
+	for (int i = 0; i < 200; i++) {
+		if (i == 100)
+			allocations = 0;
+		expect(aioconn_cork(c[0], true) == 0);
+		for (int k = 0; k < 100; k++)
+			expect(send_small(c[0]) == 0 && send_text(c[0]) == 0);
+		expect(aioconn_cork(c[0], false) == 0);
+		for (int k = 0; k < 200; k++) {
+			expect(aioconn_recv(c[1], &m, AIOIPC_FOREVER) == 1);
+			aiomsg_free(m);
+		}
+	}
+	ck_assert_uint_eq(allocations, 0);
+	ck_assert_uint_eq(wrong, 0);
+	close_both(c);
 }
