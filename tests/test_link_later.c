@@ -573,6 +573,22 @@ TEST(another_thread_than_the_loop_s_is_refused)
 	event_base_free(base);
 }
 
+/* And leaves nothing behind. */
+TEST(a_link_that_has_ended_makes_no_calls)
+{
+	struct event_base *base = new_base();
+	struct told t = {.l = NULL};
+	int fd;
+
+	t.l = start_on_end(AIOCONN_MESSAGES, base, &fd);
+	must(close(fd));
+	must(aiolink_join(t.l, soon()));
+	must_fail(call_later(&t, 1, 0, soon()), EPIPE);
+	ck_assert_uint_eq(t.times, 0);
+	aiolink_abort(t.l);
+	event_base_free(base);
+}
+
 TEST(a_full_outbox_is_told)
 {
 	struct event_base *base = new_base();

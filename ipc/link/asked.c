@@ -261,6 +261,8 @@ int ipc_asked_listen(struct aiolink *l)
 
 	if (l->knock)
 		return 0;
+	if (l->calls_over) /* set in this thread; nobody would free it */
+		return fail(EPIPE);
 	knock = ipc_knock_new(l->status.base, on_knock, l);
 	if (!knock)
 		return -1;
