@@ -328,3 +328,65 @@ TEST_WITHIN(a_full_server_loses_nothing, 60)
 	ck_assert_uint_eq(count_handled(MOST, 2), 0);
 	engine_end(&engine);
 }
+
+/* The way to the server, which may be to another one. */
+static void point_at(const struct engine *e, const char *way)
+{
+	char fresh[160];
+
+	snprintf(fresh, sizeof fresh, "%s.new", way);
+	must(symlink(e->path, fresh));
+	must(rename(fresh, way));
+}
+
+static int free_port(void)
+{
+	int fd = raw_listen("tcp://127.0.0.1:0", 1), port = raw_port(fd);
+
+	close(fd);
+	return port;
+}
+
+/* What the replica has got is all there. Before it is promoted, it refuses. */
+TEST_WITHIN(a_replica_takes_over, 60)
+{
+	static struct engine replica;
+	char port[16], way[128], address[160];
+	struct aiostream_options o;
+	struct aiostream *sender;
+	struct member m;
+
+	if (!engine_is_there())
+		return;
+	begin();
+	snprintf(port, sizeof port, "%d", free_port());
+	engine = (struct engine){
+		.args = {"--port", port, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"}};
+	replica = (struct engine){.args = {"--replicaof", "127.0.0.1", port}};
+	engine_start(&engine);
+	engine_start(&replica);
+	snprintf(way, sizeof way, "%s/way", replica.dir);
+	snprintf(address, sizeof address, "redis+unix://%s", way);
+	point_at(&engine, way);
+	o = options(address);
+	sender = must(aiostream_new(&o));
+	must(aiostream_start(sender, NULL));
+	start_member(&m, address, 10000, NULL);
+	put_indices(aiostream_queue(sender), 0, 1000);
+	await_all(1000);
+	engine_await(&engine, "0 nil nil nil", "XPENDING", "s", "g", NULL);
+	engine_await(&engine, "1", "WAIT", "1", "100", NULL);
+	engine_kill(&engine);
+	point_at(&replica, way);
+	while (aiostream_error(sender) != EROFS && aiostream_error(m.s) != EROFS)
+		nap(2);
+	put_indices(aiostream_queue(sender), 1000, 1500);
+	engine_ask(&replica, "REPLICAOF", "NO", "ONE", NULL);
+	await_all(1500);
+	must(aiostream_close(sender, soon()));
+	stop_member(&m);
+	ck_assert_uint_eq(count_handled(1500, 2), 0);
+	ck_assert_int_eq(engine_number(&replica, "XLEN", "s", NULL), 1500);
+	engine_end(&engine);
+	engine_end(&replica);
+}

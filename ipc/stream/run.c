@@ -150,6 +150,7 @@ static void turn(struct ipc_course *c)
 	}
 	look(s, &s->one);
 	look(s, &s->two);
+	ipc_stream_tell_row(s);
 	w = broken(s);
 	if (w)
 		lost(s, w);
@@ -246,6 +247,7 @@ static void tell(struct ipc_course *c, enum aiolink_state state)
 {
 	struct aiostream *s = stream_of(c);
 
+	ipc_stream_tell_row(s);
 	if (s->cb)
 		s->cb(s, state, s->arg);
 }

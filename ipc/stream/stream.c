@@ -12,6 +12,7 @@
 #include "ipc/flow/sharers.h"
 #include "ipc/loop/wait.h"
 #include "ipc/os/sized.h"
+#include "ipc/own/board.h"
 #include "ipc/own/own.h"
 
 #define GIVE_BACK_MS 250 /* after the deadline of a close */
@@ -26,6 +27,7 @@ static int fail(int error)
 
 static void free_parts(struct aiostream *s)
 {
+	ipc_board_give_back(s->row);
 	ipc_work_leave(s->work);
 	aioqueue_free(s->queue);
 	ipc_stream_free_options(&s->o);
@@ -76,6 +78,7 @@ struct aiostream *aiostream_new(const struct aiostream_options *o)
 	s->read.count = 1;
 	set_course(s);
 	ipc_sharers_join(s->queue, ipc_stream_sends(s) ? IPC_CONSUMERS : IPC_PRODUCERS);
+	ipc_stream_take_row(s);
 	return s;
 
 fail:

@@ -9,6 +9,7 @@
  *   keep.c      the second connection of a member: answers, leases; with recover.c, bury.c, trim.c, leave.c
  *   arrive.c    entries become messages, and go into the queue
  *   work.c      what a member has
+ *   row.c       what it says of itself for aioipc top
  *   wire.c      one connection; with server.c, refusal.c, resp.c
  *
  * A stream belongs to the thread of its loop. What others need is in its status, its counters and its work.
@@ -35,6 +36,7 @@
 
 struct ipc_flow_watch;
 struct ipc_knock;
+struct ipc_row;
 
 /* Its options, checked and copied. Times in nanoseconds. */
 struct ipc_stream_options {
@@ -161,6 +163,7 @@ struct aiostream {
 		vanished;
 
 	struct ipc_stream_thread *own; /* NULL: it runs on the user's base */
+	struct ipc_row *row;           /* where the program keeps statistics; NULL */
 };
 
 static inline bool ipc_stream_sends(const struct aiostream *s)
@@ -234,6 +237,15 @@ bool ipc_leave(struct aiostream *s);
 
 /* recover.c: "XPENDING" and how its entries are read. False: confused. */
 bool ipc_pending_read(struct ipc_resp_walk *walk, struct ipc_stream_pending *p);
+
+/* row.c: for the statistics that the program may keep */
+void ipc_stream_take_row(struct aiostream *s);
+void ipc_stream_fill_row(struct aiostream *s);
+static inline void ipc_stream_tell_row(struct aiostream *s)
+{
+	if (s->row)
+		ipc_stream_fill_row(s);
+}
 
 /* run.c */
 extern const struct ipc_course_owner ipc_stream_course;
