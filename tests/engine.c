@@ -226,6 +226,20 @@ void engine_start(struct engine *e)
 	engine_restart(e);
 }
 
+bool engine_logged(const struct engine *e, const char *text)
+{
+	char name[96], line[1024];
+	bool found = false;
+	FILE *f;
+
+	snprintf(name, sizeof name, "%s/log", e->dir);
+	f = must(fopen(name, "r"));
+	while (!found && fgets(line, sizeof line, f))
+		found = strstr(line, text);
+	fclose(f);
+	return found;
+}
+
 void engine_kill(struct engine *e)
 {
 	close(e->asks);

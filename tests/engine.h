@@ -30,6 +30,9 @@ void engine_end(struct engine *e); /* and removes the folder */
 void engine_kill(struct engine *e);
 void engine_restart(struct engine *e);
 
+/* Did it write this into its log? */
+bool engine_logged(const struct engine *e, const char *text);
+
 /* A command of words, and its answer as text: items with a space between, "nil" for none, "()" for an empty array. Good until the next call. */
 const char *engine_ask(struct engine *e, ...) __attribute__((sentinel));
 long engine_number(struct engine *e, ...) __attribute__((sentinel));
