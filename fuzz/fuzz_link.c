@@ -79,7 +79,10 @@ static void take_something(struct user *u)
 	if (aiomsg_is_call(m) && u->x & 1) {
 		answer = aiomsg_answer(m, "s", "answer");
 		must(answer != NULL);
-		aioqueue_put(aiolink_outbox(u->link), answer, AIOIPC_NOW);
+		if (aiolink_outbox(u->link))
+			aioqueue_put(aiolink_outbox(u->link), answer, AIOIPC_NOW);
+		else
+			aiomsg_send_answer(answer);
 		aiomsg_free(answer);
 	}
 	if (u->n_kept < KEPT_MOST && u->x & 2)
