@@ -18,7 +18,7 @@ static char folder[] = "/tmp/aioipc-certs.XXXXXX";
 
 const char *cert_path(const char *name)
 {
-	static _Thread_local char room[64][128];
+	static _Thread_local char room[64][300];
 	static _Thread_local unsigned n;
 	char *path = room[n++ % 64];
 
