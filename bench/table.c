@@ -370,6 +370,12 @@ struct work bench_table[] = {
 		 {.who = "libzmq, PUSH and PULL", .program = "libzmq", .measures = "small-tcp", .target = 3},
 		 {.who = PY_CONNECTION, .program = "py_connection", .measures = "small-tcp", .target = 20},
 	 }},
+	{"links over TLS, 64 B one way",
+	 MILLIONS,
+	 {
+		 {.who = "aiolink, encrypted", .program = "tls", .measures = "small-tls"},
+		 {.who = "aiolink, in the clear", .program = "tls", .measures = "small-clear", .target = 0.6},
+	 }},
 	{"links that confirm, 64 B one way, unix",
 	 MILLIONS,
 	 {
