@@ -32,8 +32,7 @@ int program_start(struct tool_program *p, const char *peer, struct event_base *b
 		return -1;
 	setenv("AIOIPC_PEER", peer, 1);
 	p->proc = start(theirs, o->program);
-	if (!p->proc)
-		aioend_free(theirs);
+	aioend_free(theirs);
 	p->c = p->proc ? aioend_open(ours, base) : NULL;
 	if (!p->c) {
 		aioend_free(ours);
