@@ -111,6 +111,7 @@ struct aioconn {
 	bool corked;         /* by the user */
 	bool blocked;        /* the kernel took less than was offered: wait until it shows room */
 	uint8_t memory_most; /* so many may be on their way or wait here; 0: none are taken */
+	uint8_t in_a_row;    /* reads of a pass of the loop that no descriptor asked for */
 	bool outbox_set;     /* by the user: its limit */
 	bool lost_output;    /* something that a send had accepted never left */
 

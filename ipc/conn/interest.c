@@ -66,6 +66,16 @@ static void watch(struct aioconn *c)
 		want(c, c->write_watch, out);
 }
 
+/* There is input that no descriptor shows. */
+static void go_on(struct aioconn *c)
+{
+	if (c->in_a_row >= IPC_CONN_IN_A_ROW && ipc_watch_after(c->turn, 0) == 0)
+		return;
+	if (c->in_a_row >= IPC_CONN_IN_A_ROW)
+		c->in_a_row = 0;
+	ipc_conn_soon(c);
+}
+
 void ipc_conn_interest(struct aioconn *c)
 {
 	if (!c->base || c->life == IPC_LIFE_OVER)
@@ -78,5 +88,5 @@ void ipc_conn_interest(struct aioconn *c)
 		ipc_conn_soon(c);
 	}
 	if (ipc_conn_is_read(c) && !ipc_conn_sleeps(c, IPC_CARRY_IN))
-		ipc_conn_soon(c);
+		go_on(c);
 }

@@ -4,6 +4,12 @@
 
 #include "ipc/conn/conn.h"
 
+/*
+ * So often a connection reads in one pass of the loop what no descriptor shows. An answer to it may itself be answered before the pass is over,
+ * and others on the base are to have their turn.
+ */
+#define IPC_CONN_IN_A_ROW 16
+
 /* The state may have changed: tells the loop what to watch for now. */
 void ipc_conn_interest(struct aioconn *c);
 

@@ -308,7 +308,7 @@ void ipc_conn_on_awake(short what, void *arg)
 	}
 	ipc_watch_later(c->awake, 0);
 	if (ipc_conn_comes(c))
-		ipc_conn_on_turn(EV_TIMEOUT, c);
+		ipc_conn_on_turn(EV_TIMEOUT | IPC_WATCH_TIMED, c);
 }
 
 /* Tells the hooks when it changed whether the peer must say more. */
@@ -360,12 +360,15 @@ void ipc_conn_on_turn(short what, void *arg)
 {
 	struct aioconn *c = arg;
 
-	(void)what;
+	if (what & IPC_WATCH_TIMED)
+		c->in_a_row = 0;
 	c->more = false;
 	ipc_conn_hold(c);
 	turn_over(c);
-	if (ipc_conn_at_hand(c))
+	if (c->in_a_row < IPC_CONN_IN_A_ROW && ipc_conn_at_hand(c)) {
+		c->in_a_row++;
 		read_more(c);
+	}
 	settle(c);
 	ipc_conn_release(c);
 }
@@ -407,6 +410,7 @@ void ipc_conn_on_ready(short what, void *arg)
 	struct aioconn *c = arg;
 
 	ipc_conn_hold(c);
+	c->in_a_row = 0;
 	begin_answering(c);
 	if (c->blocked && what & c->shown[IPC_CARRY_OUT])
 		ipc_conn_flush(c);

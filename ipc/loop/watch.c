@@ -152,7 +152,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
-	call(arg, what);
+	call(arg, what | IPC_WATCH_TIMED);
 }
 
 /* Into the list of its base. Memory is allocated without the mutex. */

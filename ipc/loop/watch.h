@@ -30,6 +30,9 @@ struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *c
  */
 int ipc_watch_want(struct ipc_watch *w, short what);
 
+/* Besides EV_TIMEOUT: a timer fired, so the loop began another pass. */
+#define IPC_WATCH_TIMED EV_PERSIST
+
 /* Fires once, after the callbacks that are due now, with EV_TIMEOUT; more calls before that change nothing. */
 void ipc_watch_soon(struct ipc_watch *w);
 
