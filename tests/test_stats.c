@@ -14,7 +14,8 @@
 #include "ipc/os/child.h"
 #include "ipc/os/os.h"
 #include "ipc/own/row.h"
-#include "tests/peers.h"
+#include "tests/links.h"
+#include "tests/script.h"
 
 static char folder[64];
 
@@ -344,6 +345,127 @@ TEST(a_link_tells_its_state_and_counts)
 	aiolink_close(l, soon());
 	ck_assert_ptr_null(find(IPC_ROW_LINK, 0));
 	aioconn_abort(peer);
+	end();
+}
+
+/* A server of streams that follows a script. */
+static struct script script;
+static atomic_bool refuses;
+
+static bool refuse_what_is_sent(struct script_talk *t, const char *line, void *arg)
+{
+	(void)arg;
+	if (!script_is(line, "EXEC") || !atomic_load(&refuses))
+		return false;
+	script_say(t, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+	return true;
+}
+
+static struct aiostream *new_stream(const char *group)
+{
+	struct aiostream_options o = {.size = sizeof o,
+				      .stream = "jobs",
+				      .group = group,
+				      .member = group && *group ? "me" : NULL,
+				      .reconnect_first = 1,
+				      .reconnect_most = 2};
+	char address[200];
+
+	snprintf(address, sizeof address, "valkey+unix://somebody:secret@%s/s?db=3", folder);
+	o.address = address;
+	return must(aiostream_new(&o));
+}
+
+static void begin_script(void)
+{
+	char path[100];
+
+	begin();
+	snprintf(path, sizeof path, "%s/s", folder);
+	start_script(&script, path, refuse_what_is_sent, NULL);
+}
+
+/* The row has what is at the server, and where that is, but not who asks. */
+static void check_name(const char *what)
+{
+	char due[200];
+
+	snprintf(due, sizeof due, "%s, redis+unix://%s/s?db=3", what, folder);
+	ck_assert_str_eq(find(IPC_ROW_STREAM, 0)->name, due);
+}
+
+static void wait_for_value(unsigned i, uint64_t due)
+{
+	while (value_of(IPC_ROW_STREAM, 0, i) != due)
+		nap(1);
+}
+
+TEST(a_stream_that_receives_counts)
+{
+	struct aiostream *s;
+	struct aiomsg *m[3];
+
+	begin_script();
+	script.entries = 3;
+	s = new_stream("workers");
+	check_name("jobs, group workers");
+	ck_assert_uint_eq(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_STATE), AIOLINK_NEW);
+	must(aiostream_start(s, NULL));
+	for (int i = 0; i < 3; i++)
+		must(aioqueue_get(aiostream_queue(s), &m[i], soon()));
+	must(aiomsg_ack(m[0]));
+	must(aiomsg_ack(m[1]));
+	wait_for_value(IPC_STREAM_ROW_ACKED, 2);
+	wait_for_value(IPC_STREAM_ROW_IN_WORK, 1);
+	ck_assert_uint_eq(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_RECEIVED), 3);
+	ck_assert_uint_eq(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_CONNECTIONS), 2);
+	ck_assert_uint_eq(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_STATE), AIOLINK_CONNECTED);
+	ck_assert_ptr_nonnull(strstr(find(IPC_ROW_QUEUE, 0)->name, "inbox of stream"));
+	must(aiomsg_ack(m[2]));
+	for (int i = 0; i < 3; i++)
+		aiomsg_free(m[i]);
+	must(aiostream_close(s, soon()));
+	ck_assert_ptr_null(find(IPC_ROW_STREAM, 0));
+	stop_script(&script);
+	end();
+}
+
+TEST(a_stream_that_sends_tells_what_is_wrong)
+{
+	struct aiostream *s;
+	struct aiomsg *m;
+
+	begin_script();
+	atomic_store(&refuses, true);
+	s = new_stream(NULL);
+	check_name("jobs");
+	m = must(aiomsg_new_bytes("x", 1));
+	must(aioqueue_put(aiostream_queue(s), m, soon()));
+	must(aiostream_start(s, NULL));
+	wait_for_value(IPC_STREAM_ROW_ERROR, ENOSPC);
+	wait_for_value(IPC_STREAM_ROW_STATE, AIOLINK_CONNECTED);
+	ck_assert_uint_eq(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_SENT), 0);
+	atomic_store(&refuses, false);
+	wait_for_value(IPC_STREAM_ROW_SENT, 1);
+	wait_for_value(IPC_STREAM_ROW_ERROR, 0);
+	aiomsg_free(m);
+	must(aiostream_close(s, soon()));
+	stop_script(&script);
+	end();
+}
+
+TEST(a_stream_without_a_server_tells_so)
+{
+	struct aiostream *s;
+
+	begin();
+	s = new_stream("");
+	check_name("jobs, broadcast");
+	must(aiostream_start(s, NULL));
+	wait_for_value(IPC_STREAM_ROW_ERROR, ENOENT);
+	ck_assert_uint_lt(value_of(IPC_ROW_STREAM, 0, IPC_STREAM_ROW_STATE), AIOLINK_CONNECTED);
+	aiostream_abort(s);
+	ck_assert_ptr_null(find(IPC_ROW_STREAM, 0));
 	end();
 }
 

@@ -38,6 +38,22 @@ ends_by_signal() {
 	[ $? -eq 1 ]
 }
 
+# Who reads, as the statistics of its process tell it.
+is_in_top() {
+	echo begin | appends shown || return 1
+	AIOIPC_STATS=$tmp/stats $tool stream "$address" shown --group g --from-start >"$tmp/begun" 2>"$tmp/err" &
+	reader=$!
+	for _ in $(seq 100); do
+		$tool top "$tmp/stats" >"$tmp/said" 2>/dev/null && grep -q 'stream .*1 acknowledged' "$tmp/said" && break
+		sleep 0.1
+	done
+	$tool top "$tmp/stats" --json >"$tmp/json" 2>"$tmp/err"
+	kill -TERM $reader
+	wait $reader
+	grep -q "stream  *shown, group g, .*connected, 1 received, 1 acknowledged" "$tmp/said" &&
+		grep -q "\"kind\": \"stream\".*\"name\": \"shown, group g, $address\".*\"acked\": 1,.*\"in_work\": 0," "$tmp/json"
+}
+
 says_why() {
 	$tool stream "redis+unix://$tmp/nobody" x --group g --timeout 0.5 >"$tmp/said" 2>&1
 	[ $? -eq 1 ] && grep -q "No such file" "$tmp/said" && grep -q "nothing came for 0.5 seconds" "$tmp/said"
@@ -87,6 +103,7 @@ check "values are" sh -c "echo '42 \"x y\"' | $tool stream '$address' t --format
 check "and come again" gives 'is 42 "x y"\n' $tool stream "$address" t --group g --from-start --count 1
 check "what is not printed is given back" gives_back
 check "a signal ends it" ends_by_signal
+check "top shows it" is_in_top
 check "what is wrong is told" says_why
 if have redis-cli; then
 	cli="redis-cli -s $tmp/s"

@@ -130,17 +130,23 @@ static void describe_conn(struct row_text *t, const struct board *b, const struc
 		t->slow = "the program does not take what came";
 }
 
-static void describe_link(struct row_text *t, const struct board *b, const struct ipc_row *row)
+static const char *state_name(uint64_t state)
 {
 	static const char *const states[] = {"new",       "connecting", "waits to try again",
 					     "connected", "closing",    "ended"};
+
+	return state < sizeof states / sizeof states[0] ? states[state] : "?";
+}
+
+static void describe_link(struct row_text *t, const struct board *b, const struct ipc_row *row)
+{
 	uint64_t state = value(row, IPC_LINK_ROW_STATE), error = value(row, IPC_LINK_ROW_ERROR);
 	char text[16];
 
 	who(t, row);
 	t->in = rate(b, row, IPC_LINK_ROW_MSGS_IN);
 	t->out = rate(b, row, IPC_LINK_ROW_MSGS_OUT);
-	STATE("%s", state < sizeof states / sizeof states[0] ? states[state] : "?");
+	STATE("%s", state_name(state));
 	if (state != AIOLINK_CONNECTED && error > 0 && error < 4096)
 		STATE("%s", strerror((int)error));
 	if (value(row, IPC_LINK_ROW_CONNECTIONS) > 1)
@@ -250,6 +256,44 @@ static void describe_child(struct row_text *t, const struct board *b, const stru
 		STATE("ended");
 }
 
+/* Counts that are 0 are left out. */
+static void tell_counts(struct row_text *t, const struct ipc_row *row)
+{
+	static const struct {
+		unsigned i;
+		const char *name;
+	} counts[] = {
+		{IPC_STREAM_ROW_SENT, "sent"},          {IPC_STREAM_ROW_RECEIVED, "received"},
+		{IPC_STREAM_ROW_ACKED, "acknowledged"}, {IPC_STREAM_ROW_IN_WORK, "in work"},
+		{IPC_STREAM_ROW_DEAD, "dead"},          {IPC_STREAM_ROW_VANISHED, "vanished"},
+		{IPC_STREAM_ROW_LATE, "late"},          {IPC_STREAM_ROW_NACKED, "given back"},
+		{IPC_STREAM_ROW_AGAIN, "given again"},  {IPC_STREAM_ROW_RESENT, "sent again"},
+		{IPC_STREAM_ROW_REFUSED, "refused"},
+	};
+	char text[16];
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+		if (value(row, counts[i].i))
+			STATE("%s %s", brief(value(row, counts[i].i), text), counts[i].name);
+}
+
+static void describe_stream(struct row_text *t, const struct board *b, const struct ipc_row *row)
+{
+	uint64_t state = value(row, IPC_STREAM_ROW_STATE), error = value(row, IPC_STREAM_ROW_ERROR);
+
+	who(t, row);
+	t->in = rate(b, row, IPC_STREAM_ROW_RECEIVED);
+	t->out = rate(b, row, IPC_STREAM_ROW_SENT);
+	STATE("%s", state_name(state));
+	if (error > 0 && error < 4096)
+		STATE("%s", strerror((int)error));
+	tell_counts(t, row);
+	if (state == AIOLINK_CONNECTING || state == AIOLINK_WAITING)
+		t->slow = "there is no connection";
+	else if (state == AIOLINK_CONNECTED && error)
+		t->slow = "it has to ask again";
+}
+
 /* Each kind, and the names of its values in JSON. */
 static const struct kind {
 	const char *name;
@@ -274,6 +318,10 @@ static const struct kind {
 			      "late"}},
 	[IPC_ROW_HUB] = {"hub", describe_hub, {"members", "slow", "messages", "sent", "skipped", "closed"}},
 	[IPC_ROW_CHILD] = {"child", describe_child, {"pid"}},
+	[IPC_ROW_STREAM] = {"stream",
+			    describe_stream,
+			    {NULL, "connections", "sent", "resent", "refused", "received", "again", "acked",
+			     "nacked", "late", "dead", "vanished", "in_work", "error"}},
 };
 
 bool row_describe(struct row_text *t, const struct board *b, const struct ipc_row *row)

@@ -1,6 +1,6 @@
 /*
  * The statistics that a program keeps with AIOIPC_STATS in its environment, for `aioipc top`: a file of its own in memory, with a row for
- * each connection, link, queue, service, hub and child. Who makes such a thing takes a row, stores its numbers there when they have
+ * each connection, link, queue, service, hub, child and stream. Who makes such a thing takes a row, stores its numbers there when they have
  * changed, and gives the row back. No thread, and no lock but for the first row. Without that variable there are no rows, and nothing is
  * stored. A child has a file of its own, from the first thing that it makes; it stores nothing in rows of its parent's.
  */

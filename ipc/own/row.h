@@ -33,7 +33,8 @@ enum ipc_row_kind {
 	IPC_ROW_QUEUE,
 	IPC_ROW_SERVICE,
 	IPC_ROW_HUB,
-	IPC_ROW_CHILD
+	IPC_ROW_CHILD,
+	IPC_ROW_STREAM
 };
 
 struct ipc_row {
@@ -128,6 +129,23 @@ enum ipc_child_row {
 	IPC_CHILD_ROW_PID,
 	IPC_CHILD_ROW_END,    /* 0 it runs, 1 ended, 2 other code has waited for it */
 	IPC_CHILD_ROW_STATUS, /* as of waitpid(2) */
+};
+
+enum ipc_stream_row {
+	IPC_STREAM_ROW_STATE, /* enum aiolink_state */
+	IPC_STREAM_ROW_CONNECTIONS,
+	IPC_STREAM_ROW_SENT,
+	IPC_STREAM_ROW_RESENT,
+	IPC_STREAM_ROW_REFUSED,
+	IPC_STREAM_ROW_RECEIVED,
+	IPC_STREAM_ROW_AGAIN,
+	IPC_STREAM_ROW_ACKED,
+	IPC_STREAM_ROW_NACKED,
+	IPC_STREAM_ROW_LATE,
+	IPC_STREAM_ROW_DEAD,
+	IPC_STREAM_ROW_VANISHED,
+	IPC_STREAM_ROW_IN_WORK,
+	IPC_STREAM_ROW_ERROR, /* that is wrong now, or was its end; 0 */
 };
 
 #endif

@@ -88,6 +88,7 @@ static void lost(struct aiostream *s, struct ipc_wire *w)
 	int error = w->error;
 
 	ipc_status_note(&s->status, error, w->why);
+	ipc_stream_tell_row(s);
 	choose_server(s, w, was_up);
 	hang_up(s);
 	s->begun = s->knows_place = false;

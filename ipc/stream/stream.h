@@ -240,7 +240,7 @@ bool ipc_pending_read(struct ipc_resp_walk *walk, struct ipc_stream_pending *p);
 
 /* row.c: for the statistics that the program may keep */
 void ipc_stream_take_row(struct aiostream *s);
-void ipc_stream_fill_row(struct aiostream *s);
+void ipc_stream_fill_row(struct aiostream *s) __attribute__((cold));
 static inline void ipc_stream_tell_row(struct aiostream *s)
 {
 	if (s->row)
