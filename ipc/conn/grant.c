@@ -15,8 +15,11 @@
 #include "ipc/conn/trace.h"
 #include "ipc/wire/frame.h"
 
-/* Below this, to map memory and to take the faults of its pages costs more than two copies. */
-#define LEAST ((size_t)64 * 1024)
+/*
+ * Below this, to map memory and to take the faults of its pages costs more than two copies. Measured on 16 processors, memory that exists and is
+ * sent again, beside its bytes: 64 KiB 0.86, 256 KiB 1.37, 1 MiB 2.0, 4 MiB 1.8 times as fast.
+ */
+#define LEAST ((size_t)256 * 1024)
 
 /* How many more the peer may be granted. Few are not worth a frame. */
 static unsigned due(const struct aioconn *c)
