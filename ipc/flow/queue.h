@@ -56,10 +56,10 @@ struct aioqueue {
 	bool discarded;
 	struct aiomsg **ring; /* NULL before the first message */
 	uint32_t places;      /* in the ring; a power of two */
-	size_t lent;          /* messages that may come back; places are kept for them */
+	struct ipc_row *row; /* for statistics, or NULL; in a line that calls read, not where waiters write */
+	size_t lent;         /* messages that may come back; places are kept for them */
 	struct ipc_waitlist getters, putters;
 	struct ipc_flow_watch *watches; /* the one served last is at the end */
-	struct ipc_row *row;            /* where the program keeps statistics; NULL */
 	struct {
 		atomic_uint n; /* may be read without the lock */
 		bool used;
