@@ -98,6 +98,8 @@ static void read_as_text(const uint8_t *data, size_t size)
 	free(whole);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint64_t whole[REPLIES] = {0}, parts[REPLIES] = {0};
