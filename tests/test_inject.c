@@ -152,8 +152,8 @@ static enum outcome talk_in_memory(void)
 {
 	struct aioconn *a, *b;
 	bool done = make_pair(PAIR, NULL, &a, &b) && aioconn_allow_shared(b, 2) == 0 && receive_nothing(b) &&
-		    send_shared(a, 300000, 1) && receive_fill(b, 300000, 1) && send_shared(a, 280000, 2) &&
-		    receive_fill(b, 280000, 2);
+		    send_shared(a, 150000, 1) && receive_fill(b, 150000, 1) && send_shared(a, 140000, 2) &&
+		    receive_fill(b, 140000, 2);
 
 	aioconn_abort(a);
 	aioconn_abort(b);

@@ -80,7 +80,7 @@ AIOIPC_API const void *aiomsg_bytes(const struct aiomsg *m, size_t *len);
 /*
  * aiomsg_new_shared: makes a message of @len plain bytes, zeros at first, in memory that another process can map. Write the bytes to
  * *@data, then call aiomsg_seal(). Where the peer takes it, see aioconn_allow_shared(), and descriptors can be passed, the memory itself
- * travels, and nobody copies the bytes. Everywhere else, and below 256 KiB, they travel as other plain bytes do. Such a message has a
+ * travels, and nobody copies the bytes. Everywhere else, and below 128 KiB, they travel as other plain bytes do. Such a message has a
  * descriptor and a mapping until it is freed. New memory costs more than copies of less than many MiB.
  *
  * aiomsg_seal: from now on nobody can change the bytes, and the message can be sent. They are still read at *@data while the message

@@ -19,7 +19,7 @@
  * Below this, to map memory and to take the faults of its pages costs more than two copies. Measured on 16 processors, memory that exists and is
  * sent again, beside its bytes: 64 KiB 0.86, 256 KiB 1.37, 1 MiB 2.0, 4 MiB 1.8 times as fast.
  */
-#define LEAST ((size_t)256 * 1024)
+#define LEAST ((size_t)128 * 1024)
 
 /* How many more the peer may be granted. Few are not worth a frame. */
 static unsigned due(const struct aioconn *c)
