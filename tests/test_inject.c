@@ -314,7 +314,10 @@ static int receive_again(struct aioconn *c, struct aiomsg **m)
 	return r;
 }
 
-/* Nobody answers in time. Then the call is received and freed, and who called hears of that too late. */
+/*
+ * Nobody answers in time. Then the call is received and freed. Mostly the cancel is there before the refusal leaves; a refusal that comes too
+ * late is counted.
+ */
 static enum outcome call_in_plain_code(void)
 {
 	struct aioconn_stats s = {.size = sizeof s};
@@ -331,7 +334,7 @@ static enum outcome call_in_plain_code(void)
 		must(aioconn_stats(a, &s));
 	aioconn_abort(a);
 	aioconn_abort(b);
-	return done && s.strays == 1 ? COMPLETE : TOLD;
+	return done && s.strays <= 1 ? COMPLETE : TOLD;
 }
 
 TEST_WITHIN(calls_in_plain_code, 60)
