@@ -1374,7 +1374,7 @@ static enum outcome serve_at_a_path(void)
 {
 	char address[64];
 
-	snprintf(address, sizeof address, "unix:///tmp/aioipc-test-%ld", (long)getpid());
+	snprintf(address, sizeof address, "unix:///tmp/aioipc-test-path-%ld", (long)getpid());
 	return serve_a_peer(address, false);
 }
 

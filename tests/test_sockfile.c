@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,13 +29,12 @@ static char folder[64], path[80], lock[96], victim[80], aside[80], address[96];
 
 static void make_folder(void)
 {
-	snprintf(folder, sizeof folder, "/tmp/aioipc-test-%ld", (long)getpid());
+	must(mkdtemp(strcpy(folder, "/tmp/aioipc-folder-XXXXXX")));
 	snprintf(path, sizeof path, "%s/s", folder);
 	snprintf(lock, sizeof lock, "%s.aioipc-lock", path);
 	snprintf(victim, sizeof victim, "%s/victim", folder);
 	snprintf(aside, sizeof aside, "%s/aside", folder);
 	snprintf(address, sizeof address, "unix://%s", path);
-	must(mkdir(folder, 0700));
 	close(must(open(victim, O_CREAT | O_WRONLY, 0600)));
 }
 
