@@ -489,9 +489,13 @@ TEST(a_set_user_id_program_believes_no_environment)
 	mine = give(aiosockpair, &theirs, "x");
 	found = finish(must(aioproc_exec(file, argv, envp, NULL)));
 	unlink(file);
-	must(rmdir(folder)); /* there is nothing else */
-	ck_assert_int_eq(found == 254 ? ENOENT : found,
-			 ENOENT); /* 254: this file system gives no such rights */
+	if (found == 254) { /* this file system, or a filter, gives no such rights; so it keeps statistics */
+		snprintf(command, sizeof(command), "rm -r %s", folder);
+		ck_assert_int_eq(system(command), 0);
+	} else {
+		ck_assert_int_eq(found, ENOENT);
+		must(rmdir(folder)); /* there is nothing else */
+	}
 	aioend_free(mine);
 	aioend_free(theirs);
 }
