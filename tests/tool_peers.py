@@ -465,14 +465,19 @@ def test_top_tells_who_is_slow():
         peer.close()
 
 
+def statistics(folder, p):
+    """What the file of this program holds, once it is there."""
+    path = os.path.join(folder, "aioipc.%d" % p.pid)
+    while not os.path.exists(path) or b"aiorows1" not in open(path, "rb").read(8):
+        pass
+    return open(path, "rb").read()
+
+
 def test_top_trusts_nothing_in_a_file():
     HEAD, ROW, NAME = 256, 256, 160
     with tempfile.TemporaryDirectory() as folder:
         p = watched(folder, "listen", abstract("trusts"), "-q", stdin=subprocess.PIPE)
-        path = os.path.join(folder, "aioipc.%d" % p.pid)
-        while not os.path.exists(path) or b"aiorows1" not in open(path, "rb").read(8):
-            pass
-        good = open(path, "rb").read()
+        good = statistics(folder, p)
         p.terminate()
         finish(p, 0)
         assert os.listdir(folder) == []  # it took its file with it
@@ -514,6 +519,7 @@ def test_top_trusts_nothing_in_a_file():
 def test_a_terminal_shows_top():
     with tempfile.TemporaryDirectory() as folder:
         p = watched(folder, "listen", abstract("screen"), "-q", stdin=subprocess.PIPE)
+        statistics(folder, p)
         for key, status in ((b"q", 0), (b"\x03", 130)):
             pid, ours = pty.fork()
             if pid == 0:
