@@ -10,7 +10,7 @@
 #include <aioipc.h>
 
 #include "ipc/msg/pool.h"
-#include "tests/harness.h"
+#include "tests/peers.h"
 
 #define INTS 1000
 #define BULK 65536
@@ -75,7 +75,7 @@ static void read_bytes(const struct aiomsg *m)
 	expect(aiomsg_bytes(m, &len) && (len == 64 || len == BULK));
 }
 
-static int send_text(struct aioconn *c)
+static int send_words(struct aioconn *c)
 {
 	return aioconn_send(c, "sis", "a string of some length", 7, "and one more");
 }
@@ -103,36 +103,18 @@ static void read_ints(const struct aiomsg *m)
 
 static const struct kind small = {send_small, read_bytes, 100000};
 static const struct kind bulk = {send_bulk, read_bytes, 2000};
-static const struct kind text = {send_text, read_text, 100000};
+static const struct kind text = {send_words, read_text, 100000};
 static const struct kind array = {send_ints, read_ints, 10000};
 
 /* What the connection is over, and what travels. */
-enum way { PAIR, RING, DUPLEX, PIPE };
-
-static enum way way;
+static enum transport way = PAIR;
 static enum aioconn_framing framing;
 
 static void open_both(struct aioconn *c[2], struct event_base *base)
 {
-	struct aioend *end[2];
-
-	switch (way) {
-	case RING:
-		must(aioring(&end[0], &end[1], 0));
-		break;
-	case DUPLEX:
-		must(aioduplex(&end[0], &end[1]));
-		break;
-	case PIPE:
-		must(aiopipe(&end[1], &end[0]));
-		break;
-	default:
-		must(aiosockpair(&end[0], &end[1]));
-	}
-	for (int i = 0; i < 2; i++) {
-		c[i] = must(aioend_open(end[i], base));
+	open_pair(way, base, &c[0], &c[1]);
+	for (int i = 0; i < 2; i++)
 		must(aioconn_set_framing(c[i], framing, NULL));
-	}
 }
 
 static void close_both(struct aioconn *c[2])
@@ -272,9 +254,9 @@ TEST(array_callbacks)
 
 static const struct kind few = {send_small, read_bytes, 20000};
 
-static void over(enum way w)
+static void over(enum transport t)
 {
-	way = w;
+	way = t;
 	for (framing = AIOCONN_MESSAGES; framing <= AIOCONN_BYTES; framing++)
 		steady_blocking(&few);
 	for (framing = AIOCONN_MESSAGES; framing <= AIOCONN_LINES; framing++)
@@ -323,7 +305,7 @@ TEST(small_ones_that_are_corked)
 			allocations = 0;
 		expect(aioconn_cork(c[0], true) == 0);
 		for (int k = 0; k < 100; k++)
-			expect(send_small(c[0]) == 0 && send_text(c[0]) == 0);
+			expect(send_small(c[0]) == 0 && send_words(c[0]) == 0);
 		expect(aioconn_cork(c[0], false) == 0);
 		for (int k = 0; k < 200; k++) {
 			expect(aioconn_recv(c[1], &m, AIOIPC_FOREVER) == 1);
