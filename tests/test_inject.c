@@ -7,18 +7,14 @@
 #include "tests/peers.h"
 
 #include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ipc/end/end.h"
 #include "ipc/end/proc.h"
-#include "ipc/msg/pool.h"
 
 static bool make_pair(enum transport t, struct event_base *base, struct aioconn **a, struct aioconn **b)
 {

@@ -85,11 +85,7 @@ static uint64_t value_of(enum ipc_row_kind kind, unsigned nth, unsigned i)
 
 static void begin(void)
 {
-	char cwd[40];
-
-	snprintf(cwd, sizeof cwd, "/tmp/stats.XXXXXX");
-	must(mkdtemp(cwd));
-	snprintf(folder, sizeof folder, "%s", cwd);
+	must(mkdtemp(strcpy(folder, "/tmp/aioipc-stats-XXXXXX")));
 	must(setenv("AIOIPC_STATS", folder, 1));
 }
 
