@@ -184,11 +184,62 @@ int raw_port(int fd)
 }
 
 /* Blocks nobody but the caller: in a task the link that is to come has to run meanwhile. */
-int raw_accept(int fd)
+void wait_readable(int fd)
 {
 	while (!is_readable(fd))
 		nap(1);
+}
+
+int raw_accept(int fd)
+{
+	wait_readable(fd);
 	return must(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
+}
+
+enum { CALL = 4, ANSWER_BYTES = 7, CANCEL = 9 };
+
+int begin_talk(int listener)
+{
+	int fd = raw_accept(listener);
+
+	put(fd, PREFACE, PREFACE_LEN);
+	wait_readable(fd);
+	get_preface(fd);
+	return fd;
+}
+
+uint64_t read_call(int fd, int32_t *n)
+{
+	unsigned char frame[64];
+	unsigned kind;
+	uint64_t id;
+
+	wait_readable(fd);
+	ck_assert_int_ge(get_frame(fd, &kind, frame, sizeof frame), 8);
+	ck_assert_uint_eq(kind, CALL);
+	memcpy(&id, frame, 8);
+	memcpy(n, frame + 8 + 10, 4);
+	return id;
+}
+
+void write_answer(int fd, uint64_t id, const char *text)
+{
+	unsigned char frame[64];
+
+	memcpy(frame, &id, 8);
+	memcpy(frame + 8, text, strlen(text));
+	put_frame(fd, ANSWER_BYTES, 0, frame, 8 + strlen(text));
+}
+
+void expect_cancel(int fd, uint64_t id)
+{
+	unsigned char frame[64];
+	unsigned kind;
+
+	wait_readable(fd);
+	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
+	ck_assert_uint_eq(kind, CANCEL);
+	ck_assert_int_eq(memcmp(frame, &id, 8), 0);
 }
 
 struct aiolink_options options_of(enum aiolink_role role, const char *address, enum aioconn_framing framing)

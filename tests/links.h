@@ -32,6 +32,13 @@ int raw_connect(const char *address);
 int try_connect(const char *address); /* -1: nobody is there */
 int raw_port(int fd);
 int raw_accept(int fd);
+void wait_readable(int fd); /* others run meanwhile */
+
+/* A peer of messages by hand, which others may talk to in this thread: accepts one, and both say their prefaces; */
+int begin_talk(int listener);
+uint64_t read_call(int fd, int32_t *n); /* reads a call with an int: the number of the call, and @n; */
+void write_answer(int fd, uint64_t id, const char *text);
+void expect_cancel(int fd, uint64_t id);
 
 /* Lines end in CRLF; tries again after 1 to 20 ms. */
 struct aiolink_options options_of(enum aiolink_role role, const char *address, enum aioconn_framing framing);

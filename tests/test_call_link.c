@@ -6,8 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CALL = 4, ANSWER_BYTES = 7, CANCEL = 9 };
-
 static void answer_into(struct aioqueue *out, const struct aiomsg *call, int32_t n)
 {
 	struct aiomsg *answer = must(aiomsg_answer(call, "i", n));
@@ -151,29 +149,6 @@ TEST_WITHIN(links_that_share_the_queues_of_a_service_answer_the_right_peer, 20)
 	both_ways(shared_queues);
 }
 
-/* A peer by hand, which reads a call and says its number. */
-static uint64_t read_call(int fd, int32_t *n)
-{
-	unsigned char frame[64];
-	unsigned kind;
-	uint64_t id;
-
-	ck_assert_int_ge(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CALL);
-	memcpy(&id, frame, 8);
-	memcpy(n, frame + 8 + 10, 4);
-	return id;
-}
-
-static void write_answer(int fd, uint64_t id, const char *text)
-{
-	unsigned char frame[64];
-
-	memcpy(frame, &id, 8);
-	memcpy(frame + 8, text, strlen(text));
-	put_frame(fd, ANSWER_BYTES, 0, frame, 8 + strlen(text));
-}
-
 struct asked {
 	struct aiolink *l;
 	unsigned flags;
@@ -196,15 +171,6 @@ static void ask_once(void *arg)
 	bytes = aiomsg_bytes(answer, &len);
 	memcpy(a->text, bytes, len < 15 ? len : 15);
 	aiomsg_free(answer);
-}
-
-static int begin_talk(int listener)
-{
-	int fd = raw_accept(listener);
-
-	put(fd, PREFACE, PREFACE_LEN);
-	get_preface(fd);
-	return fd;
 }
 
 /* The peer took the call and died. One that may be repeated is asked again; what the first peer's number answers is ignored. */
@@ -274,16 +240,6 @@ TEST(a_call_waits_for_the_connection)
 	must(close(listener));
 }
 
-static void expect_cancel_of(int fd, uint64_t id)
-{
-	unsigned char frame[64];
-	unsigned kind;
-
-	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CANCEL);
-	ck_assert_int_eq(memcmp(frame, &id, 8), 0);
-}
-
 /* A slow machine may not come to send the call in time: then it has longer. */
 TEST(a_deadline_is_told_to_the_peer_and_to_who_called)
 {
@@ -305,7 +261,7 @@ TEST(a_deadline_is_told_to_the_peer_and_to_who_called)
 	}
 	get_preface(fd);
 	id = read_call(fd, &n);
-	expect_cancel_of(fd, id);
+	expect_cancel(fd, id);
 	write_answer(fd, id, "too late");
 	aiolink_abort(a.l);
 	must(close(fd));
@@ -330,7 +286,7 @@ static void cancel_at_once(struct event_base *base)
 	must(aiotask_join(t, soon()));
 	ck_assert_int_eq(a.got, -1);
 	ck_assert_int_eq(a.error, ECANCELED);
-	expect_cancel_of(fd, id);
+	expect_cancel(fd, id);
 	aiolink_abort(a.l);
 	must(close(fd));
 }
@@ -376,7 +332,7 @@ TEST(a_cancelled_task_tells_the_peer_of_the_link_that_sent_its_call)
 		must(aiotask_cancel(t));
 		must(aiotask_join(t, soon()));
 		ck_assert_int_eq(a.error, ECANCELED);
-		expect_cancel_of(fd[taker], read_call(fd[taker], &n));
+		expect_cancel(fd[taker], read_call(fd[taker], &n));
 	}
 	for (int i = 0; i < 2; i++) {
 		aiolink_abort(l[i]);

@@ -457,8 +457,7 @@ static void run_out_of_descriptors(struct event_base *base)
 	l = start_connecting(unix_at(0), AIOCONN_LINES, base);
 	fd = raw_accept(listening);
 	put_word(aiolink_outbox(l), "before");
-	while (!is_readable(fd))
-		nap(1);
+	wait_readable(fd);
 	limit_descriptors(3);
 	close(fd);
 	while (aiolink_error(l) != EMFILE)
@@ -576,8 +575,7 @@ static void expect_alive(enum left how, struct aiolink *l, int fd)
 
 	if (how == SAID_GOODBYE_TO_HALF_OPEN || how == SHUT_DOWN_TO_HALF_OPEN_LINES) {
 		put_word(aiolink_outbox(l), "after it");
-		while (!is_readable(fd))
-			nap(1);
+		wait_readable(fd);
 		ck_assert_uint_eq(get(fd, byte, 1), 1);
 	}
 	if (how == SHUT_DOWN_TO_HALF_OPEN_LINES)

@@ -7,8 +7,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CALL = 4, ANSWER_BYTES = 7, CANCEL = 9 };
-
 /* What was told. @times is set last. */
 struct told {
 	struct aiolink *l;
@@ -156,58 +154,6 @@ TEST(a_callback_may_call_again)
 	both_ways(chained);
 }
 
-/* Peers by hand. */
-
-static void wait_readable(int fd)
-{
-	while (!is_readable(fd))
-		nap(1);
-}
-
-static int accept_peer(int listener)
-{
-	int fd = raw_accept(listener);
-
-	put(fd, PREFACE, PREFACE_LEN);
-	wait_readable(fd);
-	get_preface(fd);
-	return fd;
-}
-
-static uint64_t read_call(int fd, int32_t *n)
-{
-	unsigned char frame[64];
-	unsigned kind;
-	uint64_t id;
-
-	wait_readable(fd);
-	ck_assert_int_ge(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CALL);
-	memcpy(&id, frame, 8);
-	memcpy(n, frame + 8 + 10, 4);
-	return id;
-}
-
-static void write_answer(int fd, uint64_t id, const char *text)
-{
-	unsigned char frame[64];
-
-	memcpy(frame, &id, 8);
-	memcpy(frame + 8, text, strlen(text));
-	put_frame(fd, ANSWER_BYTES, 0, frame, 8 + strlen(text));
-}
-
-static void expect_cancel(int fd, uint64_t id)
-{
-	unsigned char frame[64];
-	unsigned kind;
-
-	wait_readable(fd);
-	ck_assert_int_eq(get_frame(fd, &kind, frame, sizeof frame), 8);
-	ck_assert_uint_eq(kind, CANCEL);
-	ck_assert_int_eq(memcmp(frame, &id, 8), 0);
-}
-
 /* Nobody is there: it is not even sent. */
 static void deadline_alone(struct event_base *base)
 {
@@ -236,7 +182,7 @@ static void deadline_in_flight(struct event_base *base)
 
 	must(aiolink_wait_connected(t.l, soon()));
 	must(call_later(&t, 1, 0, soon()));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	id = read_call(fd, &n);
 	must(call_later(&late, 2, 0, aioipc_after(300))); /* a slow machine sends it by then */
 	id_late = read_call(fd, &n);
@@ -284,7 +230,7 @@ static void cancel_in_flight(void *arg)
 	uint64_t id;
 	int32_t n;
 
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	id = read_call(fd, &n);
 	must(aiocall_cancel(call));
 	ck_assert_uint_eq(t.times, 1);
@@ -336,7 +282,7 @@ static void cancel_answered(void *arg)
 	must(aiolink_call_later(p.first.l, m, 0, cancel_other, &p, AIOIPC_FOREVER));
 	aiomsg_free(m);
 	p.other = must(call_later(&p.second, 2, 0, AIOIPC_FOREVER));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	id[0] = read_call(fd, &n);
 	id[1] = read_call(fd, &n);
 	write_answer(fd, id[0], "one");
@@ -417,7 +363,7 @@ static void free_in_callback(struct event_base *base)
 	must(aiolink_call_later(t.l, m, 0, free_link, &t, AIOIPC_FOREVER));
 	aiomsg_free(m);
 	must(call_later(&other, 2, 0, AIOIPC_FOREVER));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	write_answer(fd, read_call(fd, &n), "the end");
 	await(&t);
 	await(&other);
@@ -441,11 +387,11 @@ static void lose(struct event_base *base)
 
 	must(call_later(&once, 1, 0, AIOIPC_FOREVER));
 	must(call_later(&again, 2, AIOLINK_REPEAT, soon()));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	read_call(fd, &n);
 	first = read_call(fd, &n);
 	must(close(fd));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	await(&once);
 	ck_assert_int_eq(once.error, ECONNRESET);
 	second = read_call(fd, &n);
@@ -492,10 +438,10 @@ static void lose_and_wait(void *arg)
 	must(aiolink_on_state(t.l, fill_outbox, &lost));
 	must(aiolink_start(t.l, arg));
 	must(call_later(&t, 2, AIOLINK_REPEAT, soon()));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	read_call(fd, &n);
 	must(close(fd));
-	fd = accept_peer(listener);
+	fd = begin_talk(listener);
 	for (int i = 0; i < 2; i++) {
 		wait_readable(fd);
 		get_frame(fd, &kind, frame, sizeof frame);

@@ -31,8 +31,7 @@ static void put_text(int fd, const char *text)
 /* The loop that the link may be on runs meanwhile. */
 static void await_input(int fd)
 {
-	while (!is_readable(fd))
-		nap(1);
+	wait_readable(fd);
 }
 
 /* Closes it so that its peer is reset. */

@@ -271,12 +271,6 @@ TEST_WITHIN(the_same_over_tcp, 60)
 /* A message of which half was read when the server went comes whole to the next. */
 enum { LARGE = 4 << 20 };
 
-static void wait_readable(int fd)
-{
-	while (!is_readable(fd))
-		nap(1);
-}
-
 static void take_half(int listening, bool first)
 {
 	char *got = must(malloc(10000));

@@ -190,8 +190,7 @@ static void leave_late(void *arg)
 	const int *peer = arg;
 	char c;
 
-	while (!is_readable(*peer))
-		nap(1);
+	wait_readable(*peer);
 	ck_assert_int_eq(must(read(*peer, &c, 1)), 0);
 	put(*peer, "late\r\n", 6);
 	close(*peer);
