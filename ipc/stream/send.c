@@ -115,21 +115,18 @@ static void on_queued(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	ipc_stream_refused(s, w, &s->send.pause, &i);
 }
 
-/* The first error of those in the answer to EXEC is told. What was appended is confirmed, what was not stays. */
+/* The first error of those in the answer to EXEC is told. What was appended is confirmed, what was not stays. False: confused. */
 static bool confirm(struct aiostream *s, struct ipc_resp_walk *walk)
 {
-	size_t n = s->send.n, left = 0;
+	struct aiomsg *appended[IPC_STREAM_BATCH];
+	size_t n = s->send.n, left = 0, k;
 	struct ipc_resp_item i;
 
-	for (size_t k = 0; k < n; k++) {
-		if (!ipc_resp_get(walk, &i) || (i.type != '$' && i.type != '-')) {
-			memmove(&s->send.m[left], &s->send.m[k], (n - k) * sizeof s->send.m[0]);
-			s->send.n = left + n - k;
-			return false;
-		}
+	for (k = 0; k < n; k++) {
+		if (!ipc_resp_get(walk, &i) || (i.type != '$' && i.type != '-'))
+			break;
 		if (i.type == '$') {
-			gone(s, &s->send.m[k], 1);
-			ipc_counter_add(&s->sent, 1);
+			appended[k - left] = s->send.m[k];
 			continue;
 		}
 		s->send.m[left++] = s->send.m[k];
@@ -137,9 +134,12 @@ static bool confirm(struct aiostream *s, struct ipc_resp_walk *walk)
 			ipc_stream_refused(s, &s->one, &s->send.pause, &i);
 		s->send.bad = true;
 	}
-	s->send.n = left;
-	s->send.again = left > 0;
-	return true;
+	gone(s, appended, k - left);
+	ipc_counter_add(&s->sent, k - left);
+	memmove(&s->send.m[left], &s->send.m[k], (n - k) * sizeof s->send.m[0]);
+	s->send.n = left + n - k;
+	s->send.again = s->send.n > 0;
+	return k == n;
 }
 
 static void mind_length(struct aiostream *s, int64_t length)
