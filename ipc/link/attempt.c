@@ -8,17 +8,9 @@
 #include "ipc/link/link.h"
 #include "ipc/loop/watch.h"
 
-static void stop_watching_dial(struct aiolink *l)
-{
-	for (int i = 0; i < IPC_DIAL_MOST; i++) {
-		ipc_watch_free(l->dial_watch[i]);
-		l->dial_watch[i] = NULL;
-	}
-}
-
 void ipc_link_stop_dialling(struct aiolink *l)
 {
-	stop_watching_dial(l);
+	ipc_dial_unwatch(l->dial_watch);
 	ipc_dial_free(l->dial);
 	l->dial = NULL;
 }
@@ -27,7 +19,7 @@ void ipc_link_stop_dialling(struct aiolink *l)
 static void failed(struct aiolink *l, int error, const char *why)
 {
 	ipc_status_note(&l->status, error, why);
-	stop_watching_dial(l);
+	ipc_dial_unwatch(l->dial_watch);
 	if (l->dial && !ipc_dial_looks_up(l->dial))
 		ipc_link_stop_dialling(l);
 	ipc_course_failed(&l->course);
@@ -39,14 +31,6 @@ static void on_dial_ready(short what, void *arg)
 	ipc_link_go_on(arg);
 }
 
-static int watch_dial(struct aiolink *l, struct ipc_watch **w, const struct pollfd *p)
-{
-	short what = (short)((p->events & POLLOUT ? EV_WRITE : 0) | (p->events & POLLIN ? EV_READ : 0));
-
-	*w = ipc_watch_new(l->status.base, p->fd, on_dial_ready, l);
-	return *w ? ipc_watch_want(*w, what) : -1;
-}
-
 /* -1: there is no memory or descriptor to wait with. */
 static int wait_for_dial(struct aiolink *l, const struct ipc_dial_wait *w)
 {
@@ -56,10 +40,7 @@ static int wait_for_dial(struct aiolink *l, const struct ipc_dial_wait *w)
 		left = w->ns;
 	if (left >= 0 && ipc_watch_after(l->course.timer, left) == -1)
 		return -1;
-	for (unsigned i = 0; i < w->n; i++)
-		if (watch_dial(l, &l->dial_watch[i], &w->fd[i]) == -1)
-			return -1;
-	return 0;
+	return ipc_dial_watch(l->dial_watch, w, l->status.base, on_dial_ready, l);
 }
 
 static void dial(struct aiolink *l)
@@ -68,7 +49,7 @@ static void dial(struct aiolink *l)
 	struct aioconn *c = NULL;
 	int r;
 
-	stop_watching_dial(l);
+	ipc_dial_unwatch(l->dial_watch);
 	if (!l->dial && !(l->dial = ipc_dial_new_tls(l->o.address, l->o.tls))) {
 		failed(l, errno, NULL);
 		return;

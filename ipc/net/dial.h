@@ -18,13 +18,13 @@ struct aiotls;
 struct event_base;
 struct ipc_dial;
 struct ipc_local;
+struct ipc_watch;
 
 #define IPC_DIAL_MOST 6 /* addresses that are tried at a time */
 
-/* What to wait for before the next step: one of it is enough. */
+/* What to wait for before the next step: one of it is enough. A step may close the descriptors: free watches on them before. */
 struct ipc_dial_wait {
-	struct pollfd
-		fd[IPC_DIAL_MOST]; /* POLLIN or POLLOUT. A step may close them: free watches on them before */
+	struct pollfd fd[IPC_DIAL_MOST]; /* POLLIN, POLLOUT, or both */
 	unsigned n;
 	int64_t ns; /* the longest wait; -1: for ever */
 };
@@ -52,6 +52,14 @@ void ipc_dial_until(struct ipc_dial *d, int64_t until);
  * ECHILD. Of TLS: EACCES, EPROTO, ECONNRESET, ETIMEDOUT.
  */
 int ipc_dial_step(struct ipc_dial *d, struct ipc_dial_wait *w);
+
+/*
+ * await.c: for a caller with a loop. Watches on all of @w, which call @ready; the array is all NULL before. -1 as ipc_watch_new() and
+ * ipc_watch_want(), and some of them may be there. Unwatch frees those that are.
+ */
+int ipc_dial_watch(struct ipc_watch *watch[IPC_DIAL_MOST], const struct ipc_dial_wait *w,
+		   struct event_base *base, void (*ready)(short what, void *arg), void *arg);
+void ipc_dial_unwatch(struct ipc_watch *watch[IPC_DIAL_MOST]);
 
 /* Its name is being looked up. Nothing can stop a lookup: keep @d for the next attempt, so that the name is not asked for twice. */
 bool ipc_dial_looks_up(const struct ipc_dial *d);

@@ -8,7 +8,6 @@
 #include <aioipc/conn.h>
 #include <aioipc/msg.h>
 
-#include "ipc/loop/watch.h"
 #include "ipc/os/os.h"
 #include "ipc/os/text.h"
 #include "ipc/stream/server.h"
@@ -199,14 +198,6 @@ static int set_up(struct ipc_wire *w)
 
 /* Dialling. */
 
-static void stop_watching(struct ipc_wire *w)
-{
-	for (int i = 0; i < IPC_DIAL_MOST; i++) {
-		ipc_watch_free(w->watch[i]);
-		w->watch[i] = NULL;
-	}
-}
-
 static void on_ready(short what, void *arg)
 {
 	struct ipc_wire *w = arg;
@@ -231,13 +222,7 @@ int ipc_wire_dial(struct ipc_wire *w, const char *address)
 static int watch_dial(struct ipc_wire *w, const struct ipc_dial_wait *d)
 {
 	w->until = d->ns < 0 ? 0 : ipc_os_now() + d->ns;
-	for (unsigned i = 0; i < d->n; i++) {
-		w->watch[i] = ipc_watch_new(w->base, d->fd[i].fd, on_ready, w);
-		if (!w->watch[i] ||
-		    ipc_watch_want(w->watch[i], d->fd[i].events & POLLOUT ? EV_WRITE : EV_READ) == -1)
-			return -1;
-	}
-	return 0;
+	return ipc_dial_watch(w->watch, d, w->base, on_ready, w);
 }
 
 void ipc_wire_step(struct ipc_wire *w, int64_t until)
@@ -245,7 +230,7 @@ void ipc_wire_step(struct ipc_wire *w, int64_t until)
 	struct ipc_dial_wait d;
 	int r;
 
-	stop_watching(w);
+	ipc_dial_unwatch(w->watch);
 	ipc_dial_until(w->dial, until);
 	r = ipc_dial_step(w->dial, &d);
 	if (r == 0 && until && ipc_os_now() >= until) {
@@ -280,7 +265,7 @@ void ipc_wire_hang_up(struct ipc_wire *w)
 {
 	struct aioconn *c = w->conn;
 
-	stop_watching(w);
+	ipc_dial_unwatch(w->watch);
 	ipc_dial_free(w->dial);
 	w->dial = NULL;
 	w->conn = NULL;
