@@ -48,8 +48,8 @@ void ipc_asked_rouse(struct aiolink *l)
 	if (ipc_status_is_here(&l->status)) {
 		if (l->call_watch)
 			ipc_watch_soon(l->call_watch);
-	} else if (l->call_thread) {
-		l->call_thread(l);
+	} else if (l->own) {
+		ipc_runner_ask(l->own, &l->course, IPC_LINK_CALLS);
 	} else {
 		pthread_mutex_lock(&l->status.lock);
 		if (l->knock)

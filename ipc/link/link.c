@@ -38,7 +38,7 @@ static void free_link(struct ipc_status *s)
 {
 	struct aiolink *l = (struct aiolink *)(void *)((char *)s - offsetof(struct aiolink, status));
 
-	ipc_link_free_thread(l);
+	ipc_runner_free(l->own);
 	free_parts(l);
 }
 
@@ -118,7 +118,7 @@ static int start_held(struct aiolink *l)
 	int r, error;
 
 	ipc_status_hold(&l->status);
-	r = ipc_link_start_thread(l);
+	r = ipc_runner_start(&l->own, &l->course);
 	error = errno;
 	ipc_status_release(&l->status);
 	errno = error;
@@ -317,9 +317,9 @@ static bool give_back(struct aiolink *l)
 	return first;
 }
 
-static bool is_elsewhere(const struct aiolink *l)
+static void ask(struct aiolink *l, enum ipc_link_ask what)
 {
-	return l->own && !ipc_status_is_here(&l->status);
+	ipc_runner_ask(l->own, &l->course, what);
 }
 
 int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most)
@@ -339,30 +339,24 @@ int aiolink_set_reconnect(struct aiolink *l, int64_t first, int64_t most)
 	pthread_mutex_unlock(&l->status.lock);
 	if (over)
 		return fail(EPIPE);
-	if (started && is_elsewhere(l))
-		ipc_link_ask_thread(l, IPC_LINK_PACE);
-	else if (started)
-		ipc_link_pace(l);
+	if (started)
+		ask(l, IPC_LINK_PACE);
 	return 0;
 }
 
 int aiolink_drop(struct aiolink *l)
 {
-	uint64_t talk;
 	bool talks;
 
 	if (ipc_status_check(&l->status) == -1)
 		return -1;
 	pthread_mutex_lock(&l->status.lock);
 	talks = l->talks;
-	l->drop = talk = l->talk;
+	l->drop = l->talk;
 	pthread_mutex_unlock(&l->status.lock);
 	if (!talks)
 		return fail(ENOTCONN);
-	if (is_elsewhere(l))
-		ipc_link_ask_thread(l, IPC_LINK_DROP);
-	else
-		ipc_link_drop(l, talk);
+	ask(l, IPC_LINK_DROP);
 	return 0;
 }
 
@@ -370,27 +364,7 @@ static void begin_close(struct aiolink *l)
 {
 	if (l->outbox && ipc_sharers_count(l->outbox, IPC_CONSUMERS) == 1)
 		aioqueue_close(l->outbox);
-	if (is_elsewhere(l))
-		ipc_link_ask_thread(l, IPC_LINK_CLOSE);
-	else
-		ipc_link_close_here(l);
-}
-
-static void cut(struct aiolink *l)
-{
-	if (is_elsewhere(l))
-		ipc_link_ask_thread(l, IPC_LINK_CUT);
-	else
-		ipc_link_cut(l, ECONNABORTED, "aborted");
-}
-
-/* A link that only receives has nothing to lose: at the deadline it no longer waits for the goodbye. */
-static void have_enough(struct aiolink *l)
-{
-	if (is_elsewhere(l))
-		ipc_link_ask_thread(l, IPC_LINK_ENOUGH);
-	else
-		ipc_link_enough(l);
+	ask(l, IPC_LINK_CLOSE);
 }
 
 /* 0, or why it gave up. A signal does not end this wait: messages are still being sent. */
@@ -416,14 +390,15 @@ static int close_started(struct aiolink *l, int64_t deadline)
 	}
 	if (error == ECHILD) /* a callback forked, and this is the child */
 		return error;
+	/* One that only receives has nothing to lose: at the deadline it no longer waits for the goodbye. */
 	if (error == ETIMEDOUT && !l->outbox) {
-		have_enough(l);
+		ask(l, IPC_LINK_ENOUGH);
 		error = 0;
 	}
 	if (error)
-		cut(l);
+		ask(l, IPC_LINK_CUT);
 	if (l->own)
-		ipc_link_leave_thread(l);
+		ipc_runner_leave(l->own);
 	if (!error && !ipc_link_nothing_left(l))
 		error = EPIPE;
 	return error || had_ended ? error : aiolink_error(l);
@@ -461,13 +436,13 @@ static void abort_ours(struct aiolink *l)
 	bool first = give_back(l);
 
 	if (is_started(l))
-		cut(l);
+		ask(l, IPC_LINK_CUT);
 	else if (first)
 		ipc_link_leave_unused_queues(l);
 	if (!first)
 		return;
 	if (l->own)
-		ipc_link_leave_thread(l);
+		ipc_runner_leave(l->own);
 	ipc_status_release(&l->status);
 }
 

@@ -2,7 +2,6 @@
  * The inside of a link. Calls go down:
  *
  *   link.c      the public calls
- *   thread.c    its own thread, if it has one
  *   run.c       a link on its loop: what it does when the course or a queue asks
  *   attempt.c   how it gets a connection: dial, listen, open an end
  *   talk.c      one connection: messages both ways, goodbyes, limits
@@ -11,10 +10,14 @@
  *   queues.c    its inbox and outbox, which it may share
  *   call.c, later.c, asked.c   calls that are made over it
  *   row.c       what it says of itself for aioipc top
+ *
+ * With a stream it shares, in ipc/net:
+ *
+ *   runner.c    its own thread, if it has one
  *   course.c    attempts, pauses, giving up, the end: its life is drawn in course.h
  *   status.c    what any thread may know, and wait for
  *
- * What course.c has to start above it, it starts by the functions that run.c registers.
+ * What these have to start above them, they start by the functions that run.c registers.
  *
  * While the course is UP, each direction of the connection has a state:
  *
@@ -49,6 +52,7 @@
 #include "ipc/link/outgoing.h"
 #include "ipc/net/status.h"
 #include "ipc/net/local.h"
+#include "ipc/net/runner.h"
 #include "ipc/os/socket.h"
 
 struct aiolistener;
@@ -138,8 +142,7 @@ struct aiolink {
 	int64_t call_at;                       /* when to look at their deadlines next; INT64_MAX: never */
 	char peer[IPC_ADDRESS_SIZE], local[IPC_ADDRESS_SIZE];
 
-	void (*call_thread)(struct aiolink *l); /* has its own thread look at the calls; NULL: it has none */
-	struct ipc_watch *call_watch;           /* tells what is due; NULL: it makes no calls */
+	struct ipc_watch *call_watch; /* tells what calls are due; NULL: it makes none */
 	struct ipc_flow_watch *in_watch, *out_watch;
 	bool left_inbox, left_outbox; /* it is no sharer of them any more */
 	struct ipc_incoming incoming;
@@ -168,7 +171,7 @@ struct aiolink {
 	struct ipc_counter connections, unsure;
 	struct ipc_row *row; /* where the program keeps statistics; NULL */
 
-	struct ipc_link_thread *own; /* NULL: it runs on the user's base */
+	struct ipc_runner *own; /* NULL: it runs on the user's base */
 };
 
 /* It sends what is in the outbox, and then ends. */
@@ -235,29 +238,17 @@ void ipc_link_go_on(struct aiolink *l);
 void ipc_link_stop_dialling(struct aiolink *l);
 void ipc_link_stop_listening(struct aiolink *l);
 
-/* run.c */
+/* run.c; what other threads ask for, as bits */
+enum ipc_link_ask {
+	IPC_LINK_CLOSE = 1,  /* nothing more will be put into the outbox */
+	IPC_LINK_CUT = 2,    /* it ends now */
+	IPC_LINK_ENOUGH = 4, /* it waits for the peer no longer */
+	IPC_LINK_PACE = 8,   /* the pauses have changed */
+	IPC_LINK_DROP = 16,  /* the connection is to be dropped */
+	IPC_LINK_CALLS = 32, /* some calls are due */
+};
 extern const struct ipc_course_owner ipc_link_course;
 int ipc_link_equip(struct aiolink *l,
 		   struct event_base *base); /* takes what it needs to run; on failure nothing */
 void ipc_link_unequip(struct aiolink *l);
-void ipc_link_pace(struct aiolink *l);       /* the pauses have changed */
-void ipc_link_close_soon(struct aiolink *l); /* nothing more will be put into the outbox */
-void ipc_link_close_here(struct aiolink *l); /* its user closes it */
-void ipc_link_enough(struct aiolink *l);     /* it waits for the peer no longer */
-void ipc_link_cut(struct aiolink *l, int error, const char *why); /* it ends now */
-
-/* thread.c */
-int ipc_link_start_thread(struct aiolink *l);
-enum ipc_link_ask {
-	IPC_LINK_CLOSE = 1,
-	IPC_LINK_CUT = 2,
-	IPC_LINK_ENOUGH = 4,
-	IPC_LINK_PACE = 8,
-	IPC_LINK_DROP = 16,
-	IPC_LINK_CALLS = 32,
-};
-void ipc_link_ask_thread(struct aiolink *l, enum ipc_link_ask what);
-void ipc_link_leave_thread(struct aiolink *l); /* joins it; called in its own callback, detaches it */
-void ipc_link_free_thread(struct aiolink *l);  /* frees its memory, when it is over */
-
 #endif

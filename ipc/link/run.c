@@ -110,22 +110,9 @@ static void end(struct ipc_course *c)
 		event_base_loopbreak(l->status.base);
 }
 
-const struct ipc_course_owner ipc_link_course = {
-	.attempt = attempt,
-	.go_on = go_on,
-	.turn = deliver_now,
-	.timer = talk_timer,
-	.deliver = deliver,
-	.all_sent = all_sent,
-	.can_retry = can_retry,
-	.is_up = is_up,
-	.tell = tell,
-	.end = end,
-};
-
 /* Ends. */
 
-void ipc_link_pace(struct aiolink *l)
+static void pace(struct aiolink *l)
 {
 	if (l->course.life == IPC_COURSE_UP && l->listener && ipc_course_is_last(&l->course))
 		ipc_link_stop_listening(l);
@@ -133,7 +120,7 @@ void ipc_link_pace(struct aiolink *l)
 }
 
 /* The peer of an end is there from the beginning: first the link has to talk to it. */
-void ipc_link_close_soon(struct aiolink *l)
+static void close_soon(struct aiolink *l)
 {
 	ipc_course_will(&l->course, IPC_COURSE_CLOSES);
 	if (l->course.life == IPC_COURSE_UP) {
@@ -148,7 +135,7 @@ void ipc_link_close_soon(struct aiolink *l)
 }
 
 /* Messages that arrived and find no room in the inbox are dropped. */
-void ipc_link_close_here(struct aiolink *l)
+static void close_here(struct aiolink *l)
 {
 	bool closed = ipc_link_closes(l);
 
@@ -156,10 +143,10 @@ void ipc_link_close_here(struct aiolink *l)
 	ipc_link_leave_outbox(l);
 	ipc_link_deliver(l);
 	if (!closed || l->course.life == IPC_COURSE_DRAINS)
-		ipc_link_close_soon(l);
+		close_soon(l);
 }
 
-void ipc_link_cut(struct aiolink *l, int error, const char *why)
+static void cut(struct aiolink *l, int error, const char *why)
 {
 	if (l->course.life == IPC_COURSE_OVER)
 		return;
@@ -173,12 +160,40 @@ void ipc_link_cut(struct aiolink *l, int error, const char *why)
 	ipc_course_end(&l->course);
 }
 
-void ipc_link_enough(struct aiolink *l)
+static void enough(struct aiolink *l)
 {
 	if (l->course.life == IPC_COURSE_UP && l->grace_until)
 		ipc_link_end_grace(l);
 	else
-		ipc_link_cut(l, ECONNABORTED, "aborted");
+		cut(l, ECONNABORTED, "aborted");
+}
+
+static void drop(struct aiolink *l)
+{
+	uint64_t talk;
+
+	pthread_mutex_lock(&l->status.lock);
+	talk = l->drop;
+	pthread_mutex_unlock(&l->status.lock);
+	ipc_link_drop(l, talk);
+}
+
+static void heed(struct ipc_course *c, unsigned asked)
+{
+	struct aiolink *l = link_of(c);
+
+	if (asked & IPC_LINK_PACE)
+		pace(l);
+	if (asked & IPC_LINK_DROP)
+		drop(l);
+	if ((asked & IPC_LINK_CALLS) && l->call_watch)
+		ipc_watch_soon(l->call_watch);
+	if (asked & IPC_LINK_CLOSE)
+		close_here(l);
+	if (asked & IPC_LINK_ENOUGH)
+		enough(l);
+	if (asked & IPC_LINK_CUT)
+		cut(l, ECONNABORTED, "aborted");
 }
 
 /* Watches of its queues. They stay until it ends. */
@@ -194,7 +209,7 @@ static void on_outbox_room(struct aioqueue *q, void *arg)
 	struct aiolink *l = arg;
 
 	if (ipc_queue_is_closed(q) && !ipc_link_closes(l))
-		ipc_link_close_soon(l);
+		close_soon(l);
 }
 
 static void on_inbox_room(struct aioqueue *q, void *arg)
@@ -207,7 +222,7 @@ static void on_inbox_room(struct aioqueue *q, void *arg)
 	}
 	ipc_link_deliver(l);
 	if (ipc_queue_is_closed(q) && !l->outbox && !ipc_link_closes(l))
-		ipc_link_close_soon(l);
+		close_soon(l);
 }
 
 int ipc_link_equip(struct aiolink *l, struct event_base *base)
@@ -241,3 +256,23 @@ fail:
 	errno = error;
 	return -1;
 }
+
+static int equip(struct ipc_course *c, struct event_base *base)
+{
+	return ipc_link_equip(link_of(c), base);
+}
+
+const struct ipc_course_owner ipc_link_course = {
+	.attempt = attempt,
+	.go_on = go_on,
+	.turn = deliver_now,
+	.timer = talk_timer,
+	.deliver = deliver,
+	.all_sent = all_sent,
+	.can_retry = can_retry,
+	.is_up = is_up,
+	.tell = tell,
+	.end = end,
+	.equip = equip,
+	.heed = heed,
+};

@@ -57,6 +57,10 @@ struct ipc_course_owner {
 	bool (*is_up)(const struct ipc_course *c); /* as others see it: there is a connection that lasts */
 	void (*tell)(struct ipc_course *c, enum aiolink_state state); /* its user */
 	void (*end)(struct ipc_course *c); /* it is over: stop, and give all back */
+
+	/* For runner.c: take what it needs to run, -1: nothing; and do what other threads asked for, in bits that it has given them. */
+	int (*equip)(struct ipc_course *c, struct event_base *base);
+	void (*heed)(struct ipc_course *c, unsigned asked);
 };
 
 /* Times are in nanoseconds. */

@@ -275,19 +275,6 @@ static void end(struct ipc_course *c)
 		event_base_loopbreak(s->status.base);
 }
 
-const struct ipc_course_owner ipc_stream_course = {
-	.attempt = attempt,
-	.go_on = go_on,
-	.turn = turn,
-	.timer = timer,
-	.deliver = deliver,
-	.all_sent = all_sent,
-	.can_retry = can_retry,
-	.is_up = is_up,
-	.tell = tell,
-	.end = end,
-};
-
 /* Ends. */
 
 bool ipc_stream_all_is_well(const struct aiostream *s)
@@ -308,7 +295,7 @@ static void leave(struct aiostream *s)
 }
 
 /* May tell its user, and so comes last. */
-void ipc_stream_close_soon(struct aiostream *s)
+static void close_soon(struct aiostream *s)
 {
 	struct ipc_course *c = &s->course;
 
@@ -325,7 +312,7 @@ void ipc_stream_close_soon(struct aiostream *s)
 	}
 }
 
-void ipc_stream_cut(struct aiostream *s, int error, const char *why)
+static void cut(struct aiostream *s, int error, const char *why)
 {
 	if (s->course.life == IPC_COURSE_OVER)
 		return;
@@ -335,7 +322,7 @@ void ipc_stream_cut(struct aiostream *s, int error, const char *why)
 	ipc_course_end(&s->course);
 }
 
-void ipc_stream_hurry(struct aiostream *s)
+static void hurry(struct aiostream *s)
 {
 	if (s->course.life == IPC_COURSE_OVER)
 		return;
@@ -343,7 +330,19 @@ void ipc_stream_hurry(struct aiostream *s)
 	if (s->course.life == IPC_COURSE_UP)
 		ipc_course_soon(&s->course);
 	else
-		ipc_stream_cut(s, ETIMEDOUT, "not all was answered, and there is no connection");
+		cut(s, ETIMEDOUT, "not all was answered, and there is no connection");
+}
+
+static void heed(struct ipc_course *c, unsigned asked)
+{
+	struct aiostream *s = stream_of(c);
+
+	if (asked & IPC_STREAM_CLOSE)
+		close_soon(s);
+	if (asked & IPC_STREAM_HURRY)
+		hurry(s);
+	if (asked & IPC_STREAM_CUT)
+		cut(s, ECONNABORTED, "aborted");
 }
 
 /* Watches. They stay until it ends. */
@@ -376,7 +375,7 @@ static void on_room(struct aioqueue *q, void *arg)
 	struct aiostream *s = arg;
 
 	if (ipc_queue_is_closed(q))
-		ipc_stream_close_soon(s);
+		close_soon(s);
 	else if (s->course.life == IPC_COURSE_UP)
 		turn(&s->course);
 }
@@ -425,3 +424,23 @@ fail:
 	errno = error;
 	return -1;
 }
+
+static int equip(struct ipc_course *c, struct event_base *base)
+{
+	return ipc_stream_equip(stream_of(c), base);
+}
+
+const struct ipc_course_owner ipc_stream_course = {
+	.attempt = attempt,
+	.go_on = go_on,
+	.turn = turn,
+	.timer = timer,
+	.deliver = deliver,
+	.all_sent = all_sent,
+	.can_retry = can_retry,
+	.is_up = is_up,
+	.tell = tell,
+	.end = end,
+	.equip = equip,
+	.heed = heed,
+};

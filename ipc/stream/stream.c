@@ -43,7 +43,7 @@ static void free_stream(struct ipc_status *status)
 	struct aiostream *s =
 		(struct aiostream *)(void *)((char *)status - offsetof(struct aiostream, status));
 
-	ipc_stream_free_thread(s);
+	ipc_runner_free(s->own);
 	free_parts(s);
 }
 
@@ -115,7 +115,7 @@ static int start_held(struct aiostream *s)
 	int r, error;
 
 	ipc_status_hold(&s->status);
-	r = ipc_stream_start_thread(s);
+	r = ipc_runner_start(&s->own, &s->course);
 	error = errno;
 	ipc_status_release(&s->status);
 	errno = error;
@@ -268,14 +268,7 @@ static bool give_back(struct aiostream *s)
 
 static void ask(struct aiostream *s, enum ipc_stream_ask what)
 {
-	if (s->own && !ipc_status_is_here(&s->status))
-		ipc_stream_ask_thread(s, what);
-	else if (what == IPC_STREAM_CLOSE)
-		ipc_stream_close_soon(s);
-	else if (what == IPC_STREAM_HURRY)
-		ipc_stream_hurry(s);
-	else
-		ipc_stream_cut(s, ECONNABORTED, "aborted");
+	ipc_runner_ask(s->own, &s->course, what);
 }
 
 /* 0, or why it gave up. A signal does not end this wait. */
@@ -310,7 +303,7 @@ static int close_started(struct aiostream *s, int64_t deadline)
 	if (error)
 		ask(s, IPC_STREAM_CUT);
 	if (s->own)
-		ipc_stream_leave_thread(s);
+		ipc_runner_leave(s->own);
 	if (!error && !ipc_stream_all_is_well(s))
 		error = EPIPE;
 	return error || had_ended ? error : aiostream_error(s);
@@ -359,7 +352,7 @@ static void abort_ours(struct aiostream *s)
 	if (!first)
 		return;
 	if (s->own)
-		ipc_stream_leave_thread(s);
+		ipc_runner_leave(s->own);
 	ipc_status_release(&s->status);
 }
 

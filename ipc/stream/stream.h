@@ -2,7 +2,6 @@
  * The inside of a stream. Calls go down:
  *
  *   stream.c    the public calls
- *   thread.c    a thread of its own
  *   run.c       its life on a loop: the course, the queue, the ends
  *   send.c      one transaction after the other
  *   read.c      asks for what is new, for a group or for itself
@@ -11,6 +10,8 @@
  *   work.c      what a member has
  *   row.c       what it says of itself for aioipc top
  *   wire.c      one connection; with server.c, refusal.c, resp.c
+ *
+ * It may have a thread of its own: ipc/net/runner.c.
  *
  * A stream belongs to the thread of its loop. What others need is in its status, its counters and its work.
  */
@@ -21,6 +22,7 @@
 
 #include "ipc/net/counter.h"
 #include "ipc/net/course.h"
+#include "ipc/net/runner.h"
 #include "ipc/net/status.h"
 #include "ipc/os/os.h"
 #include "ipc/stream/server.h"
@@ -162,8 +164,8 @@ struct aiostream {
 	struct ipc_counter connections, sent, resent, unsendable, received, again, acked, nacked, late, dead,
 		vanished;
 
-	struct ipc_stream_thread *own; /* NULL: it runs on the user's base */
-	struct ipc_row *row;           /* where the program keeps statistics; NULL */
+	struct ipc_runner *own; /* NULL: it runs on the user's base */
+	struct ipc_row *row;    /* where the program keeps statistics; NULL */
 };
 
 static inline bool ipc_stream_sends(const struct aiostream *s)
@@ -247,20 +249,11 @@ static inline void ipc_stream_tell_row(struct aiostream *s)
 		ipc_stream_fill_row(s);
 }
 
-/* run.c */
+/* run.c. What other threads ask for, as bits. */
+enum ipc_stream_ask { IPC_STREAM_CLOSE = 1, IPC_STREAM_HURRY = 2, IPC_STREAM_CUT = 4 };
 extern const struct ipc_course_owner ipc_stream_course;
 int ipc_stream_equip(struct aiostream *s, struct event_base *base);
 void ipc_stream_unequip(struct aiostream *s);
-void ipc_stream_close_soon(struct aiostream *s);
-void ipc_stream_hurry(struct aiostream *s);
-void ipc_stream_cut(struct aiostream *s, int error, const char *why);
 bool ipc_stream_all_is_well(const struct aiostream *s); /* nothing was left */
-
-/* thread.c */
-enum ipc_stream_ask { IPC_STREAM_CLOSE = 1, IPC_STREAM_HURRY = 2, IPC_STREAM_CUT = 4 };
-int ipc_stream_start_thread(struct aiostream *s);
-void ipc_stream_ask_thread(struct aiostream *s, enum ipc_stream_ask what);
-void ipc_stream_leave_thread(struct aiostream *s);
-void ipc_stream_free_thread(struct aiostream *s);
 
 #endif
