@@ -10,6 +10,7 @@
 #include "ipc/end/end.h"
 #include "ipc/loop/watch.h"
 #include "ipc/net/address.h"
+#include "ipc/net/chain.h"
 #include "ipc/net/secure.h"
 #include "ipc/os/log.h"
 
@@ -21,13 +22,8 @@
 
 enum state { SHAKES, READY, REFUSED };
 
-/* A list, the oldest first. Empty: it links to itself. */
-struct link {
-	struct link *next, *prev;
-};
-
 struct guest {
-	struct link link; /* the first member */
+	struct ipc_chain link; /* the first member */
 	struct ipc_greeter *greeter;
 	struct aioend *end;
 	struct ipc_seal *seal;
@@ -41,26 +37,12 @@ struct ipc_greeter {
 	struct event_base *base;
 	const char *address;
 	struct ipc_greeter_owner owner;
-	struct link busy, ready;
+	struct ipc_chain busy, ready;
 	unsigned n;
 	struct ipc_greeter_counts counts;
 };
 
-static void link_in(struct link *list, struct link *at)
-{
-	at->next = list;
-	at->prev = list->prev;
-	at->prev->next = at;
-	at->next->prev = at;
-}
-
-static void link_out(struct link *at)
-{
-	at->prev->next = at->next;
-	at->next->prev = at->prev;
-}
-
-static struct guest *first_of(const struct link *list)
+static struct guest *first_of(const struct ipc_chain *list)
 {
 	return list->next == list ? NULL : (struct guest *)(void *)list->next;
 }
@@ -76,8 +58,8 @@ struct ipc_greeter *ipc_greeter_new(struct aiotls *t, struct event_base *base, c
 	g->base = base;
 	g->address = address;
 	g->owner = *owner;
-	g->busy.next = g->busy.prev = &g->busy;
-	g->ready.next = g->ready.prev = &g->ready;
+	ipc_chain_init(&g->busy);
+	ipc_chain_init(&g->ready);
 	return g;
 }
 
@@ -103,7 +85,7 @@ static void let_go(struct guest *p)
 	struct ipc_greeter *g = p->greeter;
 
 	ipc_watch_free(p->watch);
-	link_out(&p->link);
+	ipc_chain_leave(&p->link);
 	count(g, p->state, 0, 1);
 	g->n--;
 	g->owner.charge(g->owner.arg, 0, IPC_SEAL_MEMORY);
@@ -144,8 +126,8 @@ static void passes(struct guest *p)
 	ipc_watch_free(p->watch); /* the connection will have its own */
 	p->watch = NULL;
 	change(p, READY);
-	link_out(&p->link);
-	link_in(&g->ready, &p->link);
+	ipc_chain_leave(&p->link);
+	ipc_chain_add(&g->ready, &p->link);
 	tell(g);
 }
 
@@ -281,7 +263,7 @@ int ipc_greet(struct ipc_greeter *g, struct aioend *end)
 	p->end = end;
 	p->since = ipc_os_now();
 	ipc_watch_later(p->watch, g->tls->patience);
-	link_in(&g->busy, &p->link);
+	ipc_chain_add(&g->busy, &p->link);
 	count(g, SHAKES, 1, 0);
 	g->n++;
 	g->owner.charge(g->owner.arg, IPC_SEAL_MEMORY, 0);

@@ -15,6 +15,7 @@
 #include "ipc/conn/life.h"
 #include "ipc/end/end.h"
 #include "ipc/os/log.h"
+#include "ipc/net/chain.h"
 #include "ipc/net/greet.h"
 #include "ipc/net/listen.h"
 #include "ipc/net/secure.h"
@@ -32,13 +33,8 @@
 #define LOOK_NS (INT64_C(1000) * 1000)            /* the time to read what a peer has sent */
 #define PROGRESS 1024 /* a peer that sends so many bytes in PATIENCE_NS is not silent */
 
-/* A list of peers, the oldest first. Empty: it links to itself. */
-struct link {
-	struct link *next, *prev;
-};
-
 struct peer {
-	struct link link; /* the first member */
+	struct ipc_chain link; /* the first member */
 	struct ipc_conn_hook hook;
 	struct aioconn *conn;
 	struct aiolistener *listener;
@@ -70,7 +66,7 @@ struct aiolistener {
 	struct ipc_ledger ledger;
 	struct ipc_watch *shed; /* a timer that runs while all peers together hold too much */
 	struct aiolistener_stats stats;
-	struct link silent, talking;
+	struct ipc_chain silent, talking;
 	unsigned peers, silents, most_peers, most_silents;
 	uid_t *uids;
 	size_t n_uids;
@@ -79,20 +75,6 @@ struct aiolistener {
 	enum rest rest;
 	bool said; /* a failure was logged, and no peer was accepted since */
 };
-
-static void link_in(struct link *list, struct link *at)
-{
-	at->next = list;
-	at->prev = list->prev;
-	at->prev->next = at;
-	at->next->prev = at;
-}
-
-static void link_out(struct link *at)
-{
-	at->prev->next = at->next;
-	at->next->prev = at->prev;
-}
 
 static void hold(struct aiolistener *l)
 {
@@ -148,8 +130,8 @@ static void give_time(struct peer *p)
 	p->since = ipc_os_now();
 	p->heard = p->conn->bytes_in;
 	p->looked_at = false;
-	link_out(&p->link);
-	link_in(&p->listener->silent, &p->link);
+	ipc_chain_leave(&p->link);
+	ipc_chain_add(&p->listener->silent, &p->link);
 }
 
 static void mark_silent(struct peer *p)
@@ -168,8 +150,8 @@ static void mark_spoken(struct peer *p)
 	p->spoke = true;
 	p->listener->silents--;
 	wake_from(p->listener, CROWDED);
-	link_out(&p->link);
-	link_in(&p->listener->talking, &p->link);
+	ipc_chain_leave(&p->link);
+	ipc_chain_add(&p->listener->talking, &p->link);
 }
 
 static void on_owes(struct ipc_conn_hook *h, bool owes)
@@ -189,7 +171,7 @@ static void on_gone(struct ipc_conn_hook *h)
 	struct aiolistener *l = p->listener;
 
 	mark_spoken(p);
-	link_out(&p->link);
+	ipc_chain_leave(&p->link);
 	free(p);
 	l->peers--;
 	wake_from(l, BACKS_OFF);
@@ -206,9 +188,9 @@ static size_t half_of(const struct aiolistener *l, struct peer *p)
 	return ipc_in_owes(&c->in) ? ipc_in_memory(&c->in) : 0;
 }
 
-static void find_largest(const struct aiolistener *l, const struct link *list, struct peer **found)
+static void find_largest(const struct aiolistener *l, const struct ipc_chain *list, struct peer **found)
 {
-	for (struct link *at = list->next; at != list; at = at->next) {
+	for (struct ipc_chain *at = list->next; at != list; at = at->next) {
 		struct peer *p = (struct peer *)(void *)at;
 
 		if (half_of(l, p) > (*found ? half_of(l, *found) : 0))
@@ -243,9 +225,9 @@ static void on_shed(short what, void *arg)
 		ipc_watch_later(l->shed, p ? 0 : PATIENCE_NS);
 }
 
-static void wake_all(const struct link *list)
+static void wake_all(const struct ipc_chain *list)
 {
-	for (struct link *at = list->next; at != list; at = at->next)
+	for (struct ipc_chain *at = list->next; at != list; at = at->next)
 		ipc_conn_soon(((struct peer *)(void *)at)->conn);
 }
 
@@ -364,7 +346,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end, struct i
 	}
 	ipc_conn_hook(p->conn, &p->hook);
 	ipc_conn_put_on(p->conn, &l->ledger);
-	link_in(&l->silent, &p->link);
+	ipc_chain_add(&l->silent, &p->link);
 	l->silents++;
 	l->peers++;
 	return p->conn;
@@ -596,8 +578,8 @@ static struct aiolistener *make(struct event_base *base, aiolistener_cb *cb, voi
 	l->cb = cb;
 	l->arg = arg;
 	l->holds = 1;
-	l->silent.next = l->silent.prev = &l->silent;
-	l->talking.next = l->talking.prev = &l->talking;
+	ipc_chain_init(&l->silent);
+	ipc_chain_init(&l->talking);
 	ipc_own_init(&l->reserve);
 	return l;
 }
@@ -688,12 +670,12 @@ void aiolistener_resume(struct aiolistener *l)
 }
 
 /* The connections stay, and no longer belong to a listener. */
-static void forget(struct link *list)
+static void forget(struct ipc_chain *list)
 {
 	while (list->next != list) {
 		struct peer *p = (struct peer *)(void *)list->next;
 
-		link_out(&p->link);
+		ipc_chain_leave(&p->link);
 		ipc_conn_unhook(p->conn, &p->hook);
 		ipc_conn_put_on(p->conn, NULL);
 		free(p);
