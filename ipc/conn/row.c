@@ -1,63 +1,39 @@
 /* What a connection says of itself where the program keeps statistics. */
 #include "ipc/conn/row.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
+#include "ipc/os/address.h"
 #include "ipc/os/os.h"
 #include "ipc/own/board.h"
 
 #define WHO_SIZE 96
 
-/* The path or name of a unix socket; nothing of one that has none. */
-static void write_unix(const struct sockaddr_un *sa, socklen_t len, char *who)
+typedef int address_fn(int fd, char *buf, size_t size);
+
+/* A socket without a name has none to show, nor has what is no socket. */
+static bool has_address(int fd, address_fn *address, char who[WHO_SIZE])
 {
-	size_t head = offsetof(struct sockaddr_un, sun_path), n = len > head ? len - head : 0;
-
-	if (n > 1 && sa->sun_path[0] == '\0')
-		snprintf(who, WHO_SIZE, "unix:@%.*s", (int)n - 1, sa->sun_path + 1);
-	else if (n > 0 && sa->sun_path[0])
-		snprintf(who, WHO_SIZE, "unix://%.*s", (int)n, sa->sun_path);
-}
-
-typedef int name_of_socket(int fd, struct sockaddr *sa, socklen_t *len);
-
-static void write_address(int fd, name_of_socket *name, char *who)
-{
-	struct sockaddr_storage at;
-	struct sockaddr *sa = (struct sockaddr *)&at;
-	socklen_t len = sizeof at;
-	char host[64], port[8];
-
-	if (name(fd, sa, &len) == -1)
-		return;
-	if (sa->sa_family == AF_UNIX)
-		write_unix((const struct sockaddr_un *)(const void *)&at, len, who);
-	else if (getnameinfo(sa, len, host, sizeof host, port, sizeof port,
-			     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		snprintf(who, WHO_SIZE, strchr(host, ':') ? "tcp://[%s]:%s" : "tcp://%s:%s", host, port);
+	return address(fd, who, WHO_SIZE) == 0 && strcmp(who, "unix:") != 0 && strcmp(who, "tcp:") != 0;
 }
 
 void ipc_conn_take_row(struct aioconn *c)
 {
 	const struct ipc_own *own = &c->carrier.own;
 	int fd = ipc_conn_fd(c);
-	char who[WHO_SIZE] = "";
+	char who[WHO_SIZE];
+	bool named;
 	pid_t pid;
 
 	c->row = ipc_board_take(IPC_ROW_CONN, "%s", "");
 	if (!c->row)
 		return;
-	write_address(fd, getpeername, who);
-	if (!*who)
-		write_address(fd, getsockname, who);
+	named = has_address(fd, ipc_address_of_peer, who) || has_address(fd, ipc_address_of_socket, who);
 	/* the two of a pair look as if this process, or its parent, were the peer */
-	if (*who && ipc_os_peer_cred(fd, &pid, NULL, NULL) == 0)
+	if (named && ipc_os_peer_cred(fd, &pid, NULL, NULL) == 0)
 		ipc_row_set(c->row, IPC_CONN_ROW_PEER, (uint64_t)pid);
-	if (!*who)
+	if (!named)
 		snprintf(who, sizeof who, "%s", own->r.kind == IPC_FD_UNIX ? "socket pair" : "pipe or file");
 	ipc_board_name(c->row, "%s", who);
 	ipc_row_set(c->row, IPC_CONN_ROW_FD, (uint64_t)fd);

@@ -1,6 +1,6 @@
 /*
- * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name"; "ring:" in the place of "unix:", and "tls:" in that of "tcp:". A user's text is read, and a socket's address is written. This file
- * looks up no name and opens nothing: dial.c and listen.c do.
+ * Addresses as text: "tcp://host:port", "unix:///path", "unix:@name"; "ring:" in the place of "unix:", and "tls:" in that of "tcp:". A user's
+ * text is read here; a socket's address is written by ipc/os/address.h. This file looks up no name and opens nothing: dial.c and listen.c do.
  */
 #ifndef IPC_NET_ADDRESS_H
 #define IPC_NET_ADDRESS_H
@@ -10,8 +10,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "ipc/os/address.h"
+
 #define IPC_HOST_MOST 255
-#define IPC_ADDRESS_SIZE 300 /* enough for any address as text, with its NUL */
 
 enum ipc_address_kind { IPC_ADDRESS_TCP, IPC_ADDRESS_PATH, IPC_ADDRESS_ABSTRACT };
 enum ipc_address_use { IPC_TO_CONNECT, IPC_TO_LISTEN };
@@ -32,12 +33,5 @@ struct ipc_address {
  * NULL.
  */
 int ipc_address_read(struct ipc_address *a, const char *text, enum ipc_address_use use, const char **why);
-
-/* Writes a socket's address as text that can be read again; "unix:", if it has no name. Cut to @size, which is not 0. */
-void ipc_address_write(char *buf, size_t size, const struct sockaddr *sa, socklen_t len);
-
-/* The address of the socket @fd, or of its peer, made printable by ipc_text_tame(). -1: as getsockname(2), getpeername(2). */
-int ipc_address_of_socket(int fd, char *buf, size_t size);
-int ipc_address_of_peer(int fd, char *buf, size_t size);
 
 #endif
