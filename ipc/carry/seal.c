@@ -34,10 +34,9 @@ struct ipc_seal {
 	unsigned head, records;
 	size_t sealed; /* plain bytes in records that wait. The connection still offers them */
 
-	unsigned gulps;  /* of this read */
-	bool short_gulp; /* the last one took all there was */
-	bool dry;        /* the engine gives nothing before more comes */
-	bool owes;       /* the last read found the end, or a fault, behind bytes: the next one tells */
+	unsigned gulps; /* that this read may still take; none, once one took all there was */
+	bool dry;       /* the engine gives nothing before more comes */
+	bool owes;      /* the last read found the end, or a fault, behind bytes: the next one tells */
 	bool said_end;
 	int broken; /* nothing can be written any more: why */
 	const char *broken_why;
@@ -54,13 +53,14 @@ static ssize_t take(struct ipc_wire *w, void *to, size_t n)
 	struct iovec iov = {to, n};
 	ssize_t got;
 
-	if (s->short_gulp || s->gulps >= GULPS) {
+	if (!s->gulps) {
 		errno = EAGAIN;
 		return -1;
 	}
-	s->gulps++;
+	s->gulps--;
 	got = ipc_os_readv(s->own->r.fd, s->own->r.kind, &iov, 1, NULL);
-	s->short_gulp = got > 0 && (size_t)got < n;
+	if (got > 0 && (size_t)got < n)
+		s->gulps = 0;
 	return got;
 }
 
@@ -180,8 +180,7 @@ int ipc_seal_shake(struct ipc_seal *s, const struct ipc_own *own)
 	int r;
 
 	s->own = own;
-	s->gulps = 0;
-	s->short_gulp = false;
+	s->gulps = GULPS;
 	r = s->engine->shake(s->session);
 	push_aside(s);
 	return r;
@@ -293,8 +292,7 @@ static int seal_some(struct ipc_seal *s, struct rest *r)
 static void hear_last_word(struct ipc_seal *s)
 {
 	s->broken = errno;
-	s->gulps = 0;
-	s->short_gulp = false;
+	s->gulps = GULPS;
 	if (s->engine->last_word(s->session) == -1 && (errno == EACCES || errno == EPROTO)) {
 		s->broken = errno;
 		s->broken_why = ipc_seal_why(s);
@@ -372,8 +370,7 @@ static ssize_t seal_read(struct ipc_carrier *k, struct iovec *iov, int n, struct
 
 	(void)fds;
 	s->own = &k->own;
-	s->gulps = 0;
-	s->short_gulp = false;
+	s->gulps = GULPS;
 	for (int i = 0; i < n && last > 0; i++)
 		got += read_stretch(s, &iov[i], &last);
 	s->dry = last < 0 && errno == EAGAIN;
