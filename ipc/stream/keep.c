@@ -141,27 +141,16 @@ static size_t choose_backs(struct aiostream *s)
 
 static void tell_backs(struct aiostream *s)
 {
-	struct ipc_resp_out *o = &s->two.out;
-	struct ipc_entry *first;
 	size_t n = choose_backs(s);
+	const struct ipc_entry *first = s->keep.told_backs.first;
+	int64_t tries = -1;
 
-	first = s->keep.told_backs.first;
-	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, 8 + n + (first->untouched ? 2 : 0));
-	ipc_resp_str(o, "XCLAIM");
-	ipc_resp_str(o, s->o.stream);
-	ipc_resp_str(o, s->o.group);
-	ipc_resp_str(o, s->o.member);
-	ipc_resp_str(o, "0");
-	for (struct ipc_entry *e = first; e; e = e->next)
-		ipc_resp_str(o, e->text);
-	ipc_resp_str(o, "IDLE");
-	ipc_resp_int(o, idle_ms(s, first));
-	if (first->untouched) {
-		ipc_resp_str(o, "RETRYCOUNT");
-		ipc_resp_int(o, first->tries > 0 ? first->tries - 1 : 0);
-	}
-	ipc_resp_str(o, "JUSTID");
+	if (first->untouched)
+		tries = first->tries > 0 ? (int64_t)first->tries - 1 : 0;
+	ipc_give_back_begin(s, n, tries);
+	for (const struct ipc_entry *e = first; e; e = e->next)
+		ipc_resp_str(&s->two.out, e->text);
+	ipc_give_back_end(s, idle_ms(s, first), tries);
 	ipc_wire_expect(&s->two, on_given_back, 1, s->o.reply_limit);
 }
 
@@ -235,23 +224,13 @@ static bool renew(struct aiostream *s)
 {
 	struct ipc_entry_id id[IPC_STREAM_TOLD];
 	size_t n = s->work->count ? list_due(s, id, IPC_STREAM_TOLD) : 0;
-	struct ipc_resp_out *o = &s->two.out;
-	char text[IPC_ENTRY_ID];
 
 	if (n == 0)
 		return false;
-	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, 6 + n);
-	ipc_resp_str(o, "XCLAIM");
-	ipc_resp_str(o, s->o.stream);
-	ipc_resp_str(o, s->o.group);
-	ipc_resp_str(o, s->o.member);
-	ipc_resp_str(o, "0");
-	for (size_t i = 0; i < n; i++) {
-		ipc_entry_id_write(text, id[i]);
-		ipc_resp_str(o, text);
-	}
-	ipc_resp_str(o, "JUSTID");
+	ipc_claim_begin(s, 0, n + 1);
+	for (size_t i = 0; i < n; i++)
+		ipc_claim_id(s, id[i]);
+	ipc_resp_str(&s->two.out, "JUSTID");
 	ipc_wire_expect(&s->two, on_renewed, 1, s->o.reply_limit);
 	ipc_wire_send(&s->two);
 	return true;

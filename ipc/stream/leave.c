@@ -38,43 +38,29 @@ static size_t choose(struct aiostream *s, int64_t before)
 
 static void give_back(struct aiostream *s)
 {
-	struct ipc_resp_out *o = &s->two.out;
-	struct ipc_stream_keeper *k = &s->keep;
+	const struct ipc_stream_keeper *k = &s->keep;
 	int64_t before = tries_before(s, &k->list[0]);
 	size_t n = choose(s, before);
-	char text[IPC_ENTRY_ID];
 
-	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, 8 + n + (before >= 0 ? 2 : 0));
-	ipc_resp_str(o, "XCLAIM");
-	ipc_resp_str(o, s->o.stream);
-	ipc_resp_str(o, s->o.group);
-	ipc_resp_str(o, s->o.member);
-	ipc_resp_str(o, "0");
-	for (size_t i = 0; i < n; i++) {
-		ipc_entry_id_write(text, k->list[i].id);
-		ipc_resp_str(o, text);
-	}
-	ipc_resp_str(o, "IDLE");
-	ipc_resp_int(o, s->o.lease / IPC_STREAM_MS + 1);
-	if (before >= 0) {
-		ipc_resp_str(o, "RETRYCOUNT");
-		ipc_resp_int(o, before);
-	}
-	ipc_resp_str(o, "JUSTID");
+	ipc_give_back_begin(s, n, before);
+	for (size_t i = 0; i < n; i++)
+		ipc_claim_id(s, k->list[i].id);
+	ipc_give_back_end(s, s->o.lease / IPC_STREAM_MS + 1, before);
 	ipc_wire_expect(&s->two, on_given_back, 1, s->o.reply_limit);
 	ipc_wire_send(&s->two);
 }
 
-/* Those that are not given back yet stay in the list. */
+static bool is_not_given_back(struct aiostream *s, const struct ipc_stream_pending *p)
+{
+	return p->idle <= s->o.lease / IPC_STREAM_MS;
+}
+
 static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 {
 	struct aiostream *s = ipc_stream_of(w);
 	struct ipc_stream_keeper *k = &s->keep;
 	struct ipc_resp_walk again = *walk;
-	struct ipc_stream_pending p;
 	struct ipc_resp_item i;
-	int64_t n;
 
 	ipc_resp_get(walk, &i);
 	if (ipc_refusal_is(&i, "NOGROUP")) {
@@ -85,20 +71,9 @@ static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		ipc_stream_refused(s, w, &k->pause, &i);
 		return;
 	}
-	k->n = 0;
-	if (!ipc_resp_array(&again, &n) || n > IPC_STREAM_LIST) {
+	if (!ipc_pending_take(s, &again, is_not_given_back)) {
 		ipc_wire_confused(w);
 		return;
-	}
-	k->more = n == IPC_STREAM_LIST;
-	while (n-- > 0) {
-		if (!ipc_pending_read(&again, &p)) {
-			ipc_wire_confused(w);
-			return;
-		}
-		k->cursor = p.id;
-		if (p.idle <= s->o.lease / IPC_STREAM_MS)
-			k->list[k->n++] = p;
 	}
 	if (k->n == 0 && !k->more)
 		k->empty++;
@@ -106,21 +81,6 @@ static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		k->cursor = (struct ipc_entry_id){0, 0};
 	if (k->n > 0)
 		k->empty = 0;
-}
-
-static void list(struct aiostream *s)
-{
-	char from[IPC_ENTRY_ID + 1] = "-";
-
-	if (s->keep.cursor.ms || s->keep.cursor.seq) {
-		ipc_entry_id_write(from + 1, s->keep.cursor);
-		from[0] = '(';
-	}
-	ipc_wire_begin(&s->two);
-	ipc_resp_command(&s->two.out, "XPENDING", s->o.stream, s->o.group, from, "+", "64", s->o.member,
-			 NULL);
-	ipc_wire_expect(&s->two, on_list, 1, s->o.reply_limit);
-	ipc_wire_send(&s->two);
 }
 
 bool ipc_leave(struct aiostream *s)
@@ -138,7 +98,7 @@ bool ipc_leave(struct aiostream *s)
 		give_back(s);
 		k->n = 0;
 	} else {
-		list(s);
+		ipc_pending_list(s, 0, true, on_list);
 	}
 	return true;
 }

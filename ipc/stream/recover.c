@@ -7,15 +7,9 @@
 
 #include "ipc/stream/stream.h"
 
-/* "[id, member, idle, tries]" */
-bool ipc_pending_read(struct ipc_resp_walk *walk, struct ipc_stream_pending *p)
+static bool is_not_here(struct aiostream *s, const struct ipc_stream_pending *p)
 {
-	struct ipc_resp_item id, member;
-	int64_t four;
-
-	return ipc_resp_array(walk, &four) && four == 4 && ipc_resp_string(walk, &id) &&
-	       ipc_entry_id_read(&p->id, id.s, id.len) == 0 && ipc_resp_string(walk, &member) &&
-	       ipc_resp_number(walk, &p->idle) && ipc_resp_number(walk, &p->tries) && p->tries >= 0;
+	return !ipc_work_find(s->work, p->id);
 }
 
 static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
@@ -23,9 +17,7 @@ static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	struct aiostream *s = ipc_stream_of(w);
 	struct ipc_stream_keeper *k = &s->keep;
 	struct ipc_resp_walk again = *walk;
-	struct ipc_stream_pending p;
 	struct ipc_resp_item i;
-	int64_t n;
 
 	ipc_resp_get(walk, &i);
 	if (i.type == '-') {
@@ -33,50 +25,16 @@ static void on_list(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		ipc_stream_refused(s, w, &k->pause, &i);
 		return;
 	}
-	k->at = k->n = 0;
-	if (!ipc_resp_array(&again, &n) || n > IPC_STREAM_LIST) {
+	if (!ipc_pending_take(s, &again, is_not_here)) {
 		ipc_wire_confused(w);
 		return;
-	}
-	k->more = n == IPC_STREAM_LIST;
-	while (n-- > 0) {
-		if (!ipc_pending_read(&again, &p)) {
-			ipc_wire_confused(w);
-			return;
-		}
-		k->cursor = p.id;
-		if (!ipc_work_find(s->work, p.id))
-			k->list[k->n++] = p;
 	}
 	k->old_first = k->old_first || (k->recovered && !k->own && k->n > 0);
 }
 
 void ipc_recover_list(struct aiostream *s)
 {
-	struct ipc_resp_out *o = &s->two.out;
-	const struct ipc_stream_keeper *k = &s->keep;
-	char from[IPC_ENTRY_ID + 1] = "-";
-
-	if (k->cursor.ms || k->cursor.seq) {
-		ipc_entry_id_write(from + 1, k->cursor);
-		from[0] = '(';
-	}
-	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, 6U + (k->idle ? 2U : 0U) + (k->own ? 1U : 0U));
-	ipc_resp_str(o, "XPENDING");
-	ipc_resp_str(o, s->o.stream);
-	ipc_resp_str(o, s->o.group);
-	if (k->idle) {
-		ipc_resp_str(o, "IDLE");
-		ipc_resp_int(o, k->idle);
-	}
-	ipc_resp_str(o, from);
-	ipc_resp_str(o, "+");
-	ipc_resp_int(o, IPC_STREAM_LIST);
-	if (k->own)
-		ipc_resp_str(o, s->o.member);
-	ipc_wire_expect(&s->two, on_list, 1, s->o.reply_limit);
-	ipc_wire_send(&s->two);
+	ipc_pending_list(s, s->keep.idle, s->keep.own, on_list);
 }
 
 static unsigned tries_of(struct aiostream *s, struct ipc_entry_id id)
@@ -127,21 +85,11 @@ static size_t choose(struct aiostream *s)
 
 static void claim(struct aiostream *s)
 {
-	struct ipc_resp_out *o = &s->two.out;
-	struct ipc_stream_keeper *k = &s->keep;
-	char text[IPC_ENTRY_ID];
+	const struct ipc_stream_keeper *k = &s->keep;
 
-	ipc_wire_begin(&s->two);
-	ipc_resp_begin(o, 5 + k->claimed);
-	ipc_resp_str(o, "XCLAIM");
-	ipc_resp_str(o, s->o.stream);
-	ipc_resp_str(o, s->o.group);
-	ipc_resp_str(o, s->o.member);
-	ipc_resp_int(o, k->idle);
-	for (size_t i = 0; i < k->claimed; i++) {
-		ipc_entry_id_write(text, k->list[k->at + i].id);
-		ipc_resp_str(o, text);
-	}
+	ipc_claim_begin(s, k->idle, k->claimed);
+	for (size_t i = 0; i < k->claimed; i++)
+		ipc_claim_id(s, k->list[k->at + i].id);
 	ipc_wire_expect(&s->two, on_claimed, 1, s->o.reply_limit);
 	ipc_wire_send(&s->two);
 }

@@ -6,6 +6,7 @@
  *   send.c      one transaction after the other
  *   read.c      asks for what is new, for a group or for itself
  *   keep.c      the second connection of a member: answers, leases; with recover.c, bury.c, trim.c, leave.c
+ *   pending.c   what is pending: how it is asked for, had, and given back
  *   arrive.c    entries become messages, and go into the queue
  *   work.c      what a member has
  *   row.c       what it says of itself for aioipc top
@@ -237,8 +238,21 @@ bool ipc_trim(struct aiostream *s);
 void ipc_trim_forget(struct aiostream *s);
 bool ipc_leave(struct aiostream *s);
 
-/* recover.c: "XPENDING" and how its entries are read. False: confused. */
-bool ipc_pending_read(struct ipc_resp_walk *walk, struct ipc_stream_pending *p);
+/*
+ * pending.c. list: the next of those behind the cursor that lie there so long; @own: of this member. take: those of the answer that are wanted become
+ * the list; false: it is confused.
+ */
+typedef bool ipc_pending_wanted(struct aiostream *s, const struct ipc_stream_pending *p);
+void ipc_pending_list(struct aiostream *s, int64_t idle_ms, bool own, ipc_wire_answer *answer);
+bool ipc_pending_take(struct aiostream *s, struct ipc_resp_walk *walk, ipc_pending_wanted *wanted);
+
+/* Claims what lies there so long: this, then @words ids and other words. */
+void ipc_claim_begin(struct aiostream *s, int64_t idle_ms, size_t words);
+void ipc_claim_id(struct aiostream *s, struct ipc_entry_id id);
+
+/* Gives back: this, @n ids, and the end. As if they lay there so long, and had been given so often; @tries -1: as often as they were. */
+void ipc_give_back_begin(struct aiostream *s, size_t n, int64_t tries);
+void ipc_give_back_end(struct aiostream *s, int64_t idle_ms, int64_t tries);
 
 /* row.c: for the statistics that the program may keep */
 void ipc_stream_take_row(struct aiostream *s);
