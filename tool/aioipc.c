@@ -44,14 +44,6 @@ static void on_interrupt(int sig)
 	_exit(128 + sig);
 }
 
-static void catch_interrupt(void)
-{
-	struct sigaction act = {.sa_handler = on_interrupt}, before;
-
-	if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-		sigaction(SIGINT, &act, NULL);
-}
-
 int main(int argc, char **argv)
 {
 	struct tool_options o = {0};
@@ -60,7 +52,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	fill_standard_streams();
 	signal(SIGPIPE, SIG_IGN);
-	catch_interrupt();
+	catch_signal(SIGINT, on_interrupt);
 	aioipc_set_log(say_log, NULL);
 	options_read(&o, argv + 1);
 	status = run(&o);

@@ -9,35 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILES_MOST 4096
 #define DIGITS "0123456789"
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* When the process was started, as in /proc/PID/stat; 0: not known. */
 static uint64_t started(pid_t pid)
 {
 	char path[40], text[1024], *at;
 	const int before = 20; /* fields between the name, in parentheses, and this one */
-	ssize_t n = -1;
-	int fd;
 
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd != -1) {
-		n = read(fd, text, sizeof text - 1);
-		close(fd);
-	}
-	text[n > 0 ? n : 0] = '\0';
+	read_little(path, text, sizeof text);
 	at = strrchr(text, ')');
 	for (int i = 0; at && i < before; i++)
 		at = strchr(at + 1, ' ');
@@ -120,7 +104,7 @@ static struct board *open_board(const char *path)
 	struct stat st;
 
 	if (b && (b->path = strdup(path))) {
-		b->at = now();
+		b->at = now_ns();
 		b->why = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read_board(b, fd) : "it is no file";
 		b->gone = !b->why && is_gone(&b->head);
 	} else {

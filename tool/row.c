@@ -2,13 +2,11 @@
 #include "tool/board.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static uint64_t value(const struct ipc_row *row, unsigned i)
 {
@@ -71,18 +69,12 @@ __attribute__((format(printf, 3, 4))) static void append(char *text, size_t size
 static void name_of(uint64_t pid, char *name, size_t size)
 {
 	char path[48];
-	ssize_t n = -1;
-	int fd = -1;
 
-	if (pid > 0 && pid <= INT_MAX) {
-		snprintf(path, sizeof path, "/proc/%u/comm", (unsigned)pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	if (fd != -1) {
-		n = read(fd, name, size - 1);
-		close(fd);
-	}
-	name[n > 0 ? n : 0] = '\0';
+	*name = '\0';
+	if (pid == 0 || pid > INT_MAX)
+		return;
+	snprintf(path, sizeof path, "/proc/%u/comm", (unsigned)pid);
+	read_little(path, name, size);
 	name[strcspn(name, "\n")] = '\0';
 }
 

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -423,10 +422,7 @@ static bool may_retry(int error)
 
 static int64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return now_ns() / 1000000;
 }
 
 static void lengthen(int64_t *pause)
@@ -700,14 +696,6 @@ static void run(void *arg)
 	finish_output(t);
 }
 
-static bool is_ignored(int sig)
-{
-	struct sigaction now;
-
-	return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
-}
-
-/* One that whoever started us wants ignored, stays so. */
 static int prepare_signals(struct talk *t)
 {
 	static const int signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};

@@ -60,6 +60,12 @@ void options_free(struct tool_options *o);
 /* address.c: what @word stands for, to be freed; NULL when it stands for itself. */
 char *address_of(const char *word, bool listens);
 
+/* os.c: what is asked of the system itself. */
+int64_t now_ns(void);                                        /* monotonic */
+void read_little(const char *path, char *text, size_t size); /* its beginning; "" when it can't be read */
+bool is_ignored(int sig);                                    /* whoever started us wants that: it stays so */
+bool catch_signal(int sig, void (*handler)(int sig));        /* false: it is ignored */
+
 /* form.c: 1 and the message that a line stands for; 0: it is empty; -1: what is wrong is in @why, or an errno. */
 bool form_is_plain(const struct tool_options *o);
 int form_read(const struct tool_options *o, const char *line, size_t len, struct aiomsg **m,

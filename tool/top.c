@@ -438,16 +438,12 @@ static int tables(struct table *t, const sigset_t *mask)
 static void catch_signals(sigset_t *mask)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP};
-	struct sigaction act = {.sa_handler = on_signal}, old;
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
-			continue;
-		sigaction(signals[i], &act, NULL);
-		sigaddset(&set, signals[i]);
-	}
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		if (catch_signal(signals[i], on_signal))
+			sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, mask);
 }
 
