@@ -542,6 +542,26 @@ def test_a_terminal_shows_top():
         finish(p, 0)
 
 
+def ignore_hangup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_a_hangup_that_is_ignored_ends_nothing():
+    """As under nohup: the tap serves its client, the reader of a stream goes on until its time is over."""
+    p = start("tap", abstract("tap"), abstract("nobody"), "--once", preexec_fn=ignore_hangup)
+    assert b"listening" in p.stderr.readline()
+    p.send_signal(signal.SIGHUP)
+    client = connect(abstract("tap"))
+    assert b"client 1: connected" in p.stderr.readline()
+    assert b"nobody" in p.stderr.readline()
+    client.close()
+    finish(p, 0)
+    p = start("stream", "redis+unix:///nowhere/s", "x", "--group", "g", "--timeout", "0.5", preexec_fn=ignore_hangup)
+    assert b"No such file" in p.stderr.readline()
+    p.send_signal(signal.SIGHUP)
+    assert b"nothing came for 0.5 seconds" in finish(p, 1)[1]
+
+
 def test_a_terminal_shows_how_far_the_input_is():
     ours, theirs = pty.openpty()
     s, address = server()

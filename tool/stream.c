@@ -20,11 +20,9 @@ static void on_signal(int sig)
 
 static void catch_signals(void)
 {
-	struct sigaction act = {.sa_handler = on_signal};
-
-	sigaction(SIGINT, &act, NULL);
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGHUP, &act, NULL);
+	catch_signal(SIGINT, on_signal);
+	catch_signal(SIGTERM, on_signal);
+	catch_signal(SIGHUP, on_signal);
 }
 
 /* What is wrong, once. */

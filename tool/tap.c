@@ -228,7 +228,7 @@ int tap(const struct tool_options *o)
 
 	t = (struct tap){.o = o, .base = event_base_new()};
 	for (int i = 0; t.base && i < SIGNALS; i++)
-		if ((e = evsignal_new(t.base, signals[i], on_signal, &t)))
+		if (!is_ignored(signals[i]) && (e = evsignal_new(t.base, signals[i], on_signal, &t)))
 			event_add(e, NULL);
 	if (!t.base || aiotask_run(t.base, run, &t) == -1)
 		say_error("%s", strerror(errno));
