@@ -341,12 +341,16 @@ static void draw(struct table *t)
 	free(text);
 }
 
-static int look_and_describe(struct table *t)
+/* 0, or why not. */
+static int renew(struct table *t)
 {
-	if (look(t) == 0 && describe(t) == 0)
-		return 0;
-	say_error("%s: %s", t->o->address, strerror(errno));
-	return -1;
+	return look(t) == 0 && describe(t) == 0 ? 0 : errno;
+}
+
+static int fail(const struct table *t, int error)
+{
+	say_error("%s: %s", t->o->address, strerror(error));
+	return TOOL_FAILED;
 }
 
 static int64_t every(const struct tool_options *o)
@@ -384,12 +388,12 @@ static int status_of(int sig)
 static int live(struct table *t, const sigset_t *mask)
 {
 	bool keys = isatty(STDIN_FILENO), end = false;
-	int status = TOOL_CLEAN;
 	uint64_t looks = 0;
+	int error = 0;
 
 	t->live = true;
 	begin_screen();
-	while (!end && status == TOOL_CLEAN) {
+	while (!end && !error) {
 		draw(t);
 		if (t->o->count && ++looks >= t->o->count)
 			break;
@@ -400,29 +404,29 @@ static int live(struct table *t, const sigset_t *mask)
 		else if (signalled && signalled != SIGWINCH)
 			break;
 		signalled = 0;
-		if (!end && look(t) == -1)
-			status = TOOL_FAILED;
-		else if (!end && describe(t) == -1)
-			status = TOOL_FAILED;
+		if (!end)
+			error = renew(t);
 	}
 	end_screen();
-	if (status == TOOL_FAILED)
-		say_error("%s: %s", t->o->address, strerror(errno));
-	return signalled ? status_of(signalled) : status;
+	if (error)
+		return fail(t, error);
+	return signalled ? status_of(signalled) : TOOL_CLEAN;
 }
 
 /* One, after two looks, so that there are rates; or so many, or without end, if it is told how often. */
 static int tables(struct table *t, const sigset_t *mask)
 {
 	uint64_t most = t->o->count ? t->o->count : t->o->every ? UINT64_MAX : 1;
+	int error;
 
 	t->width = WIDTH;
 	for (uint64_t n = 0; n < most; n++) {
 		rest(every(t->o), false, mask);
 		if (signalled)
 			return status_of(signalled);
-		if (look_and_describe(t) == -1)
-			return TOOL_FAILED;
+		error = renew(t);
+		if (error)
+			return fail(t, error);
 		if (n > 0 && !t->o->json)
 			putchar('\n');
 		if (t->o->json)
@@ -451,15 +455,17 @@ int top(const struct tool_options *o)
 {
 	struct table t = {.o = o};
 	sigset_t mask;
-	int status = TOOL_FAILED;
+	int error, status;
 
 	catch_signals(&mask);
-	if (look_and_describe(&t) == 0) {
-		if (t.n == 0)
-			say_note(o, "%s: no program keeps statistics there; start it with AIOIPC_STATS=%s",
-				 o->address, o->address);
+	error = renew(&t);
+	if (!error && t.n == 0)
+		say_note(o, "%s: no program keeps statistics there; start it with AIOIPC_STATS=%s",
+			 o->address, o->address);
+	if (error)
+		status = fail(&t, error);
+	else
 		status = !o->json && isatty(STDOUT_FILENO) ? live(&t, &mask) : tables(&t, &mask);
-	}
 	boards_free(&t.boards);
 	free(t.rows);
 	return status;
