@@ -43,6 +43,7 @@ struct row_text {
 /* False: a free row, or one of an unknown kind. */
 bool row_describe(struct row_text *t, const struct board *b, const struct ipc_row *row);
 void row_of_process(struct row_text *t, const struct board *b);
+const char *brief(double x, char text[16]); /* a short number, such as 999, 1.2k, 34M */
 void row_show_json(FILE *f, const struct row_text *t);
 
 #endif

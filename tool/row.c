@@ -35,17 +35,20 @@ static double rate(const struct board *b, const struct ipc_row *row, unsigned i)
 	return seconds > 0 && now >= then ? (double)(now - then) / seconds : 0;
 }
 
-/* A short number, such as 999, 1.2k, 34M. */
-static const char *brief(uint64_t n, char text[16])
+const char *brief(double x, char text[16])
 {
 	static const char units[] = " kMGTPE";
-	double x = (double)n;
 	unsigned i = 0;
 
 	for (; x >= 999.5 && i < sizeof units - 2; i++)
 		x /= 1000;
 	snprintf(text, 16, i == 0 ? "%.0f" : x < 9.95 ? "%.1f%c" : "%.0f%c", x, units[i]);
 	return text;
+}
+
+static const char *count(uint64_t n, char text[16])
+{
+	return brief((double)n, text);
 }
 
 __attribute__((format(printf, 3, 4))) static void append(char *text, size_t size, const char *format, ...)
@@ -102,20 +105,20 @@ static void describe_conn(struct row_text *t, const struct board *b, const struc
 	t->out = rate(b, row, IPC_CONN_ROW_MSGS_OUT);
 	t->bytes = rate(b, row, IPC_CONN_ROW_BYTES_IN) + rate(b, row, IPC_CONN_ROW_BYTES_OUT);
 	if (in)
-		WAITS("in %sB", brief(in, text));
+		WAITS("in %sB", count(in, text));
 	if (out)
-		WAITS("out %sB", brief(out, text));
+		WAITS("out %sB", count(out, text));
 	STATE("%s", end == 0 ? "open" : end <= sizeof ends / sizeof ends[0] ? ends[end - 1] : "ended");
 	if (flags & IPC_CONN_ROW_CLOSING && end != 4)
 		STATE("closing");
 	if (flags & IPC_CONN_ROW_PAUSED)
 		STATE("paused");
 	if (value(row, IPC_CONN_ROW_UNANSWERED))
-		STATE("%s calls to answer", brief(value(row, IPC_CONN_ROW_UNANSWERED), text));
+		STATE("%s calls to answer", count(value(row, IPC_CONN_ROW_UNANSWERED), text));
 	if (value(row, IPC_CONN_ROW_IN_FLIGHT))
-		STATE("%s calls under way", brief(value(row, IPC_CONN_ROW_IN_FLIGHT), text));
+		STATE("%s calls under way", count(value(row, IPC_CONN_ROW_IN_FLIGHT), text));
 	if (value(row, IPC_CONN_ROW_REFUSED))
-		STATE("%s refused", brief(value(row, IPC_CONN_ROW_REFUSED), text));
+		STATE("%s refused", count(value(row, IPC_CONN_ROW_REFUSED), text));
 	if (end == 0 && flags & IPC_CONN_ROW_BLOCKED && out)
 		t->slow = "the peer does not read";
 	else if (end == 0 && limit && in >= limit / 2)
@@ -142,13 +145,13 @@ static void describe_link(struct row_text *t, const struct board *b, const struc
 	if (state != AIOLINK_CONNECTED && error > 0 && error < 4096)
 		STATE("%s", strerror((int)error));
 	if (value(row, IPC_LINK_ROW_CONNECTIONS) > 1)
-		STATE("connection %s", brief(value(row, IPC_LINK_ROW_CONNECTIONS), text));
+		STATE("connection %s", count(value(row, IPC_LINK_ROW_CONNECTIONS), text));
 	if (value(row, IPC_LINK_ROW_UNSURE))
-		STATE("%s unsure", brief(value(row, IPC_LINK_ROW_UNSURE), text));
+		STATE("%s unsure", count(value(row, IPC_LINK_ROW_UNSURE), text));
 	if (value(row, IPC_LINK_ROW_RESENT))
-		STATE("%s sent again", brief(value(row, IPC_LINK_ROW_RESENT), text));
+		STATE("%s sent again", count(value(row, IPC_LINK_ROW_RESENT), text));
 	if (value(row, IPC_LINK_ROW_DROPPED))
-		STATE("%s dropped", brief(value(row, IPC_LINK_ROW_DROPPED), text));
+		STATE("%s dropped", count(value(row, IPC_LINK_ROW_DROPPED), text));
 	if (state == AIOLINK_CONNECTING || state == AIOLINK_WAITING)
 		t->slow = "there is no connection";
 }
@@ -175,11 +178,11 @@ static void describe_queue(struct row_text *t, const struct board *b, const stru
 	t->out = rate(b, row, IPC_QUEUE_ROW_GOT);
 	t->bytes = rate(b, row, IPC_QUEUE_ROW_BYTES_GOT);
 	if (most >= NO_LIMIT)
-		WAITS("%s", brief(n, text));
+		WAITS("%s", count(n, text));
 	else if (most)
-		WAITS("%s of %s", brief(n, text), brief(most, of));
+		WAITS("%s of %s", count(n, text), count(most, of));
 	else
-		WAITS("%sB of %s", brief(bytes, text), brief(value(row, IPC_QUEUE_ROW_MOST_BYTES), of));
+		WAITS("%sB of %s", count(bytes, text), count(value(row, IPC_QUEUE_ROW_MOST_BYTES), of));
 	STATE("%s", flags & IPC_QUEUE_ROW_CLOSED ? "closed" : "open");
 	if (flags & IPC_QUEUE_ROW_GETTERS)
 		STATE("takers wait");
@@ -199,13 +202,13 @@ static void describe_service(struct row_text *t, const struct board *b, const st
 		 kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : "?");
 	t->out = rate(b, row, IPC_SERVICE_ROW_JOBS);
 	STATE("%s", life < sizeof lives / sizeof lives[0] ? lives[life] : "?");
-	STATE("%s of %s busy", brief(busy, text), brief(workers, of));
+	STATE("%s of %s busy", count(busy, text), count(workers, of));
 	if (value(row, IPC_SERVICE_ROW_FAILED))
-		STATE("%s failed", brief(value(row, IPC_SERVICE_ROW_FAILED), text));
+		STATE("%s failed", count(value(row, IPC_SERVICE_ROW_FAILED), text));
 	if (value(row, IPC_SERVICE_ROW_LOST))
-		STATE("%s lost", brief(value(row, IPC_SERVICE_ROW_LOST), text));
+		STATE("%s lost", count(value(row, IPC_SERVICE_ROW_LOST), text));
 	if (value(row, IPC_SERVICE_ROW_RESTARTS))
-		STATE("%s restarts", brief(value(row, IPC_SERVICE_ROW_RESTARTS), text));
+		STATE("%s restarts", count(value(row, IPC_SERVICE_ROW_RESTARTS), text));
 	if (life == 1 && workers && busy >= workers)
 		t->slow = "all its workers are busy";
 }
@@ -217,13 +220,13 @@ static void describe_hub(struct row_text *t, const struct board *b, const struct
 	snprintf(t->who, sizeof t->who, "hub %llu %s", (unsigned long long)row->id, row->name);
 	t->in = rate(b, row, IPC_HUB_ROW_MESSAGES);
 	t->out = rate(b, row, IPC_HUB_ROW_SENT);
-	STATE("%s members", brief(value(row, IPC_HUB_ROW_MEMBERS), text));
+	STATE("%s members", count(value(row, IPC_HUB_ROW_MEMBERS), text));
 	if (value(row, IPC_HUB_ROW_SLOW))
-		STATE("%s slow", brief(value(row, IPC_HUB_ROW_SLOW), text));
+		STATE("%s slow", count(value(row, IPC_HUB_ROW_SLOW), text));
 	if (value(row, IPC_HUB_ROW_SKIPPED))
-		STATE("%s skipped", brief(value(row, IPC_HUB_ROW_SKIPPED), text));
+		STATE("%s skipped", count(value(row, IPC_HUB_ROW_SKIPPED), text));
 	if (value(row, IPC_HUB_ROW_CLOSED))
-		STATE("%s cut off", brief(value(row, IPC_HUB_ROW_CLOSED), text));
+		STATE("%s cut off", count(value(row, IPC_HUB_ROW_CLOSED), text));
 	if (value(row, IPC_HUB_ROW_SLOW))
 		t->slow = "it has slow members";
 }
@@ -266,7 +269,7 @@ static void tell_counts(struct row_text *t, const struct ipc_row *row)
 
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
 		if (value(row, counts[i].i))
-			STATE("%s %s", brief(value(row, counts[i].i), text), counts[i].name);
+			STATE("%s %s", count(value(row, counts[i].i), text), counts[i].name);
 }
 
 static void describe_stream(struct row_text *t, const struct board *b, const struct ipc_row *row)

@@ -104,21 +104,14 @@ static int describe(struct table *t)
 
 /* Showing. */
 
-static const char *brief(double x, char text[16])
+/* What is seldom is no 0. */
+static const char *rate(double x, char text[16])
 {
-	static const char units[] = " kMGTPE";
-	unsigned i = 0;
-
 	if (x < 0)
 		return "";
-	for (; x >= 999.5 && i < sizeof units - 2; i++)
-		x /= 1000;
-	snprintf(text, 16,
-		 i == 0 && (x == 0 || x >= 9.95) ? "%.0f"
-		 : i == 0                        ? "%.1f"
-		 : x < 9.95                      ? "%.1f%c"
-						 : "%.0f%c",
-		 x, units[i]);
+	if (x == 0 || x >= 9.95)
+		return brief(x, text);
+	snprintf(text, 16, "%.1f", x);
 	return text;
 }
 
@@ -169,7 +162,7 @@ static void show_row(FILE *f, const struct table *t, const struct row_text *row)
 	else
 		fprintf(f, "%7lld %-10s ", (long long)row->board->head.pid, row->kind);
 	show_cell(f, row->who, t->who);
-	fprintf(f, " %6s %6s %6s ", brief(row->in, in), brief(row->out, out), brief(row->bytes, bytes));
+	fprintf(f, " %6s %6s %6s ", rate(row->in, in), rate(row->out, out), rate(row->bytes, bytes));
 	show_cell(f, row->waits, 14);
 	fputs(row->slow ? " !" : "  ", f);
 	show_cell(f, said, t->state);
