@@ -13,15 +13,20 @@ static uint64_t value(const struct ipc_row *row, unsigned i)
 	return atomic_load_explicit(&row->value[i], memory_order_relaxed);
 }
 
-/* The same thing the last time; NULL. */
+static int by_place(const void *a, const void *b)
+{
+	const struct ipc_row *x = a, *y = b;
+
+	return (x->unused > y->unused) - (x->unused < y->unused);
+}
+
+/* The same thing the last time; NULL. The rows are in the order that they have in the file. */
 static const struct ipc_row *before(const struct board *b, const struct ipc_row *row)
 {
-	for (unsigned i = 0; b->before && i < b->before->n; i++)
-		if (b->before->rows[i].unused == row->unused)
-			return b->before->rows[i].id == row->id && b->before->rows[i].kind == row->kind
-				       ? &b->before->rows[i]
-				       : NULL;
-	return NULL;
+	const struct board *last = b->before;
+	const struct ipc_row *was = last ? bsearch(row, last->rows, last->n, sizeof *row, by_place) : NULL;
+
+	return was && was->id == row->id && was->kind == row->kind ? was : NULL;
 }
 
 /* What came since the last look, a second; without a last look, in all its life. A counter never falls: if one does, the file is odd. */
