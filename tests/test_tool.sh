@@ -849,6 +849,7 @@ check "bench of nobody" gives 1 'nobody listens there' $tool bench unix:@nobody
 check "who does not speak the protocol, may speak lines" speaks_lines
 check "help" gives 0 "aioipc connect ADDR" $tool help
 check "help of a command" sh -c "$tool help call | grep -q -e --raw && ! $tool help call | grep -e --once"
+check "which says what its address is" sh -c "$tool help stream | grep '^ADDR.* redis://' && ! $tool help stream | grep tcp:"
 check "-V" gives 0 "^aioipc [0-9.]*$" $tool -V
 check "--help" gives 0 "usage: aioipc listen" $tool --help
 check "--version" gives 0 "^aioipc [0-9.]*$" $tool listen --version

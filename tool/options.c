@@ -277,10 +277,12 @@ static void print_usage(FILE *f, unsigned modes)
 	if (modes & TALK)
 		fputs("Prints what the peer says, and sends what standard input says, a message a line.\n",
 		      f);
-	if (modes & ~(DUMP | TOP))
+	if (modes & ~(DUMP | TOP | STREAM))
 		fputs("ADDR is tcp://host:port, unix:///path or unix:@name; host:port, /path and @name will "
 		      "do.\n",
 		      f);
+	if (modes & STREAM)
+		fputs("ADDR of a stream is redis://host or redis+unix:///path.\n", f);
 	fputs("Options:\n\n", f);
 	print_options(f, modes);
 	fputs("  -h, --help              this; also: aioipc help COMMAND\n"
