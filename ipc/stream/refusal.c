@@ -8,6 +8,7 @@
 
 #include "ipc/net/address.h"
 #include "ipc/stream/resp.h"
+#include "ipc/stream/server.h"
 
 static const struct {
 	const char *name;
@@ -49,7 +50,7 @@ int ipc_refusal_where(const struct ipc_resp_item *i, char *to, size_t size)
 	int n;
 
 	at = at ? memchr(at + 1, ' ', (size_t)(end - at - 1)) : NULL;
-	colon = at ? memrchr(at, ':', (size_t)(end - at)) : NULL;
+	colon = at ? ipc_server_last(at, ':', (size_t)(end - at)) : NULL;
 	if (!colon || end - at > IPC_HOST_MOST)
 		return -1;
 	at++;

@@ -12,6 +12,14 @@
 #define TEXT_MOST 2048
 #define DATABASES 65536
 
+const char *ipc_server_last(const char *text, char c, size_t len)
+{
+	while (len > 0)
+		if (text[--len] == c)
+			return &text[len];
+	return NULL;
+}
+
 /* The rest of @text after @prefix, or NULL. */
 static const char *behind(const char *text, const char *prefix)
 {
@@ -78,7 +86,7 @@ static const char *read_who(struct ipc_server *s, const char *text, size_t len)
 /* "host", "host:port", "[::1]:port" */
 static const char *read_host(struct ipc_server *s, const char *text, size_t len)
 {
-	const char *bracket = memchr(text, ']', len), *colon = memrchr(text, ':', len), *why;
+	const char *bracket = memchr(text, ']', len), *colon = ipc_server_last(text, ':', len), *why;
 	bool has_port = colon && (!bracket || colon > bracket);
 	char full[TEXT_MOST + 16];
 	struct ipc_address a;
@@ -94,7 +102,7 @@ static const char *read_host(struct ipc_server *s, const char *text, size_t len)
 static const char *read_network(struct ipc_server *s, const char *text)
 {
 	size_t len = strcspn(text, "/?#");
-	const char *at = memrchr(text, '@', len), *why = NULL;
+	const char *at = ipc_server_last(text, '@', len), *why = NULL;
 
 	if (text[len] && text[len] != '/')
 		return "behind the host comes /database, and nothing else";

@@ -3,6 +3,7 @@
 #define IPC_STREAM_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct ipc_server {
 	char *dial;            /* "tcp://host:port", "tls://host:port" or "unix:///path" */
@@ -21,5 +22,8 @@ int ipc_server_read(struct ipc_server *s, const char *text, const char **why);
 int ipc_server_as(struct ipc_server *s, const char *user, const char *password);
 
 void ipc_server_free(struct ipc_server *s);
+
+/* The last @c of the @len bytes, or NULL: memrchr, which not every system has. */
+const char *ipc_server_last(const char *text, char c, size_t len);
 
 #endif
