@@ -198,6 +198,14 @@ static void confirmed_tcp(struct bench *b)
 	small(b, tcp_address(), true);
 }
 
+static const char *ring_address(void)
+{
+	static char address[64];
+
+	snprintf(address, sizeof address, "ring:@aioipc-bench-%ld", (long)getpid());
+	return address;
+}
+
 static void trip_unix(struct bench *b)
 {
 	trip(b, unix_address(), 0);
@@ -211,6 +219,11 @@ static void trip_tcp(struct bench *b)
 static void trip_spin_unix(struct bench *b)
 {
 	trip(b, unix_address(), SPIN);
+}
+
+static void trip_spin_ring(struct bench *b)
+{
+	trip(b, ring_address(), SPIN);
 }
 
 static void trip_spin_tcp(struct bench *b)
@@ -279,17 +292,12 @@ static void idle_without(struct bench *b)
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
-		{"small-unix", small_unix},
-		{"small-tcp", small_tcp},
-		{"confirmed-unix", confirmed_unix},
-		{"confirmed-tcp", confirmed_tcp},
-		{"trip-unix", trip_unix},
-		{"trip-tcp", trip_tcp},
-		{"trip-spin-unix", trip_spin_unix},
-		{"trip-spin-tcp", trip_spin_tcp},
-		{"idle", idle},
-		{"idle-without", idle_without},
-		{NULL, NULL},
+		{"small-unix", small_unix},         {"small-tcp", small_tcp},
+		{"confirmed-unix", confirmed_unix}, {"confirmed-tcp", confirmed_tcp},
+		{"trip-unix", trip_unix},           {"trip-tcp", trip_tcp},
+		{"trip-spin-unix", trip_spin_unix}, {"trip-spin-ring", trip_spin_ring},
+		{"trip-spin-tcp", trip_spin_tcp},   {"idle", idle},
+		{"idle-without", idle_without},     {NULL, NULL},
 	};
 
 	return bench_main(argc, argv, cases);

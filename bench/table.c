@@ -434,6 +434,15 @@ struct work bench_table[] = {
 		  .measures = "trip-blocking-pair",
 		  .target = 0.5},
 	 }},
+	{"links, spin 20 us, ring",
+	 MICROSECONDS,
+	 {
+		 {.who = "aiolink, both on a base", .program = "link", .measures = "trip-spin-ring"},
+		 {.who = "aioipc on a base, ring",
+		  .program = "aioipc",
+		  .measures = "trip-spin-base-ring",
+		  .target = 1.5},
+	 }},
 	{"links, spin 20 us, TCP",
 	 MICROSECONDS,
 	 {
