@@ -89,6 +89,34 @@ TEST(wants_soon_and_after)
 	aioend_free(b);
 }
 
+TEST(blind_it_still_fires_soon_and_after)
+{
+	struct event_base *base = must(event_base_new());
+	struct seen s = {0};
+	int fd[2], number;
+
+	must(ipc_os_pipe(fd));
+	number = s.fd = fd[0];
+	s.w = must(ipc_watch_new(base, number, see, &s));
+	must(ipc_watch_want(s.w, EV_READ));
+	ipc_watch_soon(s.w);
+	ipc_watch_blind(s.w);
+	must(close(number));
+	must(close(fd[1]));
+	turn(base);
+	turn(base);
+	ck_assert_int_eq(s.calls, 1);
+	ck_assert_int_eq(s.what, EV_TIMEOUT);
+	ck_assert_int_eq(must(ipc_os_placeholder()), number); /* the number is another file's */
+	must(ipc_watch_after(s.w, 0));
+	turn(base);
+	ck_assert_int_eq(s.calls, 2);
+	ck_assert_int_eq(event_base_dispatch(base), 1);
+	ipc_watch_free(s.w);
+	must(close(number));
+	event_base_free(base);
+}
+
 static void free_itself(short what, void *arg)
 {
 	struct seen *s = arg;

@@ -22,13 +22,11 @@ static int make_watches(struct aioconn *c)
 {
 	int r = c->carrier.own.r.fd, w = c->carrier.own.w.fd;
 
-	c->turn = ipc_watch_new(c->base, -1, ipc_conn_on_turn, c);
-	if (!c->turn)
+	if (r >= 0 && !(c->read_watch = ipc_watch_new(c->base, r, ipc_conn_on_event, c)))
 		return -1;
-	if (r >= 0 && !(c->read_watch = ipc_watch_new(c->base, r, ipc_conn_on_ready, c)))
+	if (w >= 0 && w != r && !(c->write_watch = ipc_watch_new(c->base, w, ipc_conn_on_event, c)))
 		return -1;
-	if (w >= 0 && w != r && !(c->write_watch = ipc_watch_new(c->base, w, ipc_conn_on_ready, c)))
-		return -1;
+	c->turn = c->read_watch ? c->read_watch : c->write_watch;
 	return 0;
 }
 
@@ -88,7 +86,6 @@ struct aioconn *ipc_conn_open(struct aioend *end, struct event_base *base, struc
 fail_transferred:
 	ipc_watch_free(c->write_watch);
 	ipc_watch_free(c->read_watch);
-	ipc_watch_free(c->turn);
 	ipc_own_transfer(&end->own, &c->carrier.own);
 fail:
 	free(c);

@@ -65,7 +65,7 @@ struct aioconn {
 	struct event_base *base;
 	struct ipc_watch *read_watch;  /* of input; where both ways have one descriptor, of both */
 	struct ipc_watch *write_watch; /* of output */
-	struct ipc_watch *turn;        /* no descriptor: fires at the end of this turn, or later */
+	struct ipc_watch *turn;        /* one of them: fires at the end of this turn, too, or later */
 	struct ipc_watch *awake; /* no descriptor: keeps the loop from sleeping; NULL unless asked for */
 
 	enum ipc_way_in way_in;

@@ -94,13 +94,21 @@ void ipc_conn_drop_output(struct aioconn *c)
 		ipc_conn_tell_muted(c);
 }
 
+void ipc_conn_unwatch(struct aioconn *c, struct ipc_watch **w)
+{
+	if (*w && *w == c->turn)
+		ipc_watch_blind(*w);
+	else
+		ipc_watch_free(*w);
+	*w = NULL;
+}
+
 /* Neither way goes on. The owner still has to be told. */
 static void hang_up(struct aioconn *c)
 {
 	ipc_conn_drop_output(c);
-	ipc_watch_free(c->read_watch);
-	ipc_watch_free(c->write_watch);
-	c->read_watch = c->write_watch = NULL;
+	ipc_conn_unwatch(c, &c->read_watch);
+	ipc_conn_unwatch(c, &c->write_watch);
 	c->carrier.how->close(&c->carrier);
 }
 
@@ -254,10 +262,10 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (c->flight)
 		ipc_flight_stop(c->flight);
 	ipc_watch_free(c->awake);
+	ipc_conn_unwatch(c, &c->read_watch);
+	ipc_conn_unwatch(c, &c->write_watch);
 	ipc_watch_free(c->turn);
-	ipc_watch_free(c->read_watch);
-	ipc_watch_free(c->write_watch);
-	c->awake = c->turn = c->read_watch = c->write_watch = NULL;
+	c->awake = c->turn = NULL;
 	if (over)
 		ipc_conn_set_reset(c, false);
 	c->carrier.how->close(&c->carrier);

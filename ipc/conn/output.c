@@ -153,8 +153,7 @@ static void shut_written(struct aioconn *c)
 		return;
 	}
 	c->way_out = IPC_OUT_SHUT;
-	ipc_watch_free(c->write_watch);
-	c->write_watch = NULL;
+	ipc_conn_unwatch(c, &c->write_watch);
 	ipc_conn_wake(c, IPC_FOR_CLOSE);
 }
 

@@ -296,21 +296,6 @@ static void stay_awake(struct aioconn *c)
 	ipc_watch_later(c->awake, 0);
 }
 
-void ipc_conn_on_awake(short what, void *arg)
-{
-	struct aioconn *c = arg;
-
-	(void)what;
-	if (ipc_os_now() >= c->awake_until) {
-		c->awake_until = 0;
-		ipc_conn_interest(c);
-		return;
-	}
-	ipc_watch_later(c->awake, 0);
-	if (ipc_conn_comes(c))
-		ipc_conn_on_turn(EV_TIMEOUT | IPC_WATCH_TIMED, c);
-}
-
 /* Tells the hooks when it changed whether the peer must say more. */
 static void tell_owes(struct aioconn *c)
 {
@@ -356,20 +341,35 @@ static void read_more(struct aioconn *c)
 		later(c, RETRY_NS);
 }
 
-void ipc_conn_on_turn(short what, void *arg)
+/* @timed: the loop began another pass. */
+static void on_turn(struct aioconn *c, bool timed)
 {
-	struct aioconn *c = arg;
-
-	if (what & IPC_WATCH_TIMED)
+	if (timed)
 		c->in_a_row = 0;
 	c->more = false;
-	ipc_conn_hold(c);
 	turn_over(c);
 	if (c->in_a_row < IPC_CONN_IN_A_ROW && ipc_conn_at_hand(c)) {
 		c->in_a_row++;
 		read_more(c);
 	}
 	settle(c);
+}
+
+void ipc_conn_on_awake(short what, void *arg)
+{
+	struct aioconn *c = arg;
+
+	(void)what;
+	if (ipc_os_now() >= c->awake_until) {
+		c->awake_until = 0;
+		ipc_conn_interest(c);
+		return;
+	}
+	ipc_watch_later(c->awake, 0);
+	if (!ipc_conn_comes(c))
+		return;
+	ipc_conn_hold(c);
+	on_turn(c, true);
 	ipc_conn_release(c);
 }
 
@@ -405,11 +405,8 @@ static void end_answering(struct aioconn *c)
 	}
 }
 
-void ipc_conn_on_ready(short what, void *arg)
+static void on_ready(struct aioconn *c, short what)
 {
-	struct aioconn *c = arg;
-
-	ipc_conn_hold(c);
 	c->in_a_row = 0;
 	begin_answering(c);
 	if (c->blocked && what & c->shown[IPC_CARRY_OUT])
@@ -423,5 +420,16 @@ void ipc_conn_on_ready(short what, void *arg)
 	}
 	settle(c);
 	end_answering(c);
+}
+
+void ipc_conn_on_event(short what, void *arg)
+{
+	struct aioconn *c = arg;
+
+	ipc_conn_hold(c);
+	if (what & (EV_READ | EV_WRITE))
+		on_ready(c, what);
+	if (what & EV_TIMEOUT && c->life != IPC_LIFE_OVER)
+		on_turn(c, what & IPC_WATCH_TIMED);
 	ipc_conn_release(c);
 }

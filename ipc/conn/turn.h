@@ -7,9 +7,8 @@
 /* Calls back what is due. Not inside a callback. */
 void ipc_conn_turn(struct aioconn *c);
 
-/* The callbacks of the watches: of @turn, of the descriptors, and of @awake. */
-void ipc_conn_on_turn(short what, void *arg);
-void ipc_conn_on_ready(short what, void *arg);
+/* The callbacks of the watches: of the descriptors, which are turns, too; of @awake; of the next deadline of a call. */
+void ipc_conn_on_event(short what, void *arg);
 void ipc_conn_on_awake(short what, void *arg);
 void ipc_conn_on_call_timer(short what, void *arg);
 

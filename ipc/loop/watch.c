@@ -16,9 +16,8 @@
 struct ipc_watch {
 	struct event io;
 	struct event *timer; /* NULL before the first ipc_watch_after(): most watches never need one */
-	struct ipc_watch *next, *prev, **list;
-	struct ipc_home *home; /* NULL once aioipc_base_reinit() dropped it */
-	struct event_base *base;
+	struct ipc_watch *next, **at; /* what points to it: a list, or the one before */
+	struct ipc_home *home;        /* NULL once aioipc_base_reinit() dropped it */
 	struct ipc_fd file;
 	uint32_t epoch;
 	short want;
@@ -47,22 +46,23 @@ static struct ipc_at_fork at_fork;
 
 static void push(struct ipc_watch **list, struct ipc_watch *w)
 {
-	w->prev = NULL;
 	w->next = *list;
 	if (w->next)
-		w->next->prev = w;
-	w->list = list;
+		w->next->at = &w->next;
+	w->at = list;
 	*list = w;
 }
 
 static void take(struct ipc_watch *w)
 {
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		*w->list = w->next;
+	*w->at = w->next;
 	if (w->next)
-		w->next->prev = w->prev;
+		w->next->at = w->at;
+}
+
+static struct event_base *base_of(const struct ipc_watch *w)
+{
+	return w->io.ev_base;
 }
 
 static struct ipc_home **bucket_of(const struct event_base *base)
@@ -114,7 +114,7 @@ static void call(struct ipc_watch *w, short what)
 
 	if (w->epoch != ipc_epoch())
 		return;
-	ipc_here.calling = w->base;
+	ipc_here.calling = base_of(w);
 	w->cb(what, w->arg);
 	ipc_here.calling = outer;
 }
@@ -164,7 +164,7 @@ static int move_in(struct ipc_watch *w)
 		if (ipc_own_hold() == -1)
 			break;
 		ipc_at_fork(&at_fork);
-		w->home = find_or_put(w->base, &spare);
+		w->home = find_or_put(base_of(w), &spare);
 		if (w->home)
 			push(&w->home->live, w);
 		ipc_own_let_go();
@@ -186,7 +186,7 @@ struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *c
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return NULL;
-	*w = (struct ipc_watch){.base = base, .file = file.r, .epoch = ipc_epoch(), .cb = cb, .arg = arg};
+	*w = (struct ipc_watch){.file = file.r, .epoch = ipc_epoch(), .cb = cb, .arg = arg};
 	if (event_assign(&w->io, base, fd, EV_PERSIST, on_io, w) == -1 || move_in(w) == -1) {
 		free(w);
 		return NULL;
@@ -208,11 +208,11 @@ static int arm(struct ipc_watch *w, short what)
 
 	event_del(&w->io);
 	if (what && w->file.kind == IPC_FD_FILE) {
-		event_assign(&w->io, w->base, -1, 0, on_turn, w);
+		event_assign(&w->io, base_of(w), -1, 0, on_turn, w);
 		if (event_add(&w->io, &at_once) == -1)
 			return -1;
 	} else if (what) {
-		event_assign(&w->io, w->base, w->file.fd, (short)(what | EV_PERSIST), on_io, w);
+		event_assign(&w->io, base_of(w), w->file.fd, (short)(what | EV_PERSIST), on_io, w);
 		if (event_add(&w->io, NULL) == -1)
 			return -1;
 	}
@@ -248,6 +248,18 @@ void ipc_watch_soon(struct ipc_watch *w)
 	event_active(&w->io, EV_TIMEOUT, 0);
 }
 
+void ipc_watch_blind(struct ipc_watch *w)
+{
+	if (!alive(w))
+		return;
+	event_del(&w->io);
+	event_assign(&w->io, base_of(w), -1, EV_PERSIST, on_io, w);
+	if (w->soon)
+		event_active(&w->io, EV_TIMEOUT, 0);
+	w->file.fd = -1;
+	w->want = 0;
+}
+
 static int need_timer(struct ipc_watch *w)
 {
 	struct event *timer;
@@ -257,7 +269,7 @@ static int need_timer(struct ipc_watch *w)
 	timer = malloc(sizeof *timer);
 	if (!timer)
 		return -1;
-	event_assign(timer, w->base, -1, 0, on_timer, w);
+	event_assign(timer, base_of(w), -1, 0, on_timer, w);
 	w->timer = timer;
 	return 0;
 }

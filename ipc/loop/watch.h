@@ -42,6 +42,9 @@ int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 /* The same, but it can't fail: it fires soon when there is no memory for a timer. */
 void ipc_watch_later(struct ipc_watch *w, int64_t ns);
 
+/* Its descriptor is about to be closed: from now on only soon() and after() make it fire. */
+void ipc_watch_blind(struct ipc_watch *w);
+
 /* Disarms and frees. Call it before the descriptor is closed; its own callback may call it. NULL is fine. */
 void ipc_watch_free(struct ipc_watch *w);
 

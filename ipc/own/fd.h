@@ -9,11 +9,11 @@
 
 struct ipc_fd {
 	int fd; /* -1: none */
-	enum ipc_fdkind kind;
+	enum ipc_fdkind kind : 8;
+	bool nonblock; /* we turned O_NONBLOCK on; it is turned off again at close if adopted */
 	dev_t dev;
 	ino_t ino;
-	bool nonblock;             /* we turned O_NONBLOCK on; it is turned off again at close if adopted */
-	struct ipc_fd *next, **at; /* in the registry's table of numbers; NULL when it is not there */
+	struct ipc_fd *next; /* in the registry's table of numbers */
 };
 
 /* Fills in @f; with @fd -1 it is none. -1/EBADF: @f is as before. */

@@ -9,7 +9,7 @@
 
 struct ipc_own ipc_own_list = {.next = &ipc_own_list, .prev = &ipc_own_list};
 
-/* By number. A descriptor that was closed stays in its place until its owner leaves the registry. */
+/* By number: those that are not closed. */
 #define NUMBERS 4096
 static struct ipc_fd *numbers[NUMBERS];
 
@@ -26,20 +26,18 @@ static void put_number(struct ipc_fd *f)
 	struct ipc_fd **at = &numbers[(unsigned)f->fd % NUMBERS];
 
 	f->next = *at;
-	f->at = at;
-	if (f->next)
-		f->next->at = &f->next;
 	*at = f;
 }
 
-static void take_number(struct ipc_fd *f)
+/* It need not be there. */
+static void take_number(const struct ipc_fd *f)
 {
-	if (!f->at)
-		return;
-	*f->at = f->next;
-	if (f->next)
-		f->next->at = f->at;
-	f->at = NULL;
+	struct ipc_fd **at = &numbers[(unsigned)f->fd % NUMBERS];
+
+	while (*at && *at != f)
+		at = &(*at)->next;
+	if (*at)
+		*at = f->next;
 }
 
 void ipc_own_link(struct ipc_own *own)
@@ -97,6 +95,7 @@ void ipc_own_close_fd_held(struct ipc_own *own, struct ipc_fd *f)
 			close(f->fd);
 		}
 	}
+	take_number(f);
 	f->fd = -1;
 	errno = error;
 }
@@ -204,7 +203,6 @@ static void forget_all(void)
 	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {
 		next = own->next;
 		own->next = own->prev = own;
-		own->r.at = own->w.at = NULL;
 	}
 	ipc_own_list.next = ipc_own_list.prev = &ipc_own_list;
 	for (int i = 0; i < NUMBERS; i++)

@@ -17,10 +17,10 @@
 struct ipc_own {
 	struct ipc_own *next, *prev; /* both itself when it is not in the registry */
 	uint32_t epoch;              /* of the process it belongs to: ipc_epoch() */
-	uint64_t detacher;           /* ipc_thread_serial() of the thread that detached it; 0 */
-	uint64_t mover;              /* the same of the thread whose ipc_own_fork() moves it; 0 */
 	bool adopted;                /* the user gave us the descriptors */
 	bool moved;                  /* it went to a child: nothing is left here */
+	uint64_t detacher;           /* ipc_thread_serial() of the thread that detached it; 0 */
+	uint64_t mover;              /* the same of the thread whose ipc_own_fork() moves it; 0 */
 	int spare[2];       /* while detached, a pipe through which a child will say that it was made; -1 */
 	struct ipc_fd r, w; /* of a socket both have the same number */
 
