@@ -9,8 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#define READ_AHEAD ((size_t)33 * 1024) /* two records at a time, once the peer is known */
-
 /* AES-GCM is good for 2^24.5 records with one key (RFC 8446). */
 uint64_t ipc_tls_records_most = UINT64_C(1) << 23;
 
@@ -194,7 +192,8 @@ static int ready(struct ipc_session *s)
 		errno = s->fault.error;
 		return -1;
 	}
-	ERR_clear_error();
+	if (ERR_peek_error())
+		ERR_clear_error();
 	s->wire_error = 0;
 	return 0;
 }
@@ -208,7 +207,7 @@ static int session_shake(struct ipc_session *s)
 	r = SSL_do_handshake(s->ssl);
 	if (r == 1) {
 		s->shaken = true;
-		SSL_set_default_read_buffer_len(s->ssl, READ_AHEAD);
+		SSL_set_default_read_buffer_len(s->ssl, IPC_ENGINE_AHEAD); /* now that the peer is known */
 		return 1;
 	}
 	if (why_not(s, r) == -1 && errno == EAGAIN)

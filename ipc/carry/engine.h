@@ -15,6 +15,12 @@
 #define IPC_ENGINE_RECORD ((size_t)16384) /* the most that goes into one record */
 #define IPC_ENGINE_OVER 256               /* and how much longer its ciphertext is at most */
 
+/*
+ * The memory that ciphertext is read into: what a message of 64 KiB and its header make, four full records and a short one. It is kept while a part
+ * of a record is there.
+ */
+#define IPC_ENGINE_AHEAD ((size_t)66 * 1024)
+
 struct ipc_session;
 
 /* The ciphertext of one session. */

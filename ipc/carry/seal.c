@@ -10,9 +10,11 @@
 #include "ipc/carry/engine.h"
 #include "ipc/msg/pool.h"
 
-#define OUT_MOST ((size_t)64 * 1024) /* ciphertext that waits: no more is made above that */
-#define RECORDS 64                   /* that wait; a power of two */
-#define GULPS 4 /* reads of the socket in one read of the connection: so a flood of nothing ends */
+/* No record more is made once so much ciphertext waits: a message of 64 KiB and its header leave at once. */
+#define OUT_MOST ((size_t)80 * 1024)
+#define OUT_ROOM (OUT_MOST + IPC_ENGINE_RECORD + IPC_ENGINE_OVER)
+#define RECORDS 64 /* that wait; a power of two */
+#define GULPS 4    /* reads of the socket in one read of the connection: so a flood of nothing ends */
 
 /* A record that waits. When all ciphertext up to @end has left, so have @plain bytes more. */
 struct record {
@@ -64,10 +66,10 @@ static ssize_t take(struct ipc_wire *w, void *to, size_t n)
 	return got;
 }
 
-/* Room for @n bytes more behind the end. */
+/* Room for @n bytes more behind the end. The second record is followed by more: for all that may wait, at once. */
 static int make_room(struct ipc_seal *s, size_t n)
 {
-	size_t waits = s->end - s->start, room;
+	size_t waits = s->end - s->start, want = waits && waits + n < OUT_ROOM ? OUT_ROOM : waits + n, room;
 	unsigned char *more;
 
 	if (s->room - s->end >= n)
@@ -75,7 +77,7 @@ static int make_room(struct ipc_seal *s, size_t n)
 	if (s->room >= waits + n) {
 		memmove(s->out, s->out + s->start, waits);
 	} else {
-		more = ipc_pool_get(waits + n, &room);
+		more = ipc_pool_get(want, &room);
 		if (!more)
 			return -1;
 		if (waits)
@@ -431,10 +433,10 @@ static int seal_set_reset(struct ipc_carrier *k, bool on)
 	return -1;
 }
 
-/* A record may have come in part, in memory for a whole one. */
+/* A record may have come in part, and takes all the memory that the engine reads into. */
 static size_t seal_held(const struct ipc_carrier *k)
 {
-	return k->seal->engine->holds(k->seal->session) ? IPC_ENGINE_RECORD + IPC_ENGINE_OVER : 0;
+	return k->seal->engine->holds(k->seal->session) ? IPC_ENGINE_AHEAD : 0;
 }
 
 static bool seal_all_arrived(const struct ipc_carrier *k)
