@@ -31,6 +31,12 @@ int must(int result, const char *what)
 	return result;
 }
 
+void bench_skip(const char *why)
+{
+	fprintf(stderr, "%s\n", why);
+	exit(BENCH_SKIPPED);
+}
+
 void *must_have(void *p, const char *what)
 {
 	if (!p)

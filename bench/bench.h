@@ -66,6 +66,10 @@ bool bench_next(struct bench *b, void *message);
 
 int64_t bench_now(void);
 
+/* What is measured is not here: says @why, and ends the program with a status from which the runner knows. */
+#define BENCH_SKIPPED 77
+_Noreturn void bench_skip(const char *why);
+
 /* -1 and NULL end the program with a word on stderr. */
 int must(int result, const char *what);
 void *must_have(void *p, const char *what);

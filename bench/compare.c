@@ -54,7 +54,8 @@ static void measure(const struct options *o, enum unit unit, struct contestant *
 	c->state = fscanf(out, "%lf %lf", &count, &ns) == 2 ? MEASURED : FAILED;
 	if (c->state == MEASURED)
 		c->sample[round] = figure(unit, count, ns);
-	pclose(out);
+	if (pclose(out) == BENCH_SKIPPED << 8)
+		c->state = MISSING;
 }
 
 static int by_size(const void *a, const void *b)

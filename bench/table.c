@@ -376,6 +376,15 @@ struct work bench_table[] = {
 		 {.who = "aiolink, encrypted", .program = "tls", .measures = "small-tls"},
 		 {.who = "aiolink, in the clear", .program = "tls", .measures = "small-clear", .target = 0.6},
 	 }},
+	{"64 KiB one way, over TLS",
+	 GIGABYTES,
+	 {
+		 {.who = "aioipc, blocking to callbacks", .program = "tls", .measures = "bulk"},
+		 {.who = "raw write, read, two stunnels",
+		  .program = "tunnel",
+		  .measures = "bulk",
+		  .target = 2.5},
+	 }},
 	{"links that confirm, 64 B one way, unix",
 	 MILLIONS,
 	 {

@@ -1,44 +1,19 @@
-/* Links over TLS, and the same in the clear, each in a thread of its own. */
+/* Over TLS: links, and the same in the clear, each in a thread of its own; and 64 KiB after 64 KiB, whose other half is in tunnel.c. */
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
+
+#include <event2/event.h>
 
 #include <aioipc.h>
 #include <aioipc/tls.h>
 
 #include "bench/bench.h"
+#include "bench/certs.h"
 
 #define BATCH 64
 
-/* An authority, and one certificate for both sides: in a folder that is removed. */
-static char folder[] = "/tmp/aioipc-bench.XXXXXX";
-
-static void make_certificates(void)
-{
-	char line[1200];
-
-	must_have(mkdtemp(folder), "mkdtemp");
-	snprintf(line, sizeof line,
-		 "cd %s && umask 077 && k='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes' && exec "
-		 "2>/dev/null && "
-		 "openssl req -x509 $k -keyout ca.key -out ca.pem -days 2 -subj /CN=ca "
-		 "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign && "
-		 "openssl req $k -keyout key -out csr -subj /CN=both && echo subjectAltName=IP:127.0.0.1 "
-		 ">san && "
-		 "openssl x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san "
-		 "-out crt && "
-		 "cat crt key >both.pem",
-		 folder);
-	must(system(line) == 0 ? 0 : -1, "openssl");
-}
-
-static void remove_certificates(void)
-{
-	char line[100];
-
-	snprintf(line, sizeof line, "rm -rf %s", folder);
-	must(system(line) == 0 ? 0 : -1, "rm");
-}
+static const char *folder; /* of certificates */
 
 static struct aiotls *new_tls(void)
 {
@@ -54,7 +29,8 @@ static const char *address(void)
 {
 	static char text[64];
 
-	snprintf(text, sizeof text, "tls://127.0.0.1:%d", bench_port());
+	if (!*text)
+		snprintf(text, sizeof text, "tls://127.0.0.1:%d", bench_port());
 	return text;
 }
 
@@ -132,17 +108,84 @@ static void small_clear(struct bench *b)
 	small(b, text, NULL);
 }
 
+/* A sender that blocks, and a reader that is called back. */
+
+struct reader {
+	struct bench *bench;
+	struct event_base *base;
+};
+
+static void on_message(struct aioconn *c, struct aiomsg *m, void *arg)
+{
+	struct reader *r = arg;
+
+	(void)c;
+	if (bench_got(r->bench, aiomsg_bytes(m, NULL), BULK))
+		bench_end(r->bench);
+}
+
+static void on_close(struct aioconn *c, enum aioconn_cause cause, void *arg)
+{
+	struct reader *r = arg;
+
+	(void)cause;
+	aioconn_close(c, AIOIPC_NOW);
+	event_base_loopbreak(r->base);
+}
+
+static void on_peer(struct aiolistener *l, struct aioconn *c, void *arg)
+{
+	aioconn_set_callbacks(c, on_message, NULL, on_close, arg);
+	aiolistener_free(l);
+}
+
+static void read_bulk(struct bench *b, struct aiotls *tls)
+{
+	struct reader r = {b, must_have(event_base_new(), "event_base_new")};
+	struct aiolistener_options o = {.size = sizeof o, .tls = tls};
+
+	must_have(aiolistener_new(address(), r.base, &o, on_peer, &r), "aiolistener_new");
+	event_base_dispatch(r.base);
+	event_base_free(r.base);
+}
+
+static void write_bulk(struct bench *b, struct aiotls *tls)
+{
+	static char block[BULK];
+	struct aioconn *c;
+	bool more = true;
+
+	while (!(c = aioconn_connect_tls(address(), tls, NULL, AIOIPC_FOREVER)) && errno == ECONNREFUSED)
+		usleep(1000); /* the reader is about to listen */
+	must_have(c, "aioconn_connect_tls");
+	while (more) {
+		more = bench_next(b, block);
+		must(aioconn_send_bytes(c, block, sizeof block), "aioconn_send_bytes");
+	}
+	must(aioconn_close(c, AIOIPC_FOREVER), "aioconn_close");
+}
+
+static void bulk(struct bench *b)
+{
+	struct aiotls *t = new_tls();
+
+	address();
+	if (bench_fork(b))
+		read_bulk(b, t);
+	else
+		write_bulk(b, t);
+	aiotls_free(t);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_case cases[] = {
 		{"small-tls", small_tls},
 		{"small-clear", small_clear},
+		{"bulk", bulk},
 		{NULL, NULL},
 	};
-	int r;
 
-	make_certificates();
-	r = bench_main(argc, argv, cases);
-	remove_certificates();
-	return r;
+	folder = certs_make();
+	return bench_main(argc, argv, cases);
 }
