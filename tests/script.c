@@ -2,7 +2,6 @@
 #include "tests/script.h"
 
 #include <arpa/inet.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -40,29 +39,74 @@ void script_say(struct script_talk *t, const char *text)
 
 /* As usual. */
 
-static void say_exec(struct script_talk *t)
+/* The letter of a command of a sender, 0: it is none. */
+static char letter_of(struct script_talk *t, const char *line)
+{
+	if (script_is(line, "XADD"))
+		return 'A';
+	if (script_is(line, "GET"))
+		return 'G';
+	if (script_is(line, "XLEN"))
+		return 'L';
+	if (!script_is(line, "SET"))
+		return 0;
+	if (strstr(line, ":fence "))
+		return 'F';
+	sscanf(line, "SET %*s %31s", t->mark);
+	return 'S';
+}
+
+/* Does it, and writes what is said. */
+static size_t obey(struct script_talk *t, char letter, char *to, size_t room)
 {
 	struct script *s = t->script;
-	char text[65536];
-	size_t n = (size_t)snprintf(text, sizeof text, "*%u\r\n", t->queued + 2);
+	int n;
 
-	s->appended += t->queued;
-	s->transactions++;
-	snprintf(s->mark, sizeof s->mark, "%s", t->mark);
-	for (unsigned i = 0; i < t->queued; i++)
-		n += (size_t)snprintf(text + n, sizeof text - n, "$3\r\n1-1\r\n");
-	snprintf(text + n, sizeof text - n, "+OK\r\n:%u\r\n", s->appended);
+	if (letter == 'S')
+		snprintf(s->mark, sizeof s->mark, "%s", t->mark);
+	s->appended += letter == 'A';
+	if (letter == 'A')
+		n = snprintf(to, room, "$3\r\n1-1\r\n");
+	else if (letter == 'L')
+		n = snprintf(to, room, ":%u\r\n", s->appended);
+	else if (letter == 'G' && !*s->mark)
+		n = snprintf(to, room, "$-1\r\n");
+	else if (letter == 'G')
+		n = snprintf(to, room, "$%zu\r\n%s\r\n", strlen(s->mark), s->mark);
+	else
+		n = snprintf(to, room, "+OK\r\n");
+	return (size_t)n;
+}
+
+static void say_exec(struct script_talk *t)
+{
+	char text[65536];
+	size_t n = (size_t)snprintf(text, sizeof text, "*%u\r\n", t->count);
+
+	if (!t->multi) {
+		script_say(t, "-ERR EXEC without MULTI\r\n");
+		return;
+	}
+	t->script->transactions++;
+	for (unsigned i = 0; i < t->count; i++)
+		n += obey(t, t->queued[i], text + n, sizeof text - n);
 	t->multi = false;
-	t->queued = 0;
+	t->count = 0;
 	script_say(t, text);
 }
 
 static void say_queued(struct script_talk *t, const char *line)
 {
-	t->queued += script_is(line, "XADD");
-	if (script_is(line, "SET"))
-		sscanf(line, "SET %*s %31s", t->mark);
+	t->queued[t->count++] = letter_of(t, line);
 	script_say(t, "+QUEUED\r\n");
+}
+
+static void say_at_once(struct script_talk *t, char letter)
+{
+	char text[64];
+
+	obey(t, letter, text, sizeof text);
+	script_say(t, text);
 }
 
 static size_t write_entry(char *to, size_t room, unsigned i)
@@ -80,7 +124,9 @@ static void say_new(struct script_talk *t, const char *line)
 
 	n = n < most ? n : most;
 	if (n == 0) {
+		pthread_mutex_unlock(&s->lock);
 		usleep(3000);
+		pthread_mutex_lock(&s->lock);
 		script_say(t, "*-1\r\n");
 		return;
 	}
@@ -165,32 +211,14 @@ static void say_acked(struct script_talk *t, const char *line)
 	script_say(t, text);
 }
 
-static void say_number(struct script_talk *t, unsigned n)
-{
-	char text[32];
-
-	snprintf(text, sizeof text, ":%u\r\n", n);
-	script_say(t, text);
-}
-
-static void say_mark(struct script_talk *t)
-{
-	char text[64];
-
-	snprintf(text, sizeof text, "$%zu\r\n%s\r\n", strlen(t->script->mark), t->script->mark);
-	script_say(t, *t->script->mark ? text : "$-1\r\n");
-}
-
 static void answer(struct script_talk *t, const char *line)
 {
 	if (script_is(line, "EXEC"))
 		say_exec(t);
 	else if (t->multi)
 		say_queued(t, line);
-	else if (script_is(line, "XLEN"))
-		say_number(t, t->script->appended);
-	else if (script_is(line, "GET"))
-		say_mark(t);
+	else if (letter_of(t, line))
+		say_at_once(t, letter_of(t, line));
 	else if (script_is(line, "XREADGROUP"))
 		say_new(t, line);
 	else if (script_is(line, "XPENDING"))
@@ -257,11 +285,8 @@ static void *run(void *arg)
 	unsigned n = 0;
 
 	while (!atomic_load(&s->over) && n < SCRIPT_TALKS) {
-		struct pollfd p = {.fd = s->listening, .events = POLLIN};
 		struct script_talk *t = &s->talks[n];
 
-		if (poll(&p, 1, 5) <= 0)
-			continue;
 		*t = (struct script_talk){
 			.script = s, .number = n, .fd = accept4(s->listening, NULL, NULL, SOCK_CLOEXEC)};
 		if (t->fd == -1)
@@ -305,6 +330,7 @@ void start_script(struct script *s, const char *path, script_turn *fn, void *arg
 void stop_script(struct script *s)
 {
 	atomic_store(&s->over, true);
+	shutdown(s->listening, SHUT_RDWR); /* who waits for a connection is woken */
 	pthread_join(s->thread, NULL);
 	for (unsigned i = 0; i < atomic_load(&s->count); i++) {
 		script_hang_up(&s->talks[i]);

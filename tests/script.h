@@ -21,10 +21,11 @@ typedef bool script_turn(struct script_talk *t, const char *line, void *arg);
 struct script_talk {
 	struct script *script;
 	int fd;
-	unsigned number; /* of the connection */
-	bool multi;      /* commands are queued */
-	unsigned queued; /* XADD */
-	char mark[32];   /* that is to be set */
+	unsigned number;   /* of the connection */
+	bool multi;        /* commands are queued */
+	char queued[2048]; /* one letter for each */
+	unsigned count;
+	char mark[32]; /* that is to be set */
 };
 
 struct script {

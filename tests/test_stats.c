@@ -351,8 +351,10 @@ static atomic_bool refuses;
 static bool refuse_what_is_sent(struct script_talk *t, const char *line, void *arg)
 {
 	(void)arg;
-	if (!script_is(line, "EXEC") || !atomic_load(&refuses))
+	if (!script_is(line, "EXEC") || !atomic_load(&refuses) || t->queued[0] != 'A')
 		return false;
+	t->multi = false;
+	t->count = 0;
 	script_say(t, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
 	return true;
 }

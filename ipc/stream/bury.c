@@ -25,14 +25,17 @@ static bool move_name(struct aiostream *s, const struct ipc_resp_item *i)
 	return true;
 }
 
-/* The answers to MULTI, XADD and XACK. */
+/* The answers to MULTI, XADD and XACK: the first error tells why. Without MULTI the other two are done all the same. */
 static void on_queued(struct ipc_wire *w, struct ipc_resp_walk *walk)
 {
 	struct aiostream *s = ipc_stream_of(w);
 	struct ipc_resp_item i;
 
 	ipc_resp_get(walk, &i);
-	if (i.type == '-' && !move_name(s, &i))
+	if (i.type != '-' || s->keep.unburied)
+		return;
+	s->keep.unburied = true;
+	if (!move_name(s, &i))
 		ipc_stream_refused(s, w, &s->keep.pause, &i);
 }
 
@@ -48,7 +51,8 @@ static void on_buried(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		ipc_log("stream %s: the entry %s is in %s now, after %lld tries", s->o.stream, id, s->o.dead,
 			(long long)s->keep.buried.tries);
 		ipc_counter_add(&s->dead, 1);
-	} else if (i.type == '-' && !ipc_refusal_is(&i, "EXECABORT")) {
+	} else if (i.type == '-' && !s->keep.unburied) {
+		ipc_refusal_unwrap(&i);
 		ipc_stream_refused(s, w, &s->keep.pause, &i);
 	}
 }
@@ -79,6 +83,7 @@ static void move(struct aiostream *s, struct ipc_resp_walk *walk, int64_t fields
 	char id[IPC_ENTRY_ID];
 
 	ipc_entry_id_write(id, s->keep.buried.id);
+	s->keep.unburied = false;
 	ipc_wire_begin(&s->two);
 	ipc_resp_command(o, "MULTI", NULL);
 	copy_fields(s, walk, fields, id);

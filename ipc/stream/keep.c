@@ -242,6 +242,9 @@ static void end_round(struct aiostream *s)
 {
 	int64_t next = s->o.lease / 3 < ROUND_NS ? s->o.lease / 3 : ROUND_NS;
 
+	if (s->keep.pause.error && s->keep.pause.refusals == s->keep.refusals)
+		ipc_stream_passed(s, &s->keep.pause);
+
 	if (s->keep.old_first)
 		next = FULL_NS; /* there was no room for all */
 	s->keep.stage = IPC_KEEP_TICK;
@@ -269,6 +272,7 @@ static bool begins_round(struct aiostream *s)
 	if (s->keep.wish && ipc_os_now() >= s->keep.wish)
 		s->keep.wish = 0;
 	s->keep.stage = IPC_KEEP_RENEW;
+	s->keep.refusals = s->keep.pause.refusals;
 	list_others(s);
 	if (s->keep.own_again && ipc_os_now() >= s->keep.own_again) {
 		s->keep.own = true;

@@ -20,6 +20,7 @@ void ipc_stream_pause(struct aiostream *s, struct ipc_stream_pause *p, int error
 		p->delay = s->o.most_pause;
 	p->until = ipc_os_now() + p->delay;
 	p->error = error;
+	p->refusals++;
 	ipc_status_note(&s->status, error, why);
 	ipc_stream_by(s, p->until);
 }

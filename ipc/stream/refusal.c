@@ -42,6 +42,19 @@ struct ipc_refusal ipc_refusal_of(const struct ipc_resp_item *i)
 	return (struct ipc_refusal){EPROTO, IPC_REFUSAL_WAIT};
 }
 
+void ipc_refusal_unwrap(struct ipc_resp_item *i)
+{
+	static const char before[] = "because of: ";
+	const char *at =
+		ipc_refusal_is(i, "EXECABORT") ? memmem(i->s, i->len, before, sizeof before - 1) : NULL;
+
+	if (!at)
+		return;
+	at += sizeof before - 1;
+	i->len -= (size_t)(at - i->s);
+	i->s = at;
+}
+
 int ipc_refusal_where(const struct ipc_resp_item *i, char *to, size_t size)
 {
 	const char *end = i->s + i->len, *at = memchr(i->s, ' ', i->len), *colon;

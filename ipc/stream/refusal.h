@@ -21,6 +21,9 @@ struct ipc_refusal {
 /* Of an item of the type '-'. */
 struct ipc_refusal ipc_refusal_of(const struct ipc_resp_item *i);
 
+/* "EXECABORT Transaction discarded because of: NOPERM ...": what EXEC itself was refused for becomes the item. */
+void ipc_refusal_unwrap(struct ipc_resp_item *i);
+
 /* The address in "MOVED 3999 127.0.0.1:6381" or "ASK ...", as a dial takes it. -1: there is none that could be used. */
 int ipc_refusal_where(const struct ipc_resp_item *i, char *to, size_t size);
 

@@ -164,6 +164,7 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	s->send.asked = false;
 	ipc_resp_get(walk, &i);
 	if (i.type == '-') {
+		ipc_refusal_unwrap(&i);
 		if (!s->send.bad)
 			ipc_stream_refused(s, w, &s->send.pause, &i);
 		s->send.again = true;
@@ -181,6 +182,16 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	ipc_resp_skip(walk); /* of SET */
 	if (!s->send.bad && ipc_resp_number(walk, &length))
 		mind_length(s, length);
+}
+
+/* To MULTI: without it, what comes behind is not queued but done. So only the mark knows then what became of it. */
+static void on_taken(struct ipc_wire *w, struct ipc_resp_walk *walk)
+{
+	struct ipc_resp_item i;
+
+	ipc_resp_get(walk, &i);
+	if (i.type == '-')
+		ipc_wire_refused(w, &i);
 }
 
 /* Who may not watch goes without: then it may be appended twice. */
@@ -205,6 +216,7 @@ static void watch(struct aiostream *s)
 {
 	if (s->send.no_fence)
 		return;
+	ipc_wire_begin(&s->one);
 	ipc_resp_command(&s->one.out, "WATCH", s->o.fence, NULL);
 	ipc_wire_expect(&s->one, on_watched, 1, s->o.reply_limit);
 }
@@ -222,7 +234,8 @@ static void send_transaction(struct aiostream *s)
 	ipc_resp_command(&w->out, "SET", s->o.mark, number, "EX", MARK_SECONDS, NULL);
 	ipc_resp_command(&w->out, "XLEN", s->o.stream, NULL);
 	ipc_resp_command(&w->out, "EXEC", NULL);
-	ipc_wire_expect(w, on_queued, s->send.n + 3, s->o.reply_limit);
+	ipc_wire_expect(w, on_taken, 1, s->o.reply_limit);
+	ipc_wire_expect(w, on_queued, s->send.n + 2, s->o.reply_limit);
 	ipc_wire_expect(w, on_exec, 1, s->o.reply_limit);
 	watch(s);
 	if (s->send.again)
@@ -258,36 +271,15 @@ static void ask_length(struct aiostream *s)
 
 /* A new connection: was the last transaction taken? */
 
-static void on_mark(struct ipc_wire *w, struct ipc_resp_walk *walk)
+static void on_mark(struct aiostream *s, const struct ipc_resp_item *i)
 {
-	struct aiostream *s = ipc_stream_of(w);
-	struct ipc_resp_item i;
 	int64_t n;
 
-	ipc_resp_get(walk, &i);
-	if (i.type == '-')
-		ipc_wire_refused(w, &i);
-	else if (i.type != '$')
-		ipc_wire_confused(w);
-	else
-		s->send.again =
-			!(i.s && ipc_resp_decimal(i.s, i.len, &n) == 0 && (uint64_t)n == s->send.number);
+	s->send.again = !(i->s && ipc_resp_decimal(i->s, i->len, &n) == 0 && (uint64_t)n == s->send.number);
 }
 
-static void on_first_length(struct ipc_wire *w, struct ipc_resp_walk *walk)
+static void take_place(struct aiostream *s, int64_t length)
 {
-	struct aiostream *s = ipc_stream_of(w);
-	struct ipc_resp_item i;
-
-	ipc_resp_get(walk, &i);
-	if (i.type == '-') {
-		ipc_wire_refused(w, &i);
-		return;
-	}
-	if (i.type != ':') {
-		ipc_wire_confused(w);
-		return;
-	}
 	if (s->send.doubt && !s->send.again) {
 		ipc_counter_add(&s->sent, s->send.n);
 		gone(s, s->send.m, s->send.n);
@@ -295,37 +287,55 @@ static void on_first_length(struct ipc_wire *w, struct ipc_resp_walk *walk)
 	}
 	s->send.doubt = false;
 	s->knows_place = true;
-	mind_length(s, i.n);
+	mind_length(s, length);
 }
 
-static void on_touched(struct ipc_wire *w, struct ipc_resp_walk *walk)
+/* The answers to SET, GET and XLEN, as far as these were asked. An error of any of them: another connection. */
+static void on_place(struct ipc_wire *w, struct ipc_resp_walk *walk)
 {
+	struct aiostream *s = ipc_stream_of(w);
 	struct ipc_resp_item i;
 
 	ipc_resp_get(walk, &i);
-	if (i.type == '-')
+	if (i.type == '*')
+		while (ipc_resp_get(walk, &i) && (i.type == '+' || i.type == '$'))
+			if (i.type == '$')
+				on_mark(s, &i);
+	if (i.type == '-') {
+		ipc_refusal_unwrap(&i);
 		ipc_wire_refused(w, &i);
+		return;
+	}
+	if (i.type == ':')
+		take_place(s, i.n);
+	else
+		ipc_wire_confused(w);
 }
 
+/*
+ * One transaction: while a cluster moves the slot from one server to another, neither answers before it has all of the keys. A mark that is still
+ * at the other one would look like none.
+ */
 void ipc_send_begin(struct aiostream *s)
 {
 	struct ipc_wire *w = &s->one;
+	size_t n = 2;
 
+	ipc_wire_begin(w);
+	ipc_resp_command(&w->out, "MULTI", NULL);
 	if (s->send.doubt && !s->send.no_fence) {
-		ipc_wire_begin(w);
 		ipc_resp_command(&w->out, "SET", s->o.fence, "x", "EX", MARK_SECONDS, NULL);
-		ipc_wire_expect(w, on_touched, 1, s->o.reply_limit);
+		n++;
 	}
 	if (s->send.doubt) {
-		ipc_wire_begin(w);
 		ipc_resp_command(&w->out, "GET", s->o.mark, NULL);
-		ipc_wire_expect(w, on_mark, 1, s->o.reply_limit);
+		n++;
 	}
-	ipc_wire_begin(w);
-	watch(s);
-	ipc_wire_begin(w);
 	ipc_resp_command(&w->out, "XLEN", s->o.stream, NULL);
-	ipc_wire_expect(w, on_first_length, 1, s->o.reply_limit);
+	ipc_resp_command(&w->out, "EXEC", NULL);
+	ipc_wire_expect(w, on_taken, n, s->o.reply_limit);
+	ipc_wire_expect(w, on_place, 1, s->o.reply_limit);
+	watch(s);
 	ipc_wire_send(w);
 }
 

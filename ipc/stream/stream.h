@@ -57,6 +57,7 @@ struct ipc_stream_options {
 struct ipc_stream_pause {
 	int64_t delay, until; /* 0: none */
 	int error;            /* that was noted; 0: none */
+	unsigned refusals;    /* since it passed */
 };
 
 struct ipc_stream_sender {
@@ -103,6 +104,7 @@ struct ipc_stream_keeper {
 	bool recovered;                              /* what it had before has been got again */
 	bool old_first;                              /* leases have run out, and there is no room for all */
 	enum ipc_stream_stage stage;
+	unsigned refusals;                               /* before this round */
 	int64_t tick;                                    /* the next round; of ipc_os_now() */
 	struct ipc_stream_pending list[IPC_STREAM_LIST]; /* of these, at to n are still to be looked at */
 	int64_t wish;                             /* and it should be then at the latest; 0: no such time */
@@ -115,6 +117,7 @@ struct ipc_stream_keeper {
 	struct ipc_entry_id bad[IPC_STREAM_LIST]; /* no messages: to be buried */
 	size_t bads;
 	struct ipc_stream_pending buried; /* is being */
+	bool unburied;                    /* an error came before the answer to EXEC */
 	bool one_slot;                    /* the names must share one slot of a cluster */
 	struct ipc_stream_pause pause;
 
