@@ -117,7 +117,7 @@ static struct found split(const unsigned char *data, size_t len, unsigned option
 
 	ipc_in_init(&in);
 	in.framing = (enum aioconn_framing)(options % 3);
-	in.delimiter_len = 1 + (options >> 2) % 3;
+	in.delimiter_len = (uint8_t)(1 + (options >> 2) % 3);
 	memcpy(in.delimiter, "\n\r\n", in.delimiter_len);
 	in.fds_limit = options & 32 ? 4 : 0;
 	in.long_lines = options & 16;

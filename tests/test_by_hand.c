@@ -63,6 +63,9 @@ static void on_gone(struct ipc_conn_hook *h)
 	owner_of(h)->gone++;
 }
 
+static const struct ipc_conn_hook_calls hook_calls = {
+	.owes = on_owes, .gone = on_gone, .lost = on_lost, .wrote = on_wrote};
+
 static void connect_tcp(int fd[2])
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -92,8 +95,7 @@ static struct hand open_by_hand(int t, struct owner *o)
 		make_ends((enum transport)t, &ours, &theirs);
 		must(aioend_release(theirs, &peer.r, &peer.w));
 	}
-	*o = (struct owner){
-		.hook = {on_owes, on_gone, on_lost, on_wrote, NULL}, .base = new_base(), .seen.stay = true};
+	*o = (struct owner){.hook.calls = &hook_calls, .base = new_base(), .seen.stay = true};
 	o->c = open_end(ours, o->base);
 	ipc_conn_hook(o->c, &o->hook);
 	o->c->by_hand = true;

@@ -408,7 +408,7 @@ TEST(a_kept_reference_outlives_its_connection)
 }
 
 #define IDLE 500
-#define IDLE_BYTES 1680 /* what each takes, with what libevent has for it */
+#define IDLE_BYTES 1190 /* what each takes, with what libevent has for it */
 
 static void count_msg(struct aioconn *c, struct aiomsg *m, void *arg)
 {

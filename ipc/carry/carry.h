@@ -99,10 +99,12 @@ struct ipc_carrier {
 	const struct ipc_carry *how;
 	struct ipc_own own;
 	unsigned can;
-	bool takes_fds;            /* descriptors that come are wanted */
-	struct ipc_shared *shared; /* of shared.c */
-	struct ipc_seal *seal;     /* of seal.c */
-	const char *why;           /* after read or write failed: more than its errno tells; static; NULL */
+	bool takes_fds; /* descriptors that come are wanted */
+	union {
+		struct ipc_shared *shared; /* of shared.c */
+		struct ipc_seal *seal;     /* of seal.c */
+	};
+	const char *why; /* after read or write failed: more than its errno tells; static; NULL */
 };
 
 /* @k->own is filled in: its descriptors carry everything. */

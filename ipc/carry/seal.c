@@ -452,22 +452,22 @@ static void seal_close(struct ipc_carrier *k)
 	k->seal = NULL;
 }
 
+static const struct ipc_carry by_seal = {
+	.read = seal_read,
+	.write = seal_write,
+	.at_hand = seal_at_hand,
+	.shown_by = seal_shown_by,
+	.left = ipc_carry_hung_up,
+	.shut_read = seal_shut_read,
+	.shut_write = seal_shut_write,
+	.set_reset = seal_set_reset,
+	.held = seal_held,
+	.all_arrived = seal_all_arrived,
+	.close = seal_close,
+};
+
 void ipc_carry_by_seal(struct ipc_carrier *k, struct ipc_seal *s)
 {
-	static const struct ipc_carry by_seal = {
-		.read = seal_read,
-		.write = seal_write,
-		.at_hand = seal_at_hand,
-		.shown_by = seal_shown_by,
-		.left = ipc_carry_hung_up,
-		.shut_read = seal_shut_read,
-		.shut_write = seal_shut_write,
-		.set_reset = seal_set_reset,
-		.held = seal_held,
-		.all_arrived = seal_all_arrived,
-		.close = seal_close,
-	};
-
 	k->how = &by_seal;
 	k->seal = s;
 	k->can = IPC_CARRY_ONE | IPC_CARRY_READ_OUT | IPC_CARRY_SAYS_END;
@@ -475,7 +475,7 @@ void ipc_carry_by_seal(struct ipc_carrier *k, struct ipc_seal *s)
 
 int ipc_seal_tell(const struct ipc_carrier *k, int field, char *buf, size_t size)
 {
-	if (k->seal)
+	if (k->how == &by_seal)
 		return k->seal->engine->tell(k->seal->session, field, buf, size);
 	errno = k->own.r.fd == -1 && k->own.w.fd == -1 ? ENOTCONN : EOPNOTSUPP;
 	return -1;

@@ -26,7 +26,6 @@ static int make_watches(struct aioconn *c)
 		return -1;
 	if (w >= 0 && w != r && !(c->write_watch = ipc_watch_new(c->base, w, ipc_conn_on_event, c)))
 		return -1;
-	c->turn = c->read_watch ? c->read_watch : c->write_watch;
 	return 0;
 }
 
@@ -136,7 +135,7 @@ int aioconn_set_framing(struct aioconn *c, enum aioconn_framing f, const char *d
 		return ipc_refuse("aioconn_set_framing: the delimiter has %zu bytes, 1 to %d are right", len,
 				  (int)IPC_DELIMITER_MOST);
 	c->in.framing = f;
-	c->in.delimiter_len = len;
+	c->in.delimiter_len = (uint8_t)len;
 	memcpy(c->in.delimiter, delimiter ? delimiter : "\n", len);
 	ipc_conn_set_reset(c, f != AIOCONN_MESSAGES);
 	return 0;
@@ -211,7 +210,7 @@ int aioconn_set_spin(struct aioconn *c, unsigned us)
 				  (int)IPC_SPIN_MOST);
 	if (us && c->base && !c->awake && !(c->awake = ipc_watch_new(c->base, -1, ipc_conn_on_awake, c)))
 		return -1;
-	c->spin = (int64_t)us * 1000;
+	c->spin = us * 1000;
 	return 0;
 }
 
@@ -234,9 +233,9 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 	if (ipc_own_check(&c->carrier.own) < 0 || ipc_conn_take_limits(&l, limits) < 0)
 		return -1;
 	if (l.message)
-		c->in.message_limit = l.message;
+		c->in.message_limit = (uint32_t)l.message;
 	if (l.line)
-		c->in.line_limit = l.line;
+		c->in.line_limit = (uint32_t)l.line;
 	if (l.long_lines)
 		c->in.long_lines = true;
 	if (l.inbox)
@@ -246,9 +245,9 @@ int aioconn_set_limits(struct aioconn *c, const struct aioconn_limits *limits)
 		c->outbox_set = true;
 	}
 	if (l.calls)
-		c->calls_limit = l.calls;
+		c->calls_limit = (uint32_t)l.calls;
 	if (l.unanswered)
-		c->unanswered_limit = l.unanswered;
+		c->unanswered_limit = l.unanswered < UINT32_MAX ? (uint32_t)l.unanswered : UINT32_MAX;
 	ipc_conn_soon(c);
 	return 0;
 }

@@ -59,20 +59,52 @@ enum ipc_life { IPC_LIFE_OPEN, IPC_LIFE_CLOSING, IPC_LIFE_FINISHING, IPC_LIFE_OV
 /* Paused by the user. STALLED: input came all the same, and the loop does not watch for more. */
 enum ipc_pause { IPC_NOT_PAUSED, IPC_PAUSED, IPC_STALLED };
 
+/* What is small lies together: a program may have many connections, and most of them are idle. */
 struct aioconn {
 	struct ipc_carrier carrier;
-	short shown[IPC_CARRY_WAITS]; /* the events of its descriptors that show each, as it last said */
 	struct event_base *base;
-	struct ipc_watch *read_watch;  /* of input; where both ways have one descriptor, of both */
+	struct ipc_watch *
+		read_watch; /* of input; where both ways have one descriptor, of both. Blind when that was closed */
 	struct ipc_watch *write_watch; /* of output */
-	struct ipc_watch *turn;        /* one of them: fires at the end of this turn, too, or later */
 	struct ipc_watch *awake; /* no descriptor: keeps the loop from sleeping; NULL unless asked for */
+	uint8_t shown[IPC_CARRY_WAITS]; /* the events of its descriptors that show each, as it last said */
 
-	enum ipc_way_in way_in;
-	enum ipc_way_out way_out;
-	enum ipc_life life;
-	enum aioconn_cause cause;
-	int end_error; /* what recv fails with after the end; 0 for CLEAN */
+	enum ipc_way_in way_in : 8;
+	enum ipc_way_out way_out : 8;
+	enum ipc_life life : 8;
+	enum aioconn_cause cause : 8;
+	enum ipc_pause paused : 8;
+	enum ipc_verdict verdict : 8;
+
+	uint8_t waits;  /* what its tasks wait for: enum ipc_conn_for */
+	bool calling;   /* a callback runs */
+	bool kept;      /* the first of the inbox was KEPT: on_msg does not see it before resume */
+	bool receiving; /* a call waits for input */
+	bool polled;    /* a blocking call reads it, whatever other connections hold */
+	bool more;      /* messages are left for the next turn */
+	bool owes;      /* what the hooks were told last */
+	bool answering; /* what is sent now is seen to when the callbacks have returned: no call at the turn's end is asked for */
+	bool burst;       /* the last turn that sent anything sent two or more */
+	bool corked;      /* by the user */
+	bool blocked;     /* the kernel took less than was offered: wait until it shows room */
+	bool outbox_set;  /* by the user: its limit */
+	bool lost_output; /* something that a send had accepted never left */
+	bool refusing; /* it refused a call for want of places: who does not read that is not read either */
+	bool reads, writes; /* its ways: they do not change */
+	bool used;          /* framing and allow_fds can't be changed any more */
+	bool by_hand;       /* its owner answers the peer's goodbye: see hook.h */
+	bool trace;
+	uint8_t memory_most; /* so many may be on their way or wait here; 0: none are taken */
+	uint8_t in_a_row;    /* reads of a pass of the loop that no descriptor asked for */
+
+	unsigned holds, calls;
+	unsigned turn_sent; /* messages in this turn */
+	uint32_t pass;      /* of the loop, in which it had messages last */
+	unsigned callers;   /* calls that wait for an answer */
+	uint32_t calls_limit, unanswered_limit;
+	uint32_t goodbye_len; /* of our goodbye in the queue. It is no loss if it does not arrive */
+	uint32_t spin;        /* nanoseconds */
+	int end_error;        /* what recv fails with after the end; 0 for CLEAN */
 	const char *why;
 	struct ipc_blame in_fault, out_fault; /* why reading failed, and writing */
 
@@ -80,8 +112,6 @@ struct aioconn {
 	aioconn_cb *on_writable;
 	aioconn_close_cb *on_close;
 	void *arg;
-	bool calling; /* a callback runs */
-	enum ipc_verdict verdict;
 	struct ipc_conn_hook *hooks;  /* a list */
 	struct ipc_posting *postings; /* a list: each sending task has one */
 
@@ -91,58 +121,37 @@ struct aioconn {
 	size_t inbox_limit;
 	struct ipc_ledger *ledger; /* NULL: nobody counts what it holds */
 	size_t charged;            /* to the ledger */
-	uint64_t pass;             /* of the loop, in which it had messages last */
-	enum ipc_pause paused;
-	bool kept;      /* the first of the inbox was KEPT: on_msg does not see it before resume */
-	bool receiving; /* a call waits for input */
-	bool polled;    /* a blocking call reads it, whatever other connections hold */
-	bool more;      /* messages are left for the next turn */
-	bool owes;      /* what the hooks were told last */
 
 	struct ipc_out out;
 	size_t outbox_limit;
-	int64_t send_wait;  /* milliseconds, or AIOIPC_FOREVER */
-	int64_t retry;      /* until then writing is of no use, though the kernel shows room; 0 */
-	size_t goodbye_len; /* of our goodbye in the queue. It is no loss if it does not arrive */
-	size_t refused;     /* on_writable is due when so much fits; 0: it is not wanted */
-	unsigned turn_sent; /* messages in this turn */
-	bool answering; /* what is sent now is seen to when the callbacks have returned: no call at the turn's end is asked for */
-	bool burst;          /* the last turn that sent anything sent two or more */
-	bool corked;         /* by the user */
-	bool blocked;        /* the kernel took less than was offered: wait until it shows room */
-	uint8_t memory_most; /* so many may be on their way or wait here; 0: none are taken */
-	uint8_t in_a_row;    /* reads of a pass of the loop that no descriptor asked for */
-	bool outbox_set;     /* by the user: its limit */
-	bool lost_output;    /* something that a send had accepted never left */
+	int64_t send_wait; /* milliseconds, or AIOIPC_FOREVER */
+	int64_t retry;     /* until then writing is of no use, though the kernel shows room; 0 */
+	size_t refused;    /* on_writable is due when so much fits; 0: it is not wanted */
 
 	struct ipc_flight *flight; /* our calls; NULL before the first */
 	struct ipc_desk *desk;     /* the peer's; NULL before the first */
 	struct ipc_own *bell; /* for a call that sleeps in poll while some of these are not answered; NULL */
 	struct aiomsg *unsorted; /* came, and there was no memory for its ticket; NULL */
-	size_t calls_limit, unanswered_limit;
-	unsigned callers; /* calls that wait for an answer */
-	bool refusing; /* it refused a call for want of places: who does not read that is not read either */
 
 	uint64_t memory_granted; /* messages in memory that the peer may send in all, as it was told */
 	uint64_t memory_sent;
 
-	int64_t spin, awake_until; /* nanoseconds */
-	int64_t deadline;          /* of finish */
-	unsigned holds, calls;
-	struct ipc_waiter waiters; /* tasks */
-	unsigned waits;            /* what they wait for: enum ipc_conn_for */
-	_Atomic(uint64_t) caller;  /* without a base: serial of the thread that is in a call; 0 */
-
-	bool reads, writes; /* its ways: they do not change */
-	bool used;          /* framing and allow_fds can't be changed any more */
-	bool by_hand;       /* its owner answers the peer's goodbye: see hook.h */
-	bool trace;
+	int64_t awake_until;        /* nanoseconds */
+	int64_t deadline;           /* of finish */
+	struct ipc_waiters waiters; /* tasks */
+	_Atomic(uint64_t) caller;   /* without a base: serial of the thread that is in a call; 0 */
 
 	struct ipc_row *row; /* where the program keeps statistics; NULL */
 	uint64_t msgs_in, msgs_out, bytes_in, bytes_out, bytes_refused, refusals;
 	uint64_t calls_out, calls_in, strays;
 	size_t peak_in, peak_out;
 };
+
+/* The watch that also fires at the end of this turn, or later. NULL without a base, and when it is over. */
+static inline struct ipc_watch *ipc_conn_turn_watch(const struct aioconn *c)
+{
+	return c->read_watch ? c->read_watch : c->write_watch;
+}
 
 /* How many descriptors may wait here. */
 static inline unsigned ipc_conn_fds_most(const struct aioconn *c)

@@ -89,7 +89,7 @@ void ipc_conn_finish_turn(struct aioconn *c)
 		c->why = "the deadline passed before everything had left";
 		ipc_conn_finalize(c, AIOCONN_LOST);
 	} else if (left > 0) {
-		ipc_watch_after(c->turn, left);
+		ipc_watch_after(ipc_conn_turn_watch(c), left);
 	}
 }
 

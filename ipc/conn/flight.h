@@ -15,7 +15,7 @@
 #include "ipc/os/random.h"
 #include "ipc/task/task.h"
 
-#define IPC_CALLS_USUAL ((size_t)16384)
+#define IPC_CALLS_USUAL 16384U
 #define IPC_CALLS_MOST ((size_t)1 << 20) /* the place of a call is part of its number */
 
 struct event_base;
@@ -40,7 +40,7 @@ struct aiocall {
 	struct aiocall *next; /* of those that have ended and whose callback is due */
 	aiocall_cb *cb;       /* NULL: somebody waits, or it was called */
 	void *arg;
-	struct ipc_waiter waiters; /* a task */
+	struct ipc_waiters waiters; /* a task */
 };
 
 struct ipc_flight_place {

@@ -21,11 +21,16 @@
 
 struct aioconn_limits;
 
+struct ipc_conn_hook {
+	const struct ipc_conn_hook_calls *calls;
+	struct ipc_conn_hook *next;
+};
+
 /*
  * For the owner on a floor above. @gone must be there, the others may be NULL. @owes, @muted, @wrote and @refused must not change
  * the connection.
  */
-struct ipc_conn_hook {
+struct ipc_conn_hook_calls {
 	/* The peer has begun to say something, or has said nothing yet; or what it said is whole. Called at each change. */
 	void (*owes)(struct ipc_conn_hook *h, bool owes);
 	/* The connection is over. Its members can still be read. @h has left the list. */
@@ -38,7 +43,6 @@ struct ipc_conn_hook {
 	void (*refused)(struct ipc_conn_hook *h, uint64_t end);
 	/* Nothing more can be sent: our goodbye is queued, or what was queued is lost. Called once or never. It may leave the list. */
 	void (*muted)(struct ipc_conn_hook *h);
-	struct ipc_conn_hook *next;
 };
 
 /* What on_msg did with its message. TAKEN: its reference is the owner's now. KEPT: it goes back to the inbox. */

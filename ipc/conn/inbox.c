@@ -13,8 +13,8 @@ static void use_ring(struct ipc_inbox *box, struct aiomsg **ring, size_t block, 
 	if (box->ring != &box->one)
 		ipc_pool_put(box->ring, box->block);
 	box->ring = ring;
-	box->block = block;
-	box->room = room;
+	box->block = (uint32_t)block;
+	box->room = (uint32_t)room;
 	box->head = 0;
 }
 

@@ -3,6 +3,7 @@
 #define IPC_CONN_INBOX_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "ipc/msg/msg.h"
 #include "ipc/os/os.h"
@@ -10,8 +11,8 @@
 struct ipc_inbox {
 	struct aiomsg **ring; /* from the pool, or @one */
 	struct aiomsg *one;   /* room for the message that a callback keeps, so that most need no ring */
-	size_t block, room, head, count;
-	size_t bytes; /* charged */
+	size_t bytes;         /* charged */
+	uint32_t block, room, head, count;
 	unsigned fds;
 	unsigned memories; /* messages in memory */
 };

@@ -12,7 +12,7 @@ short ipc_conn_shown(struct aioconn *c, enum ipc_carry_wait what)
 {
 	short events = c->carrier.how->shown_by(&c->carrier, what);
 
-	c->shown[what] = events & (EV_READ | EV_WRITE);
+	c->shown[what] = (uint8_t)(events & (EV_READ | EV_WRITE));
 	return events;
 }
 
@@ -37,7 +37,7 @@ static short departure(struct aioconn *c)
 static void want(struct aioconn *c, struct ipc_watch *w, short what)
 {
 	if (ipc_watch_want(w, what) == -1)
-		ipc_watch_later(c->turn, WATCH_NS);
+		ipc_watch_later(ipc_conn_turn_watch(c), WATCH_NS);
 }
 
 /* A user who pauses often resumes before anything comes. Until something comes, the watch stays, which costs least. */
@@ -69,7 +69,7 @@ static void watch(struct aioconn *c)
 /* There is input that no descriptor shows. */
 static void go_on(struct aioconn *c)
 {
-	if (c->in_a_row >= IPC_CONN_IN_A_ROW && ipc_watch_after(c->turn, 0) == 0)
+	if (c->in_a_row >= IPC_CONN_IN_A_ROW && ipc_watch_after(ipc_conn_turn_watch(c), 0) == 0)
 		return;
 	if (c->in_a_row >= IPC_CONN_IN_A_ROW)
 		c->in_a_row = 0;
@@ -81,7 +81,7 @@ void ipc_conn_interest(struct aioconn *c)
 	if (!c->base || c->life == IPC_LIFE_OVER)
 		return;
 	if (c->retry && !c->more)
-		ipc_watch_after(c->turn, ipc_deadline_left(c->retry));
+		ipc_watch_after(ipc_conn_turn_watch(c), ipc_deadline_left(c->retry));
 	watch(c);
 	if (c->blocked && !c->retry && !ipc_conn_sleeps(c, IPC_CARRY_OUT)) {
 		c->blocked = false;

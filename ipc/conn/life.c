@@ -65,16 +65,18 @@ void ipc_conn_wake(struct aioconn *c, unsigned what)
 
 void ipc_conn_soon(struct aioconn *c)
 {
-	if (c->turn)
-		ipc_watch_soon(c->turn);
+	struct ipc_watch *w = ipc_conn_turn_watch(c);
+
+	if (w)
+		ipc_watch_soon(w);
 }
 
 void ipc_conn_tell_muted(struct aioconn *c)
 {
 	for (struct ipc_conn_hook *h = c->hooks, *next; h; h = next) {
 		next = h->next;
-		if (h->muted)
-			h->muted(h);
+		if (h->calls->muted)
+			h->calls->muted(h);
 	}
 }
 
@@ -94,21 +96,12 @@ void ipc_conn_drop_output(struct aioconn *c)
 		ipc_conn_tell_muted(c);
 }
 
-void ipc_conn_unwatch(struct aioconn *c, struct ipc_watch **w)
-{
-	if (*w && *w == c->turn)
-		ipc_watch_blind(*w);
-	else
-		ipc_watch_free(*w);
-	*w = NULL;
-}
-
 /* Neither way goes on. The owner still has to be told. */
 static void hang_up(struct aioconn *c)
 {
 	ipc_conn_drop_output(c);
-	ipc_conn_unwatch(c, &c->read_watch);
-	ipc_conn_unwatch(c, &c->write_watch);
+	ipc_watch_blind(c->read_watch);
+	ipc_watch_blind(c->write_watch);
 	c->carrier.how->close(&c->carrier);
 }
 
@@ -262,10 +255,9 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	if (c->flight)
 		ipc_flight_stop(c->flight);
 	ipc_watch_free(c->awake);
-	ipc_conn_unwatch(c, &c->read_watch);
-	ipc_conn_unwatch(c, &c->write_watch);
-	ipc_watch_free(c->turn);
-	c->awake = c->turn = NULL;
+	ipc_watch_free(c->read_watch);
+	ipc_watch_free(c->write_watch);
+	c->awake = c->read_watch = c->write_watch = NULL;
 	if (over)
 		ipc_conn_set_reset(c, false);
 	c->carrier.how->close(&c->carrier);
@@ -274,7 +266,7 @@ void ipc_conn_finalize(struct aioconn *c, enum aioconn_cause cause)
 	ipc_conn_put_on(c, NULL);
 	while ((h = c->hooks)) {
 		c->hooks = h->next;
-		h->gone(h);
+		h->calls->gone(h);
 	}
 	ipc_conn_release(c);
 }

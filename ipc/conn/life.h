@@ -26,9 +26,6 @@ void ipc_conn_soon(struct aioconn *c);                /* asks for a turn, after 
 /* Tells the hooks that nothing more can be sent. The way out has changed already. */
 void ipc_conn_tell_muted(struct aioconn *c);
 
-/* The descriptor of this watch, which is *@w, is about to be closed. */
-void ipc_conn_unwatch(struct aioconn *c, struct ipc_watch **w);
-
 /* Nothing can be written any more: drops what is queued. */
 void ipc_conn_drop_output(struct aioconn *c);
 /* The same, because a write failed. */

@@ -159,13 +159,14 @@ static void on_knock(void *arg)
 
 void ipc_conn_mind_desk(struct aioconn *c)
 {
+	struct ipc_watch *w = ipc_conn_turn_watch(c);
 	struct ipc_knock *knock;
 
-	if (!c->base || !c->turn || !ipc_desk_count(c->desk) || ipc_desk_knock(c->desk))
+	if (!w || !ipc_desk_count(c->desk) || ipc_desk_knock(c->desk))
 		return;
 	knock = ipc_knock_new(c->base, on_knock, c);
 	if (!knock) {
-		ipc_watch_later(c->turn, RETRY_NS);
+		ipc_watch_later(w, RETRY_NS);
 		return;
 	}
 	ipc_desk_set_knock(c->desk, knock);

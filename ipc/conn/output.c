@@ -27,7 +27,7 @@ int ipc_conn_say_goodbye(struct aioconn *c)
 			return -1;
 		memcpy(at, ipc_preface, preface);
 		ipc_frame_write(at + preface, &goodbye);
-		c->goodbye_len = preface + IPC_FRAME_LEN;
+		c->goodbye_len = (uint32_t)(preface + IPC_FRAME_LEN);
 		ipc_out_commit(&c->out, c->goodbye_len, NULL);
 		if (c->trace)
 			ipc_trace(ipc_conn_fd(c), ">", IPC_KIND_GOODBYE, NULL, 0, 0);
@@ -85,8 +85,8 @@ static ssize_t write_some(struct aioconn *c, size_t *offered)
 void ipc_conn_tell_wrote(struct aioconn *c)
 {
 	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
-		if (h->wrote)
-			h->wrote(h);
+		if (h->calls->wrote)
+			h->calls->wrote(h);
 }
 
 int ipc_conn_not_written(struct aioconn *c)
@@ -132,8 +132,8 @@ static void refuse_first(struct aioconn *c, int error)
 		return;
 	ipc_log("a message whose descriptors can't be passed is not sent: %s", strerror(error));
 	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
-		if (h->refused)
-			h->refused(h, end);
+		if (h->calls->refused)
+			h->calls->refused(h, end);
 }
 
 /* A write failed. Is it because of the descriptors, and not because of the connection? */
@@ -153,7 +153,7 @@ static void shut_written(struct aioconn *c)
 		return;
 	}
 	c->way_out = IPC_OUT_SHUT;
-	ipc_conn_unwatch(c, &c->write_watch);
+	ipc_watch_blind(c->write_watch);
 	ipc_conn_wake(c, IPC_FOR_CLOSE);
 }
 

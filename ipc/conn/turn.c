@@ -27,16 +27,18 @@
  * @before in the last one. The more there are, the less time each one gets.
  */
 static _Thread_local struct {
-	uint64_t number;
+	uint32_t number;
 	unsigned count, before;
 } pass;
 
 /* Goes on in a later turn of the loop, after the other connections. */
 static void later(struct aioconn *c, int64_t ns)
 {
-	c->more = ns == 0 || !c->turn;
-	if (c->turn)
-		ipc_watch_later(c->turn, ns);
+	struct ipc_watch *w = ipc_conn_turn_watch(c);
+
+	c->more = ns == 0 || !w;
+	if (w)
+		ipc_watch_later(w, ns);
 }
 
 static bool deliverable(const struct aioconn *c)
@@ -255,8 +257,8 @@ static void tell_lost(struct aioconn *c)
 	c->calling = true;
 	for (struct ipc_conn_hook *h = c->hooks, *next; h && c->life != IPC_LIFE_OVER; h = next) {
 		next = h->next;
-		if (h->lost)
-			h->lost(h);
+		if (h->calls->lost)
+			h->calls->lost(h);
 	}
 	c->calling = false;
 }
@@ -305,8 +307,8 @@ static void tell_owes(struct aioconn *c)
 		return;
 	c->owes = owes;
 	for (struct ipc_conn_hook *h = c->hooks; h; h = h->next)
-		if (h->owes)
-			h->owes(h, owes);
+		if (h->calls->owes)
+			h->calls->owes(h, owes);
 }
 
 /* Calls back what is due. Then tells the loop what to wait for. */
@@ -332,7 +334,7 @@ static void settle(struct aioconn *c)
 /* Messages that were read before wait for the next turn. So no more is read now. */
 static bool has_enough(const struct aioconn *c)
 {
-	return c->more && c->turn && deliverable(c);
+	return c->more && c->base && deliverable(c);
 }
 
 static void read_more(struct aioconn *c)

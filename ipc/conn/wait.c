@@ -157,9 +157,9 @@ static int park(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 	}
 	ipc_conn_interest(c);
 	ipc_in_rest(&c->in);
-	c->waits |= what;
+	c->waits = (uint8_t)(c->waits | what);
 	r = ipc_task_wait(&c->waiters, deadline);
-	c->waits &= ~(unsigned)what;
+	c->waits = (uint8_t)(c->waits & ~(unsigned)what);
 	return r;
 }
 
@@ -205,7 +205,7 @@ static void waiter_died(struct ipc_task_end *end, bool died)
 	struct waiting *w = (struct waiting *)end;
 
 	(void)died;
-	w->conn->waits &= ~(unsigned)w->what;
+	w->conn->waits = (uint8_t)(w->conn->waits & ~(unsigned)w->what);
 	if (w->what == IPC_FOR_INPUT)
 		w->conn->receiving = false;
 	ipc_conn_leave(w->conn);

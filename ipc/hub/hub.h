@@ -47,10 +47,10 @@ struct aiohub {
 	size_t limit; /* no member takes less; it may take more */
 	struct ipc_hub_form *forms;
 
-	struct ipc_waiter waiters; /* tasks that send */
-	bool refused;              /* on_writable is due when all have room */
-	size_t refused_len;        /* for a message of this length */
-	unsigned holds;            /* the handle, and calls that wait */
+	struct ipc_waiters waiters; /* tasks that send */
+	bool refused;               /* on_writable is due when all have room */
+	size_t refused_len;         /* for a message of this length */
+	unsigned holds;             /* the handle, and calls that wait */
 	bool freed;
 
 	struct ipc_row *row; /* where the program keeps statistics; NULL */

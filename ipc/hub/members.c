@@ -49,6 +49,8 @@ static void on_wrote(struct ipc_conn_hook *hook)
 	ipc_hub_stir(m->hub);
 }
 
+static const struct ipc_conn_hook_calls hook_calls = {.gone = on_end, .muted = on_end, .wrote = on_wrote};
+
 static struct ipc_hub_form *form_of(struct aiohub *h, const struct aioconn *c)
 {
 	struct ipc_hub_form *f = h->forms;
@@ -96,7 +98,7 @@ static int make_place(struct aiohub *h)
 struct ipc_hub_member *ipc_hub_find(const struct aiohub *h, const struct aioconn *c)
 {
 	for (struct ipc_conn_hook *hook = c->hooks; hook; hook = hook->next)
-		if (hook->gone == on_end && member_of(hook)->hub == h)
+		if (hook->calls == &hook_calls && member_of(hook)->hub == h)
 			return member_of(hook);
 	return NULL;
 }
@@ -115,7 +117,7 @@ struct ipc_hub_member *ipc_hub_add(struct aiohub *h, struct aioconn *c)
 	}
 	f->members++;
 	*m = (struct ipc_hub_member){.hub = h, .conn = c, .form = f, .place = h->n, .last = h->messages};
-	m->hook = (struct ipc_conn_hook){.gone = on_end, .muted = on_end, .wrote = on_wrote};
+	m->hook.calls = &hook_calls;
 	ipc_conn_hook(c, &m->hook);
 	h->members[h->n++] = m;
 	if (h->limit > ipc_conn_most(c))

@@ -433,6 +433,9 @@ static void on_gone(struct ipc_conn_hook *h)
 	ipc_course_over(&l->course);
 }
 
+static const struct ipc_conn_hook_calls hook_calls = {
+	.gone = on_gone, .lost = on_lost, .wrote = on_wrote, .refused = on_refused};
+
 /* Limits. They are checked now and then, if there are any. */
 
 static void lose(struct aiolink *l, const char *why)
@@ -581,8 +584,7 @@ int ipc_link_talk(struct aiolink *l, struct aioconn *c)
 	}
 	start_afresh(l);
 	l->conn = c;
-	l->hook = (struct ipc_conn_hook){
-		.gone = on_gone, .lost = on_lost, .wrote = on_wrote, .refused = on_refused};
+	l->hook.calls = &hook_calls;
 	ipc_conn_hook(c, &l->hook);
 	aioconn_set_callbacks(c, on_msg, on_writable, on_close, l);
 	ipc_course_succeeded(&l->course);

@@ -229,6 +229,8 @@ int ipc_watch_want(struct ipc_watch *w, short what)
 		return 0;
 	if (!alive(w))
 		return -1;
+	if (w->file.fd == -1)
+		return 0;
 	if (arm(w, what) == 0) {
 		w->want = what;
 		return 0;
@@ -250,7 +252,7 @@ void ipc_watch_soon(struct ipc_watch *w)
 
 void ipc_watch_blind(struct ipc_watch *w)
 {
-	if (!alive(w))
+	if (!w || !alive(w))
 		return;
 	event_del(&w->io);
 	event_assign(&w->io, base_of(w), -1, EV_PERSIST, on_io, w);

@@ -26,7 +26,7 @@ struct ipc_watch *ipc_watch_new(struct event_base *base, int fd, ipc_watch_cb *c
 
 /*
  * What to wait for from now on: EV_READ | EV_WRITE, level-triggered; 0: nothing. Cheap when it is as before. The kernel can't watch a file: it is
- * ready for everything once in each turn. -1 with the errno of event_add().
+ * ready for everything once in each turn. Without a descriptor nothing is waited for. -1 with the errno of event_add().
  */
 int ipc_watch_want(struct ipc_watch *w, short what);
 
@@ -42,7 +42,7 @@ int ipc_watch_after(struct ipc_watch *w, int64_t ns);
 /* The same, but it can't fail: it fires soon when there is no memory for a timer. */
 void ipc_watch_later(struct ipc_watch *w, int64_t ns);
 
-/* Its descriptor is about to be closed: from now on only soon() and after() make it fire. */
+/* Its descriptor is about to be closed: from now on only soon() and after() make it fire. NULL is fine. */
 void ipc_watch_blind(struct ipc_watch *w);
 
 /* Disarms and frees. Call it before the descriptor is closed; its own callback may call it. NULL is fine. */

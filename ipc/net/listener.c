@@ -178,6 +178,8 @@ static void on_gone(struct ipc_conn_hook *h)
 	interest(l);
 }
 
+static const struct ipc_conn_hook_calls hook_calls = {.owes = on_owes, .gone = on_gone};
+
 /* The bytes of a half message of a peer that holds more than its share; else 0. */
 static size_t half_of(const struct aiolistener *l, struct peer *p)
 {
@@ -336,7 +338,7 @@ static struct aioconn *admit(struct aiolistener *l, struct aioend *end, struct i
 
 	if (!p)
 		return NULL;
-	*p = (struct peer){.hook = {.owes = on_owes, .gone = on_gone}, .listener = l, .since = ipc_os_now()};
+	*p = (struct peer){.hook.calls = &hook_calls, .listener = l, .since = ipc_os_now()};
 	if (l->socket.ring)
 		end->ring = IPC_RING_OFFERS;
 	p->conn = ipc_conn_open(end, l->base, seal);

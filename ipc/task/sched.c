@@ -318,32 +318,32 @@ void ipc_task_wake(struct aiotask *t)
 
 /* Lists of those who wait. */
 
-static void unlink_waiter(struct ipc_waiter *w)
+static void unlink_waiter(struct ipc_waiters *link)
 {
-	w->prev->next = w->next;
-	w->next->prev = w->prev;
-	ipc_waiters_init(w);
+	link->prev->next = link->next;
+	link->next->prev = link->prev;
+	ipc_waiters_init(link);
 }
 
-int ipc_task_wait(struct ipc_waiter *list, int64_t deadline)
+int ipc_task_wait(struct ipc_waiters *list, int64_t deadline)
 {
-	struct ipc_waiter w = {.next = list, .prev = list->prev, .task = ipc_task_current};
+	struct ipc_waiter w = {.link = {.next = list, .prev = list->prev}, .task = ipc_task_current};
 	int r;
 
-	w.prev->next = w.next->prev = &w;
+	w.link.prev->next = w.link.next->prev = &w.link;
 	w.task->waiter = &w;
 	r = ipc_task_park(deadline);
 	w.task->waiter = NULL;
-	unlink_waiter(&w);
+	unlink_waiter(&w.link);
 	return r;
 }
 
-void ipc_task_wake_all(struct ipc_waiter *list)
+void ipc_task_wake_all(struct ipc_waiters *list)
 {
 	while (list->next != list) {
-		struct ipc_waiter *w = list->next;
+		struct ipc_waiter *w = (struct ipc_waiter *)list->next;
 
-		unlink_waiter(w);
+		unlink_waiter(&w->link);
 		ipc_task_wake(w->task);
 	}
 }
@@ -423,7 +423,7 @@ static void release(struct ipc_sched *s)
 static void die(struct aiotask *t)
 {
 	if (t->waiter)
-		unlink_waiter(t->waiter);
+		unlink_waiter(&t->waiter->link);
 	tell_end(t, true);
 	ipc_watch_forget(t->timer);
 	ipc_stack_put(t->stack);

@@ -52,7 +52,7 @@ struct aiotask {
 	struct aiotask *older, *younger; /* all of the base's */
 	struct aiotask *joins;           /* whom it waits for without a deadline */
 	struct ipc_waiter *waiter;       /* in ipc_task_wait() */
-	struct ipc_waiter joiners;
+	struct ipc_waiters joiners;
 	struct ipc_task_end ends;
 	int64_t deadline; /* of the park */
 	struct ipc_watch *timer;

@@ -36,21 +36,25 @@ int ipc_task_share(void);
 void ipc_task_wake_shared(struct aiotask *t);
 
 /* Tasks of one thread that wait for the same thing, in the order in which they came. Empty: both itself. */
+struct ipc_waiters {
+	struct ipc_waiters *next, *prev;
+};
+
 struct ipc_waiter {
-	struct ipc_waiter *next, *prev;
+	struct ipc_waiters link; /* first */
 	struct aiotask *task;
 };
 
-static inline void ipc_waiters_init(struct ipc_waiter *list)
+static inline void ipc_waiters_init(struct ipc_waiters *list)
 {
 	list->next = list->prev = list;
 }
 
 /* As ipc_task_park(), at the end of @list. The list must live until it returns. */
-int ipc_task_wait(struct ipc_waiter *list, int64_t deadline);
+int ipc_task_wait(struct ipc_waiters *list, int64_t deadline);
 
 /* Wakes all, and empties the list. */
-void ipc_task_wake_all(struct ipc_waiter *list);
+void ipc_task_wake_all(struct ipc_waiters *list);
 
 /*
  * A callback at the end of a task, on its stack; unlinked before the call. It may wake others, and may not wait. @died: the task's base was freed,

@@ -24,8 +24,8 @@ void ipc_in_init(struct ipc_in *in)
 	in->framing = AIOCONN_MESSAGES;
 	in->delimiter[0] = '\n';
 	in->delimiter_len = 1;
-	in->message_limit = (size_t)16 << 20;
-	in->line_limit = (size_t)64 << 10;
+	in->message_limit = 16U << 20;
+	in->line_limit = 64U << 10;
 	in->window = BUFFER;
 	in->reuses = ipc_pool_keeps();
 }
@@ -285,7 +285,7 @@ static int check_frame(struct ipc_in *in, const struct ipc_frame *f)
 	if (f->length < label)
 		return broken(in, EPROTO, "frame of kind %u and only %u bytes", f->kind, f->length);
 	if (f->length - label > in->message_limit)
-		return broken(in, EMSGSIZE, "frame of %u bytes, limit %zu", f->length, in->message_limit);
+		return broken(in, EMSGSIZE, "frame of %u bytes, limit %u", f->length, in->message_limit);
 	if (f->nfds > in->fds_limit)
 		return broken(in, EPROTO, "frame with %u descriptors, %u are allowed", f->nfds,
 			      in->fds_limit);
@@ -344,7 +344,6 @@ static int take_large(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
 		return 0;
 	in->large = NULL;
 	in->said = true;
-	in->id = in->large_id;
 	*nfds = in->large_fds;
 	msg->data[msg->len] = 0;
 	return msg->role == IPC_REFUSAL ? take_refusal(in, msg, m) : ipc_in_sealed(in, msg, m);
@@ -375,8 +374,7 @@ static int begin_large(struct ipc_in *in, const struct ipc_frame *f)
 	in->large = m;
 	in->large_have = have;
 	in->large_fds = f->nfds;
-	in->large_id =
-		ipc_frame_is_call(f->kind) ? ipc_frame_read_id(in->buf + in->start + IPC_FRAME_LEN) : 0;
+	in->id = ipc_frame_is_call(f->kind) ? ipc_frame_read_id(in->buf + in->start + IPC_FRAME_LEN) : 0;
 	in->start = in->end = 0;
 	if (len >= ROW) /* large ones come in rows: read little past them, so that little is copied */
 		in->window = LARGE;
@@ -409,7 +407,7 @@ static int take_in_memory(struct ipc_in *in, const struct ipc_frame *f, struct a
 	struct aiomsg *msg;
 
 	if (len > in->message_limit)
-		return broken(in, EMSGSIZE, "message of %llu bytes in memory, limit %zu",
+		return broken(in, EMSGSIZE, "message of %llu bytes in memory, limit %u",
 			      (unsigned long long)len, in->message_limit);
 	msg = ipc_msg_elsewhere(len);
 	if (!msg)
@@ -512,7 +510,7 @@ static void skip(struct ipc_in *in)
 	size_t n = ipc_in_raw(in) < in->skip ? ipc_in_raw(in) : in->skip;
 
 	in->start += n;
-	in->skip -= n;
+	in->skip -= (uint32_t)n;
 }
 
 static int next_message(struct ipc_in *in, struct aiomsg **m, unsigned *nfds)
@@ -604,7 +602,7 @@ static int next_line(struct ipc_in *in, struct aiomsg **m)
 	bool whole;
 
 	if (r < 0)
-		return broken(in, EMSGSIZE, "line over the limit of %zu bytes", in->line_limit);
+		return broken(in, EMSGSIZE, "line over the limit of %u bytes", in->line_limit);
 	if (r == 0)
 		return 0;
 	whole = ends_in_delimiter(in, line);

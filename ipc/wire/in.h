@@ -23,26 +23,10 @@
 #define IPC_IN_BUFFER ((size_t)64 * 1024)
 
 struct ipc_in {
-	enum aioconn_framing framing;
-	char delimiter[IPC_DELIMITER_MOST];
-	size_t delimiter_len;
-	size_t message_limit, line_limit;
-	unsigned fds_limit;       /* descriptors that one frame may announce */
-	unsigned char *buf;       /* from the pool, NULL while there is nothing to hold */
-	size_t block, start, end; /* what is not split yet: buf[start..end) */
-	size_t window;            /* how much of the buffer a read may fill */
-	size_t searched;          /* no delimiter begins before start + searched */
-	struct aiomsg *large;     /* being received into its own memory */
-	size_t large_have;
-	unsigned large_fds;
-	uint64_t large_id;
-	uint64_t
-		id; /* of the call that was taken last, or of what answers or cancels it: see the role of the message */
-	size_t skip;          /* bytes of a frame that is to be ignored */
-	struct aiomsg *spare; /* given back: the next small message is built in it */
-	uint64_t granted;     /* so many messages in memory the peer takes in all */
-	uint8_t memories;     /* so many may still come: set by the owner */
-	bool reuses;          /* messages may be given back */
+	enum aioconn_framing framing : 8;
+	uint8_t delimiter_len;
+	uint8_t memories; /* so many messages in memory may still come: set by the owner */
+	bool reuses;      /* messages may be given back */
 	bool prefaced, goodbye;
 	bool between;    /* of the frames of a stream that is in order, and ipc_in_next() was called there */
 	bool confirms;   /* frames of links that confirm are messages for the owner */
@@ -52,7 +36,22 @@ struct ipc_in {
 	bool eof;        /* no more bytes will come: set by the owner, */
 	bool cut;        /* and this where the stream broke off: half a line is none */
 	int error;       /* the peer broke the protocol: this errno */
-	const char *why; /* and this in words; its own, until ipc_in_free() */
+	uint32_t skip;   /* bytes of a frame that is to be ignored */
+	unsigned large_fds;
+	unsigned fds_limit; /* descriptors that one frame may announce */
+	const char *why;    /* and this in words; its own, until ipc_in_free() */
+	char delimiter[IPC_DELIMITER_MOST];
+	uint32_t message_limit, line_limit;
+	unsigned char *buf;       /* from the pool, NULL while there is nothing to hold */
+	size_t block, start, end; /* what is not split yet: buf[start..end) */
+	size_t window;            /* how much of the buffer a read may fill */
+	size_t searched;          /* no delimiter begins before start + searched */
+	struct aiomsg *spare;     /* given back: the next small message is built in it */
+	struct aiomsg *large;     /* being received into its own memory */
+	size_t large_have;
+	/* Of the call that was taken last, or of what answers or cancels it: see the role of the message. Or of the large one. */
+	uint64_t id;
+	uint64_t granted; /* so many messages in memory the peer takes in all */
 };
 
 void ipc_in_init(struct ipc_in *in);

@@ -64,7 +64,7 @@ int ipc_out_prepare(struct ipc_out *out, size_t n)
 	ipc_pool_put(out->ring, out->block);
 	out->ring = ring;
 	out->block = block;
-	out->room = want;
+	out->room = (uint32_t)want;
 	out->head = 0;
 	if (out->open)
 		out->open = piece(out, out->count - 1);

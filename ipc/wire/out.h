@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 #include "ipc/msg/msg.h"
@@ -21,13 +22,14 @@ struct ipc_piece {
 
 struct ipc_out {
 	struct ipc_piece *ring; /* from the pool */
-	size_t block, room, head, count;
+	size_t block;
+	uint32_t room, head, count;
+	unsigned fds;           /* queued */
 	struct aiomsg *tail;    /* the block that small frames are built in */
 	unsigned char *next;    /* its unused part */
 	size_t spare;           /* and how much that is */
 	struct ipc_piece *open; /* the last piece, while it ends at next and so may grow; NULL */
 	size_t bytes;           /* queued */
-	unsigned fds;           /* queued */
 };
 
 void ipc_out_free(struct ipc_out *out);
