@@ -2,6 +2,7 @@
 # All that is tested of links, once more over TLS. Of listeners it is not: in those tests one thread is both sides, and who connects waits
 # for the handshake; test_tls has them.
 . "$srcdir/tests/tap.sh"
+. "$srcdir/tests/certs.sh"
 
 programs="call_link confirm link link_calls link_many link_restart link_set link_shared link_stop link_talk"
 
@@ -17,18 +18,9 @@ if [ ! -f "$lib" ] || ! have openssl; then
 fi
 
 # An authority, and one certificate for both sides.
-certificates() (
-	key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-	cd "$tmp" &&
-		# shellcheck disable=SC2086
-		openssl req -x509 $key -keyout ca.key -out ca.pem -days 2 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE \
-			-addext keyUsage=critical,keyCertSign &&
-		# shellcheck disable=SC2086
-		openssl req $key -keyout both.key -out both.csr -subj /CN=both &&
-		echo 'subjectAltName=DNS:both.test' >san &&
-		openssl x509 -req -in both.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out both.crt &&
-		(umask 077 && cat both.crt both.key >both.pem)
-)
+certificates() {
+	make_authority ca && make_certificate both ca DNS:both.test
+}
 
 # Those with a peer by hand, or that need a unix socket, say so, and do not apply.
 over_tls() {

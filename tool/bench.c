@@ -158,8 +158,9 @@ static void serve(struct aiolistener *l, struct aioconn *c, void *arg)
 static int echo(void *arg)
 {
 	const struct tool_options *o = arg;
+	const struct aiolistener_options lo = {.size = sizeof lo, .tls = tls_for(o, o->address)};
 	struct event_base *base = event_base_new();
-	struct aiolistener *l = base ? aiolistener_new(o->address, base, NULL, serve, NULL) : NULL;
+	struct aiolistener *l = base ? aiolistener_new(o->address, base, &lo, serve, NULL) : NULL;
 
 	if (!l)
 		say_why(o, o->address, errno);
@@ -173,7 +174,7 @@ static struct aioconn *connect_to(struct bench *b, struct aioproc *own)
 	int64_t deadline = aioipc_after(PATIENCE);
 	struct aioconn *c;
 
-	while (!(c = aioconn_connect(b->o->address, b->base, deadline)) && own &&
+	while (!(c = tls_connect(b->o, b->o->address, b->base, deadline)) && own &&
 	       (errno == ECONNREFUSED || errno == ENOENT) &&
 	       aioproc_join(own, NULL, aioipc_after(10)) == -1 && errno == ETIMEDOUT)
 		;

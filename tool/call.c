@@ -62,7 +62,7 @@ static int call_on(struct aioconn *c, const struct tool_options *o, int64_t dead
 int call(const struct tool_options *o)
 {
 	int64_t deadline = limit(o);
-	struct aioconn *c = aioconn_connect(o->address, NULL, deadline);
+	struct aioconn *c = tls_connect(o, o->address, NULL, deadline);
 	int status;
 
 	if (!c) {

@@ -162,6 +162,31 @@ static void set_group(struct tool_options *o, struct words *w)
 	o->group = next_word(w);
 }
 
+static void set_tls_ca(struct tool_options *o, struct words *w)
+{
+	o->tls_ca = next_word(w);
+}
+
+static void set_tls_cert(struct tool_options *o, struct words *w)
+{
+	o->tls_cert = next_word(w);
+}
+
+static void set_tls_key(struct tool_options *o, struct words *w)
+{
+	o->tls_key = next_word(w);
+}
+
+static void set_tls_name(struct tool_options *o, struct words *w)
+{
+	const char **all = realloc(o->tls_name, (o->n_tls_names + 1) * sizeof(const char *));
+
+	if (!all)
+		die_of_usage("%s", strerror(errno));
+	o->tls_name = all;
+	o->tls_name[o->n_tls_names++] = next_word(w);
+}
+
 static void set_program(struct tool_options *o, struct words *w)
 {
 	o->program = next_word(w);
@@ -178,6 +203,7 @@ static void set_program(struct tool_options *o, struct words *w)
 #define BENCH (1U << TOOL_BENCH)
 #define TOP (1U << TOOL_TOP)
 #define STREAM (1U << TOOL_STREAM)
+#define SECURE (TALK | CALLS | TAP | BENCH | STREAM)
 #define ALL (TALK | CALLS | DUMP | TAP | BENCH | TOP | STREAM)
 #define FLAG(name) NULL, offsetof(struct tool_options, name)
 
@@ -224,6 +250,14 @@ static const struct option {
 	{"--group", NULL, " NAME", STREAM, set_group, 0,
 	 "read, as a member of this group; \"\": all that is added"},
 	{"--from-start", NULL, "", STREAM, FLAG(from_start), "a new group begins with all that is there"},
+	{"--tls-ca", NULL, " FILE", SECURE, set_tls_ca, 0,
+	 "of tls://: whose certificates are taken; those of the system"},
+	{"--tls-cert", NULL, " FILE", SECURE, set_tls_cert, 0, "our certificate"},
+	{"--tls-key", NULL, " FILE", SECURE, set_tls_key, 0, "its key, if it is not in the same file"},
+	{"--tls-name", NULL, " NAME", SECURE, set_tls_name, 0,
+	 "the peer's certificate is for NAME; may be given again"},
+	{"--tls-anonymous", NULL, "", LISTEN | TAP, FLAG(tls_anonymous),
+	 "take peers without a certificate, too"},
 	{"--quiet", "-q", "", ALL, FLAG(quiet), "say nothing but errors on standard error"},
 };
 
@@ -278,11 +312,12 @@ static void print_usage(FILE *f, unsigned modes)
 		fputs("Prints what the peer says, and sends what standard input says, a message a line.\n",
 		      f);
 	if (modes & ~(DUMP | TOP | STREAM))
-		fputs("ADDR is tcp://host:port, unix:///path or unix:@name; host:port, /path and @name will "
-		      "do.\n",
+		fputs("ADDR is tcp://host:port, tls://host:port, unix:///path or unix:@name; host:port, "
+		      "/path "
+		      "and @name will do.\n",
 		      f);
 	if (modes & STREAM)
-		fputs("ADDR of a stream is redis://host or redis+unix:///path.\n", f);
+		fputs("ADDR of a stream is redis://host, rediss://host or redis+unix:///path.\n", f);
 	fputs("Options:\n\n", f);
 	print_options(f, modes);
 	fputs("  -h, --help              this; also: aioipc help COMMAND\n"
@@ -425,6 +460,27 @@ static void complete_address(struct tool_options *o)
 	o->other = o->owned_other ? o->owned_other : o->other;
 }
 
+/* Only who connects has a reason to trust those whom the system trusts. */
+static void check_tls(struct tool_options *o)
+{
+	bool accepts = o->mode == TOOL_LISTEN || o->mode == TOOL_TAP || o->echo;
+	bool any = tls_is_of(o->address) || (o->mode == TOOL_TAP && tls_is_of(o->other));
+
+	accepts = accepts && tls_is_of(o->address);
+	if (!any && (o->tls_ca || o->tls_cert || o->tls_key || o->n_tls_names || o->tls_anonymous))
+		die_of_usage("--tls-ca and the like are for an address such as tls://host:port");
+	if (!any)
+		return;
+	if (o->tls_key && !o->tls_cert)
+		die_of_usage("--tls-key is the key of --tls-cert, which is missing");
+	if (accepts && !o->tls_cert)
+		die_of_usage("%s: --tls-cert is missing: who listens shows a certificate", o->address);
+	if (accepts && !o->tls_ca && !o->tls_anonymous)
+		die_of_usage("%s: --tls-ca is missing: whose certificates are taken", o->address);
+	if (tls_make(o) == -1)
+		exit(errno == EINVAL ? TOOL_USAGE : TOOL_FAILED);
+}
+
 static void check_forms(const struct tool_options *o)
 {
 	const char *form = o->format ? "--format" : "--text";
@@ -490,6 +546,7 @@ static void check_stream(struct tool_options *o)
 	if (o->count && !o->group)
 		die_of_usage("--count is for --group: what is appended ends with standard input");
 	check_forms(o);
+	check_tls(o);
 	look_at_terminal(o);
 	o->sign = false;
 }
@@ -521,6 +578,7 @@ static void check(struct tool_options *o)
 	check_forms(o);
 	check_many(o);
 	complete_address(o);
+	check_tls(o);
 	if ((!o->send && !o->no_wait && !o->program) || o->count)
 		o->print = !o->program;
 	look_at_terminal(o);
@@ -582,4 +640,6 @@ void options_free(struct tool_options *o)
 	free(o->send);
 	free(o->owned);
 	free(o->owned_other);
+	free(o->tls_name);
+	tls_free(o);
 }

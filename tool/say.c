@@ -134,6 +134,12 @@ void say_why(const struct tool_options *o, const char *where, int error)
 		say_error("%s: that is no socket: look at the address", where);
 		return;
 	}
+	if (error == EACCES && tls_is_of(where)) {
+		say_error("%s: a certificate was not taken (EACCES): look at --tls-ca, --tls-cert and "
+			  "--tls-name",
+			  where);
+		return;
+	}
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (known[i].error == error) {
 			say_error("%s: %s (%s): %s%s", where, known[i].what, known[i].name, known[i].next,

@@ -117,7 +117,8 @@ int stream(const struct tool_options *o)
 				       .address = o->address,
 				       .stream = o->other,
 				       .group = o->group,
-				       .from_start = o->from_start};
+				       .from_start = o->from_start,
+				       .tls = tls_for(o, o->address)};
 	static struct tool_input in;
 	static bool hushed = true;
 	struct aiostream *s;

@@ -94,6 +94,17 @@ static bool is_done(const struct talk *t)
 	return t->stopped || (t->o->count && t->received >= t->o->count);
 }
 
+/* Who its certificate says it is goes in front. */
+static void add_certificate(struct session *s)
+{
+	char where[sizeof s->name], names[sizeof s->name / 2];
+
+	if (aioconn_peer_certificate(s->c, AIOTLS_NAMES, names, sizeof names) == -1 || !*names)
+		return;
+	memcpy(where, s->name, sizeof where);
+	snprintf(s->name, sizeof s->name, "%s at %.*s", names, (int)sizeof where / 2 - 8, where);
+}
+
 /* Of an unnamed unix socket there is the process to tell. */
 static void name_peer(struct session *s)
 {
@@ -106,6 +117,8 @@ static void name_peer(struct session *s)
 		snprintf(s->name, sizeof s->name, "process %ld of user %lu", (long)pid, (unsigned long)uid);
 	else if (aioconn_peer_address(s->c, s->name, sizeof s->name) == -1)
 		snprintf(s->name, sizeof s->name, "a peer");
+	else
+		add_certificate(s);
 }
 
 /* At once, before anything can be read. */
@@ -295,6 +308,8 @@ static enum end failed(struct session *s, int error)
 			  strstr(why, "no preface") ? "; does it speak lines? try --lines" : "");
 	else if (lost)
 		say_error("%s: the peer is lost: %s", s->name, *why ? why : "it does not take what is sent");
+	else if (error == EACCES && *why)
+		say_error("%s: refused: %s", s->name, why);
 	else
 		say_why(s->t->o, s->name, error);
 	return lost ? END_LOST : END_FAILED;
@@ -455,7 +470,7 @@ static struct aioconn *dial(struct talk *t, int64_t *pause)
 	for (t->told = false;; t->told = true) {
 		if (*pause && aiotask_sleep(aioipc_after(*pause)) == -1)
 			return NULL;
-		c = aioconn_connect(o->address, t->base, deadline);
+		c = tls_connect(o, o->address, t->base, deadline);
 		if (t->stopped || (c && prepare(c, o) == 0))
 			return c;
 		aioconn_abort(c);
@@ -631,8 +646,10 @@ static void serve_all(struct talk *t)
 static void talk_as_server(struct talk *t)
 {
 	const struct tool_options *o = t->o;
-	const struct aiolistener_options lo = {
-		.size = sizeof lo, .peers = o->keep ? 0 : 1, .mode = o->file_mode};
+	const struct aiolistener_options lo = {.size = sizeof lo,
+					       .peers = o->keep ? 0 : 1,
+					       .mode = o->file_mode,
+					       .tls = tls_for(o, o->address)};
 	struct aiolistener *l = aiolistener_new(o->address, t->base, &lo, on_peer, t);
 	struct aioconn *c;
 	enum end end;

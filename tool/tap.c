@@ -155,7 +155,7 @@ static void run_pair(void *arg)
 {
 	struct pair *p = arg;
 	struct tap *t = p->tap;
-	struct aioconn *server = aioconn_connect(t->o->other, t->base, aioipc_after(PATIENCE));
+	struct aioconn *server = tls_connect(t->o, t->o->other, t->base, aioipc_after(PATIENCE));
 
 	if (!server)
 		say_why(t->o, t->o->other, errno);
@@ -205,7 +205,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 static void run(void *arg)
 {
 	struct tap *t = arg;
-	struct aiolistener *l = aiolistener_new(t->o->address, t->base, NULL, on_peer, t);
+	const struct aiolistener_options lo = {.size = sizeof lo, .tls = tls_for(t->o, t->o->address)};
+	struct aiolistener *l = aiolistener_new(t->o->address, t->base, &lo, on_peer, t);
 
 	t->task = aiotask_self();
 	if (!l) {

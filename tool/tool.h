@@ -51,6 +51,10 @@ struct tool_options {
 	bool echo;                 /* which starts the peer, too */
 	int64_t every;             /* ms between two looks of top; 0: the usual */
 	char *owned, *owned_other; /* addresses that were completed */
+	const char *tls_ca, *tls_cert, *tls_key, **tls_name;
+	size_t n_tls_names;
+	bool tls_anonymous;
+	struct aiotls *tls; /* NULL: no address is one of TLS */
 };
 
 /* options.c: the command line. What is wrong with it ends the program. */
@@ -59,6 +63,14 @@ void options_free(struct tool_options *o);
 
 /* address.c: what @word stands for, to be freed; NULL when it stands for itself. */
 char *address_of(const char *word, bool listens);
+
+/* tls.c: what is given to each call whose address is one of TLS. -1: it is told. */
+bool tls_is_of(const char *address);
+int tls_make(struct tool_options *o);
+void tls_free(struct tool_options *o);
+struct aiotls *tls_for(const struct tool_options *o, const char *address); /* NULL: another address */
+struct aioconn *tls_connect(const struct tool_options *o, const char *address, struct event_base *base,
+			    int64_t deadline); /* to any address */
 
 /* os.c: what is asked of the system itself. */
 int64_t now_ns(void);                                        /* monotonic */
