@@ -45,6 +45,22 @@ installs() {
 	export PKG_CONFIG_PATH="${pc%/*}" LD_LIBRARY_PATH="${libs%/*}"
 }
 
+# What quickstart says to those who are not root: what is built is configured once more, for a folder of theirs. Here in a copy of the build,
+# in which nothing is compiled again.
+moves_to_another_prefix() {
+	mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*_all.la "$tmp/build" || return 1
+	find "$tmp/build" -name '*.P*o' -delete
+	source=$(cd "$srcdir" && pwd)
+	eval "set -- $(./config.status --config)"
+	(
+		unset LD_LIBRARY_PATH
+		export MAKEFLAGS=
+		cd "$tmp/build" && "$source/configure" -q -C "$@" --prefix="$tmp/one" && ${MAKE:-make} -s libaioipc.la tool/aioipc &&
+			"$source/configure" -q -C "$@" --prefix="$tmp/two" && ${MAKE:-make} -s install-exec && [ ! -e "$tmp/one" ] &&
+			[ "$("$tmp/two/bin/aioipc" --version)" = "aioipc $version" ]
+	)
+}
+
 # a compiler and its source: builds and runs it
 # shellcheck disable=SC2046,SC2086
 works() {
@@ -203,4 +219,5 @@ else
 	skip "a program with the static library" "configured without it"
 fi
 check "make uninstall leaves nothing" uninstalls
+check "another prefix, after all was built" moves_to_another_prefix
 finish
