@@ -48,16 +48,15 @@ installs() {
 # What quickstart says to those who are not root: what is built is configured once more, for a folder of theirs. Here in a copy of the build,
 # in which nothing is compiled again.
 moves_to_another_prefix() {
-	mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*_all.la "$tmp/build" || return 1
+	mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*.la "$tmp/build" || return 1
 	find "$tmp/build" -name '*.P*o' -delete
 	source=$(cd "$srcdir" && pwd)
 	eval "set -- $(./config.status --config)"
 	(
 		unset LD_LIBRARY_PATH
 		export MAKEFLAGS=
-		cd "$tmp/build" && "$source/configure" -q -C "$@" --prefix="$tmp/one" && ${MAKE:-make} -s libaioipc.la tool/aioipc &&
-			"$source/configure" -q -C "$@" --prefix="$tmp/two" && ${MAKE:-make} -s install-exec && [ ! -e "$tmp/one" ] &&
-			[ "$("$tmp/two/bin/aioipc" --version)" = "aioipc $version" ]
+		cd "$tmp/build" && "$source/configure" -q "$@" --prefix="$tmp/other" && ${MAKE:-make} -s install-exec &&
+			[ "$("$tmp/other/bin/aioipc" --version)" = "aioipc $version" ]
 	)
 }
 

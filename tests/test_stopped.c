@@ -37,13 +37,18 @@ static void in_this_way(void (*fn)(void *arg), void *arg)
 		must(aiotask_run(base, fn, arg));
 }
 
+/* Whether that was too early is judged by the parent, who knows when it sent. */
 static void receive(void *arg)
 {
 	struct aiomsg *m;
+	int got;
 
 	(void)arg;
 	must(write(tells, &deadline, sizeof deadline));
-	ck_assert_int_eq(must(aioconn_recv(conn, &m, deadline)), 1);
+	got = aioconn_recv(conn, &m, deadline);
+	if (got < 0 && errno == ETIMEDOUT)
+		_exit(EXIT_FAILURE);
+	ck_assert_int_eq(got, 1);
 	aiomsg_free(m);
 }
 
