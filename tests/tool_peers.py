@@ -1,4 +1,4 @@
-"""Peers of the tool that know nothing of the library: plain sockets, a terminal. test_tool.sh runs the tests in here, each by its name."""
+"""Peers of the tool that know nothing of the library: plain sockets, a terminal. test_tool_peers.sh runs the tests in here, each by its name."""
 
 import json
 import os
