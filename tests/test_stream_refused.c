@@ -4,9 +4,12 @@
  */
 #include "tests/engine.h"
 
+#include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <aioipc/stream.h>
 
@@ -97,13 +100,18 @@ static void put_ten(struct aiostream *s, unsigned from)
 	put_numbers(aiostream_queue(s), "n", from, from + 10);
 }
 
+static void stop_in_transaction(struct aiostream *s, unsigned n)
+{
+	engine_ask(&engine, "CLIENT", "PAUSE", "60000", "WRITE", NULL);
+	put_numbers(aiostream_queue(s), "n", 10, 10 + n);
+	while (!strstr(engine_ask(&engine, "CLIENT", "LIST", NULL), "cmd=xadd user=u"))
+		nap(1);
+}
+
 /* Its last transaction lies at the server, which does not answer: the sender can't know what became of it. */
 static void break_in_doubt(struct aiostream *s)
 {
-	engine_ask(&engine, "CLIENT", "PAUSE", "60000", "WRITE", NULL);
-	put_ten(s, 10);
-	while (!strstr(engine_ask(&engine, "CLIENT", "LIST", NULL), "cmd=xadd user=u"))
-		nap(1);
+	stop_in_transaction(s, 10);
 	engine_ask(&engine, "CLIENT", "KILL", "USER", "u", NULL);
 	engine_ask(&engine, "CLIENT", "UNPAUSE", NULL);
 }
@@ -219,7 +227,8 @@ static void receive(struct aiostream *s, const char *text)
 	struct aiomsg *m;
 
 	ck_assert_int_eq(aioqueue_get(aiostream_queue(s), &m, soon()), 1);
-	ck_assert(is_text(m, text));
+	if (!is_text(m, text))
+		ck_abort_msg("\"%s\" came, and \"%s\" was due", (const char *)aiomsg_bytes(m, NULL), text);
 	must(aiomsg_ack(m));
 	aiomsg_free(m);
 }
@@ -324,4 +333,308 @@ TEST(a_broadcast_needs_two)
 		must(aiostream_close(s, soon()));
 	}
 	engine_end(&engine);
+}
+
+/* Servers that do not write. */
+
+static void expect_ten(struct aiostream *s)
+{
+	must(aiostream_close(s, soon()));
+	ck_assert_int_eq(engine_number(&engine, "XLEN", "s", NULL), 10);
+	engine_end(&engine);
+}
+
+TEST(too_few_replicas)
+{
+	struct aiostream *s;
+
+	if (!engine_is_there())
+		return;
+	begin();
+	engine_ask(&engine, "CONFIG", "SET", "min-replicas-to-write", "1", NULL);
+	s = start_as(NULL, NULL);
+	put_ten(s, 0);
+	await_error(s, EIO, "NOREPLICAS ");
+	ck_assert_int_eq(aiostream_state(s), AIOLINK_CONNECTED);
+	engine_ask(&engine, "CONFIG", "SET", "min-replicas-to-write", "0", NULL);
+	expect_ten(s);
+}
+
+TEST(a_disk_that_is_gone)
+{
+	char dir[] = "/tmp/aioipc-gone-XXXXXX";
+	struct aiostream *s;
+
+	if (!engine_is_there())
+		return;
+	must(mkdtemp(dir));
+	engine = (struct engine){.args = {"--dir", dir}};
+	engine_start(&engine);
+	must(rmdir(dir));
+	engine_ask(&engine, "CONFIG", "SET", "save", "3600 1", NULL);
+	engine_ask(&engine, "BGSAVE", NULL);
+	while (!strstr(engine_ask(&engine, "INFO", "persistence", NULL), "rdb_last_bgsave_status:err"))
+		nap(1);
+	s = start_as(NULL, NULL);
+	put_ten(s, 0);
+	await_error(s, EIO, "MISCONF ");
+	ck_assert_int_eq(aiostream_state(s), AIOLINK_CONNECTED);
+	engine_ask(&engine, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no", NULL);
+	expect_ten(s);
+}
+
+/* Its master has never been there. */
+TEST(a_replica_without_its_master)
+{
+	struct aiostream *s, *reader;
+
+	if (!engine_is_there())
+		return;
+	engine = (struct engine){.args = {"--replicaof", "127.0.0.1", "1"}};
+	engine_start(&engine);
+	s = start_as(NULL, NULL);
+	put_ten(s, 0);
+	await_error(s, EROFS, "READONLY ");
+	engine_ask(&engine, "CONFIG", "SET", "replica-serve-stale-data", "no", NULL);
+	reader = start_as(NULL, "");
+	await_error(reader, EAGAIN, "MASTERDOWN ");
+	engine_ask(&engine, "REPLICAOF", "NO", "ONE", NULL);
+	for (unsigned i = 0; i < 10; i++) {
+		struct aiomsg *m;
+
+		ck_assert_int_eq(aioqueue_get(aiostream_queue(reader), &m, soon()), 1);
+		aiomsg_free(m);
+	}
+	must(aiostream_close(reader, soon()));
+	expect_ten(s);
+}
+
+static void *see_it_load(void *arg)
+{
+	await_error(arg, EAGAIN, "LOADING ");
+	return NULL;
+}
+
+/* Its 300 keys take it some time. */
+TEST(a_server_that_loads)
+{
+	struct aiostream *s;
+	pthread_t thread;
+
+	if (!engine_is_there())
+		return;
+	begin();
+	engine_ask(&engine, "EVAL", "for i = 1, 300 do redis.call('SET', 'k' .. i, i) end", "0", NULL);
+	engine_ask(&engine, "SAVE", NULL);
+	s = start_as(NULL, NULL);
+	must(aiostream_wait_connected(s, soon()));
+	engine_kill(&engine);
+	put_ten(s, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, see_it_load, s), 0);
+	engine.args[0] = "--key-load-delay";
+	engine.args[1] = "2000";
+	engine.args[2] = "--loading-process-events-interval-bytes";
+	engine.args[3] = "1024";
+	engine_restart(&engine);
+	pthread_join(thread, NULL);
+	expect_ten(s);
+}
+
+/* Clusters. */
+
+static struct engine other;
+static char slot[16];
+
+struct node {
+	struct engine *e;
+	char port[16], id[64];
+};
+
+static bool is_free(int port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), on = 1, r;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	r = bind(fd, (struct sockaddr *)&in, sizeof in);
+	close(fd);
+	return r == 0;
+}
+
+/* Below those that the system gives away; that of its bus is 10000 above. */
+static int free_port(void)
+{
+	static unsigned tried;
+	int port;
+
+	do {
+		port = 10000 + (int)(((unsigned)getpid() * 16 + tried++) % 12000);
+	} while (!is_free(port) || !is_free(port + 10000));
+	return port;
+}
+
+static void start_node(struct node *n, struct engine *e)
+{
+	snprintf(n->port, sizeof n->port, "%d", free_port());
+	*e = (struct engine){.args = {"--port", n->port, "--bind", "127.0.0.1", "--cluster-enabled", "yes",
+				      "--cluster-require-full-coverage", "no"}};
+	engine_start(e);
+	n->e = e;
+	snprintf(n->id, sizeof n->id, "%s", engine_ask(e, "CLUSTER", "MYID", NULL));
+}
+
+static void knows(const struct node *n, const struct node *peer)
+{
+	while (!strstr(engine_ask(n->e, "CLUSTER", "NODES", NULL), peer->id))
+		nap(2);
+}
+
+static void await_cluster(const struct node *n)
+{
+	while (!strstr(engine_ask(n->e, "CLUSTER", "INFO", NULL), "cluster_state:ok"))
+		nap(2);
+}
+
+static void expect_ok(const char *answer)
+{
+	ck_assert_str_eq(answer, "OK");
+}
+
+static void begin_to_move(const struct node *from, const struct node *to)
+{
+	expect_ok(engine_ask(to->e, "CLUSTER", "SETSLOT", slot, "IMPORTING", from->id, NULL));
+	expect_ok(engine_ask(from->e, "CLUSTER", "SETSLOT", slot, "MIGRATING", to->id, NULL));
+}
+
+static void move_key(const struct node *from, const struct node *to, const char *key)
+{
+	expect_ok(engine_ask(from->e, "MIGRATE", "127.0.0.1", to->port, key, "0", "5000", NULL));
+}
+
+static void move_the_rest(const struct node *from, const struct node *to)
+{
+	char key[256];
+
+	for (;;) {
+		snprintf(key, sizeof key, "%s",
+			 engine_ask(from->e, "CLUSTER", "GETKEYSINSLOT", slot, "1", NULL));
+		if (strcmp(key, "()") == 0)
+			break;
+		move_key(from, to, key);
+	}
+	expect_ok(engine_ask(to->e, "CLUSTER", "SETSLOT", slot, "NODE", to->id, NULL));
+	expect_ok(engine_ask(from->e, "CLUSTER", "SETSLOT", slot, "NODE", to->id, NULL));
+}
+
+static void receive_numbers(struct aiostream *s, unsigned from, unsigned to)
+{
+	char text[16];
+
+	for (; from < to; from++) {
+		snprintf(text, sizeof text, "n %u", from);
+		receive(s, text);
+	}
+}
+
+/* Two servers: nobody has the slot. */
+static void start_cluster(struct node *a, struct node *b)
+{
+	start_node(a, &engine);
+	start_node(b, &other);
+	snprintf(slot, sizeof slot, "%s", engine_ask(a->e, "CLUSTER", "KEYSLOT", "s", NULL));
+}
+
+/* The first has it. Who loses its last slot becomes a replica, so both have others too. */
+static void give_slots(const struct node *a, const struct node *b)
+{
+	expect_ok(engine_ask(a->e, "CLUSTER", "ADDSLOTS", slot, "0", NULL));
+	expect_ok(engine_ask(b->e, "CLUSTER", "ADDSLOTS", "1", NULL));
+	expect_ok(engine_ask(a->e, "CLUSTER", "MEET", "127.0.0.1", b->port, NULL));
+	knows(a, b);
+	knows(b, a);
+	await_cluster(a);
+	await_cluster(b);
+}
+
+/* Nobody has the slot; one has it; it moves to the other one, key by key, while they send and receive. */
+TEST_WITHIN(a_slot_that_moves_is_followed, 60)
+{
+	struct aiostream *to, *from;
+	struct node a, b;
+
+	if (!engine_is_there())
+		return;
+	start_cluster(&a, &b);
+	to = start_as(NULL, NULL);
+	put_ten(to, 0);
+	await_error(to, EAGAIN, "CLUSTERDOWN ");
+	give_slots(&a, &b);
+	await_sent(to, 10);
+	from = start_as(NULL, "g");
+	receive_numbers(from, 0, 10);
+	begin_to_move(&a, &b);
+	put_ten(to, 10);
+	receive_numbers(from, 10, 20);
+	move_key(&a, &b, "s");
+	put_ten(to, 20);
+	move_the_rest(&a, &b);
+	put_ten(to, 30);
+	receive_numbers(from, 20, 40);
+	ck_assert_str_ne(engine_ask(b.e, "EXISTS", "s", NULL), "0");
+	must(aiostream_close(to, soon()));
+	must(aiostream_close(from, soon()));
+	ck_assert_int_eq(engine_number(b.e, "XPENDING", "s", "g", NULL), 0);
+	engine_end(&engine);
+	engine_end(&other);
+}
+
+/* What the server would have done with the transaction that it got from a user who can't ask now. */
+static void do_transaction(struct engine *e)
+{
+	char keys[512], number[24];
+	const char *mark;
+
+	snprintf(keys, sizeof keys, "%s", engine_ask(e, "KEYS", "{s}:by:*", NULL));
+	mark = strtok(keys, " ");
+	if (strstr(mark, ":fence"))
+		mark = strtok(NULL, " ");
+	engine_ask(e, "XADD", "s", "*", "m", "by hand", NULL);
+	snprintf(number, sizeof number, "%ld", engine_number(e, "GET", mark, NULL) + 1);
+	expect_ok(engine_ask(e, "SET", mark, number, NULL));
+}
+
+/*
+ * The connection breaks when the server has done what was asked, and has not said so. Then the stream moves to the other one, and the mark that
+ * tells of it comes later.
+ */
+TEST_WITHIN(what_was_done_is_not_done_again_where_the_slot_moves_to, 60)
+{
+	struct aiostream *s;
+	struct node a, b;
+
+	if (!engine_is_there())
+		return;
+	start_cluster(&a, &b);
+	give_slots(&a, &b);
+	for (int i = 0; i < 2; i++)
+		engine_ask(i ? a.e : b.e, "ACL", "SETUSER", "u", "on", ">a secret", "+@all", "~*", NULL);
+	s = start_as("u", NULL);
+	put_ten(s, 0);
+	await_sent(s, 10);
+	stop_in_transaction(s, 1);
+	engine_ask(a.e, "ACL", "SETUSER", "u", "off", NULL);
+	engine_ask(a.e, "CLIENT", "KILL", "USER", "u", NULL);
+	engine_ask(a.e, "CLIENT", "UNPAUSE", NULL);
+	do_transaction(a.e);
+	begin_to_move(&a, &b);
+	move_key(&a, &b, "s");
+	engine_ask(a.e, "ACL", "SETUSER", "u", "on", NULL);
+	await_error(s, EAGAIN, "TRYAGAIN ");
+	move_the_rest(&a, &b);
+	must(aiostream_close(s, soon()));
+	ck_assert_int_eq(engine_number(b.e, "XLEN", "s", NULL), 11);
+	engine_end(&engine);
+	engine_end(&other);
 }

@@ -4,6 +4,7 @@
  *
  * After a break, a transaction may still lie unread at the server, or on its way there. So each one watches a fence: when the next connection
  * has touched that, the old transaction fails whenever it is read, and the mark is final. A transaction leaves only when its watch is confirmed.
+ * The fence is there at all times: in a cluster whose slot moves, the server that is asked for a key that is not there sends to the other one.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +20,7 @@
 #include "ipc/stream/stream.h"
 
 #define MARK_SECONDS "86400"
+#define FENCE_NS (INT64_C(3600) * 1000 * IPC_STREAM_MS) /* it is renewed after so long */
 #define LEND 64
 
 bool ipc_send_is_done(const struct aiostream *s)
@@ -163,6 +165,8 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 
 	s->send.asked = false;
 	ipc_resp_get(walk, &i);
+	if (i.type != '*' || i.n < 0)
+		s->send.fence_due = 0;
 	if (i.type == '-') {
 		ipc_refusal_unwrap(&i);
 		if (!s->send.bad)
@@ -174,12 +178,13 @@ static void on_exec(struct ipc_wire *w, struct ipc_resp_walk *walk)
 		s->send.again = true;
 		return;
 	}
-	if (i.type != '*' || i.n != (int64_t)s->send.n + 2 || !confirm(s, walk)) {
+	if (i.type != '*' || i.n != (int64_t)s->send.n + 2 + s->send.with_fence || !confirm(s, walk)) {
 		s->send.asked = true; /* what became of it is not known */
 		ipc_wire_confused(w);
 		return;
 	}
-	ipc_resp_skip(walk); /* of SET */
+	for (int k = 0; k < 1 + s->send.with_fence; k++)
+		ipc_resp_skip(walk); /* of SET */
 	if (!s->send.bad && ipc_resp_number(walk, &length))
 		mind_length(s, length);
 }
@@ -221,21 +226,30 @@ static void watch(struct aiostream *s)
 	ipc_wire_expect(&s->one, on_watched, 1, s->o.reply_limit);
 }
 
+static void touch_fence(struct aiostream *s)
+{
+	ipc_resp_command(&s->one.out, "SET", s->o.fence, "x", "EX", MARK_SECONDS, NULL);
+	s->send.fence_due = ipc_os_now() + FENCE_NS;
+}
+
 static void send_transaction(struct aiostream *s)
 {
 	struct ipc_wire *w = &s->one;
 	char number[24];
 
+	s->send.with_fence = !s->send.no_fence && ipc_os_now() >= s->send.fence_due;
 	snprintf(number, sizeof number, "%" PRIu64, ++s->send.number);
 	ipc_wire_begin(w);
 	ipc_resp_command(&w->out, "MULTI", NULL);
 	for (size_t k = 0; k < s->send.n; k++)
 		add(s, s->send.m[k]);
 	ipc_resp_command(&w->out, "SET", s->o.mark, number, "EX", MARK_SECONDS, NULL);
+	if (s->send.with_fence)
+		touch_fence(s);
 	ipc_resp_command(&w->out, "XLEN", s->o.stream, NULL);
 	ipc_resp_command(&w->out, "EXEC", NULL);
 	ipc_wire_expect(w, on_taken, 1, s->o.reply_limit);
-	ipc_wire_expect(w, on_queued, s->send.n + 2, s->o.reply_limit);
+	ipc_wire_expect(w, on_queued, s->send.n + 2 + s->send.with_fence, s->o.reply_limit);
 	ipc_wire_expect(w, on_exec, 1, s->o.reply_limit);
 	watch(s);
 	if (s->send.again)
@@ -324,7 +338,7 @@ void ipc_send_begin(struct aiostream *s)
 	ipc_wire_begin(w);
 	ipc_resp_command(&w->out, "MULTI", NULL);
 	if (s->send.doubt && !s->send.no_fence) {
-		ipc_resp_command(&w->out, "SET", s->o.fence, "x", "EX", MARK_SECONDS, NULL);
+		touch_fence(s);
 		n++;
 	}
 	if (s->send.doubt) {
@@ -342,6 +356,7 @@ void ipc_send_begin(struct aiostream *s)
 void ipc_send_lost(struct aiostream *s)
 {
 	s->send.doubt = s->send.doubt || s->send.asked;
+	s->send.fence_due = 0;
 	s->send.asked = false;
 	s->send.full = false;
 	s->send.pause = (struct ipc_stream_pause){.delay = 0};

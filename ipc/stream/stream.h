@@ -62,14 +62,16 @@ struct ipc_stream_pause {
 
 struct ipc_stream_sender {
 	struct aiomsg *m[IPC_STREAM_BATCH];
-	size_t n;        /* messages that are not confirmed: lent by the queue */
-	uint64_t number; /* of the transaction that has them, in the mark */
-	bool asked;      /* the server was asked to append them */
-	bool doubt;      /* and the connection broke: perhaps it has */
-	bool again;      /* and it has not */
-	bool bad;        /* an error came before the answer to EXEC */
-	bool full;       /* the stream holds too many */
-	bool no_fence;   /* its user may not watch one */
+	size_t n;          /* messages that are not confirmed: lent by the queue */
+	uint64_t number;   /* of the transaction that has them, in the mark */
+	bool asked;        /* the server was asked to append them */
+	bool doubt;        /* and the connection broke: perhaps it has */
+	bool again;        /* and it has not */
+	bool bad;          /* an error came before the answer to EXEC */
+	bool full;         /* the stream holds too many */
+	bool no_fence;     /* its user may not watch one */
+	bool with_fence;   /* the transaction touches it too: */
+	int64_t fence_due; /* from then on; of ipc_os_now() */
 	struct ipc_stream_pause pause;
 };
 
