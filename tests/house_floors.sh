@@ -4,56 +4,59 @@
 
 all=.libs/libaioipc_all.a
 
-rank() {
-	case $1 in
-	os | msg) echo 1 ;;
-	wire | own) echo 2 ;;
-	loop) echo 3 ;;
-	task | end) echo 4 ;;
-	flow | carry) echo 5 ;;
-	conn) echo 6 ;;
-	net | hub) echo 7 ;;
-	link | stream) echo 8 ;;
-	service) echo 9 ;;
-	*) echo "no floor is called $1" ;;
-	esac
-}
+cat >"$tmp/ranks" <<'END'
+os 1
+msg 1
+wire 2
+own 2
+loop 3
+task 4
+end 4
+flow 5
+carry 5
+conn 6
+net 7
+hub 7
+link 8
+stream 8
+service 9
+END
 
-folders="os msg wire own loop task end flow carry conn net hub link stream service"
+# The awk program "$1", in which floor() has the floor of a path like ipc/conn/conn.c.
+of_floors() {
+	awk -v ranks="$tmp/ranks" '
+	function floor(file, part) {
+		split(file, part, "/")
+		if (!(part[2] in rank))
+			print "no floor is called " part[2]
+		return rank[part[2]] + 0
+	}
+	BEGIN { while ((getline line <ranks) > 0) { split(line, part, " "); rank[part[1]] = part[2] } }
+	'"$1"
+}
 
 # Includes of a floor above, as "file:line:#include ...".
 upward() {
-	for folder in "$srcdir"/ipc/*/; do
-		floor=$(basename "$folder")
-		for other in $folders; do
-			[ "$(rank "$floor")" -ge "$(rank $other)" ] || grep -n "^ *# *include \"ipc/$other/" "$folder"*.[ch]
-		done
-	done 2>&1
+	(cd "$srcdir" && grep -n '^ *# *include "ipc/' ipc/*/*.[ch]) | of_floors '
+	{ split($0, word, "\""); if (floor(word[2]) > floor($0)) print }'
 }
 
 # What the objects of our files define and need; a build folder may hold objects of older files, too.
 symbols() {
-	for source in "$srcdir"/ipc/*/*.c; do
-		object=${source#"$srcdir"/}
-		nm -A -g "${object%.c}.o" || echo "$object: is not compiled"
-	done
+	(cd "$srcdir" && ls ipc/*/*.c) | sed 's/c$/o/' | xargs nm -A -g
 }
 
-# Calls of a floor above, as "file: name of file", out of lines "ipc/folder/file.o: ... T name" or "... U name".
+# Calls of a floor above, as "file: name of file", out of lines "ipc/folder/file.o: ... T name" or "... U name", and what nm says of a file
+# that is not there.
 calls_upward() {
-	for folder in $folders; do
-		echo "$folder $(rank "$folder")"
-	done >"$tmp/ranks"
-	sed 's/:/ /' | awk -v ranks="$tmp/ranks" '
-	function floor(file, part) { split(file, part, "/"); return rank[part[2]] }
-	BEGIN { while ((getline line <ranks) > 0) { split(line, part, " "); rank[part[1]] = part[2] } }
-	/is not compiled/ { print; next }
+	sed 's/:/ /' | of_floors '
+	/^nm / { print; next }
 	$(NF - 1) == "U" { needs[$1 " " $NF]; next }
 	{ home[$NF] = $1 }
 	END {
 		for (need in needs) {
 			split(need, part, " ")
-			if (part[2] in home && floor(home[part[2]]) + 0 > floor(part[1]) + 0)
+			if (part[2] in home && floor(home[part[2]]) > floor(part[1]))
 				print part[1] ": " part[2] " of " home[part[2]]
 		}
 	}' | sort

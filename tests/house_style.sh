@@ -14,9 +14,8 @@ functions() {
 }
 
 opening_comments() {
-	for file in ipc/*/*.[ch] tls/*.[ch] include/*.h include/*/*.h tests/*.[ch] demos/*.c tool/*.[ch] bench/*.[ch] fuzz/*.c; do
-		[ ! -f "$file" ] || head -n 1 "$file" | grep -q '^/\*' || echo "$file"
-	done
+	awk 'FNR == 1 && !/^\/\*/ { print FILENAME } FNR > 1 { nextfile }' \
+		ipc/*/*.[ch] tls/*.[ch] include/*.h include/*/*.h tests/*.[ch] demos/*.c tool/*.[ch] bench/*.[ch] fuzz/*.c
 }
 
 functions | sort -n >"$tmp/functions"
