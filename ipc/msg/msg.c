@@ -34,18 +34,7 @@ struct aiomsg *ipc_msg_alloc(enum ipc_kind kind, size_t len)
 	m = ipc_pool_get(sizeof *m + len + 1, &block);
 	if (!m)
 		return NULL;
-	atomic_init(&m->refs, 1);
-	m->kind = kind & 31U;
-	m->part = 0;
-	m->role = IPC_PLAIN;
-	m->memory = 0;
-	m->letters = 0;
-	m->block = block;
-	m->len = len;
-	m->fds = NULL;
-	m->ticket = NULL;
-	m->receipt = NULL;
-	atomic_init(&m->strings, NULL);
+	*m = (struct aiomsg){.refs = 1, .kind = kind & 31U, .role = IPC_PLAIN, .block = block, .len = len};
 	m->data[len] = 0;
 	return m;
 }
@@ -327,7 +316,7 @@ void ipc_msg_unmap(struct aiomsg *m)
 		close(memory->fd);
 }
 
-static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
+__attribute__((noinline)) static void free_extras(struct aiomsg *m, struct ipc_msgstrings *strings)
 {
 	if (strings)
 		ipc_pool_put(strings, strings->block);

@@ -173,38 +173,55 @@ static bool make_room(unsigned k)
 	return ipc_pool_keeps();
 }
 
-void *ipc_pool_get(size_t want, size_t *size)
+/* None is at hand. Apart, so that the common case saves no registers. */
+__attribute__((noinline)) static void *get_elsewhere(unsigned k, size_t size)
 {
-	unsigned k = class_of(want);
 	struct ipc_block *b;
 
-	if (k >= CLASSES) {
-		*size = want;
-		return malloc(want);
-	}
-	*size = class_size(k);
-	if (!cache.free[k] && !fetch(k))
-		return malloc(*size);
+	if (k >= CLASSES || !fetch(k))
+		return malloc(size);
 	b = cache.free[k];
 	cache.free[k] = b->next;
 	cache.room[k]++;
 	return b;
 }
 
-void ipc_pool_put(void *block, size_t size)
+void *ipc_pool_get(size_t want, size_t *size)
 {
-	unsigned k = class_of(size);
-	struct ipc_block *b = block;
+	unsigned k = class_of(want);
+	struct ipc_block *b = k < CLASSES ? cache.free[k] : NULL;
 
+	*size = k < CLASSES ? class_size(k) : want;
 	if (!b)
-		return;
-	if (k >= CLASSES || (cache.room[k] == 0 && !make_room(k))) {
-		free(b);
-		return;
-	}
+		return get_elsewhere(k, *size);
+	cache.free[k] = b->next;
+	cache.room[k]++;
+	return b;
+}
+
+static void keep(unsigned k, struct ipc_block *b)
+{
 	b->next = cache.free[k];
 	cache.free[k] = b;
 	cache.room[k]--;
+}
+
+__attribute__((noinline)) static void put_elsewhere(unsigned k, struct ipc_block *b)
+{
+	if (b && k < CLASSES && make_room(k))
+		keep(k, b);
+	else
+		free(b);
+}
+
+void ipc_pool_put(void *block, size_t size)
+{
+	unsigned k = class_of(size);
+
+	if (block && k < CLASSES && cache.room[k])
+		keep(k, block);
+	else
+		put_elsewhere(k, block);
 }
 
 void ipc_pool_drain(void)
