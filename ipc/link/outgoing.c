@@ -57,9 +57,10 @@ static void rest(struct ipc_outgoing *f)
 	f->places = 0;
 }
 
-static size_t weight(const struct aiomsg *m)
+/* Only where it is bounded. */
+static size_t weight(const struct ipc_outgoing *f, const struct aiomsg *m)
 {
-	return sizeof *m + m->len;
+	return f->confirms ? sizeof *m + m->len : 0;
 }
 
 /* May no more be held until some of it is confirmed? */
@@ -101,7 +102,7 @@ static ssize_t fetch(struct ipc_outgoing *f)
 	n = ipc_queue_lend(f->queue, m, share(f));
 	for (ssize_t i = 0; i < n; i++) {
 		*place(f, f->count++) = (struct ipc_outgoing_place){.m = m[i]};
-		f->bytes += weight(m[i]);
+		f->bytes += weight(f, m[i]);
 	}
 	return n;
 }
@@ -118,7 +119,7 @@ static void drop(struct ipc_outgoing *f, size_t i)
 
 	for (f->count--; i < f->count; i++)
 		*place(f, i) = *place(f, i + 1);
-	f->bytes -= weight(m);
+	f->bytes -= weight(f, m);
 	aiomsg_free(m);
 	ipc_queue_gone(f->queue, 1);
 }
@@ -134,17 +135,18 @@ static bool has_number(const struct ipc_outgoing *f, const struct aiomsg *m)
 	return f->confirms && !(m->ticket && m->role >= IPC_ANSWER);
 }
 
-/* @c has accepted the next message. */
-static void was_given(struct ipc_outgoing *f, const struct aioconn *c)
+/* @c has accepted the next message, which ends at @end. */
+static void was_given(struct ipc_outgoing *f, uint64_t end)
 {
 	struct ipc_outgoing_place *p = place(f, f->given++);
 
-	p->end = accepted(c);
+	p->end = end;
 	if (!p->number && has_number(f, p->m))
 		p->number = ++f->last;
 	if (p->number)
 		f->reached = p->number;
-	ipc_counter_add(&f->resent, f->torn);
+	if (f->torn)
+		ipc_counter_add(&f->resent, 1);
 	f->torn = false;
 }
 
@@ -178,9 +180,12 @@ static void cannot_send(struct ipc_outgoing *f)
 /* 1: @c has accepted all; 0: it has accepted up to @until, which is enough for now; -1. */
 static int give(struct ipc_outgoing *f, struct aioconn *c, uint64_t until)
 {
-	while (f->given < f->count && accepted(c) < until) {
+	uint64_t end = accepted(c);
+
+	while (f->given < f->count && end < until) {
 		if (send_next(f, c, place(f, f->given)->m) == 0) {
-			was_given(f, c);
+			end = accepted(c);
+			was_given(f, end);
 		} else if (c->way_out >= IPC_OUT_LOST) {
 			errno = EPIPE;
 			return -1;
@@ -233,7 +238,7 @@ static void let_go(struct ipc_outgoing *f, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct aiomsg *m = place(f, i)->m;
 
-		f->bytes -= m ? weight(m) : 0;
+		f->bytes -= m ? weight(f, m) : 0;
 		aiomsg_free(m);
 	}
 	f->head = (f->head + n) & (f->places - 1);
@@ -266,28 +271,39 @@ static void hold(struct ipc_outgoing *f, struct ipc_outgoing_place *p)
 		f->left = p->number;
 	if (p->number)
 		return;
-	f->bytes -= weight(p->m);
+	f->bytes -= weight(f, p->m);
 	aiomsg_free(p->m);
 	p->m = NULL;
 }
 
+/* How many of those that were given have left by now. Mostly it is all. */
+static size_t count_left(const struct ipc_outgoing *f, uint64_t bytes)
+{
+	size_t n = f->given;
+
+	if (n > f->gone && place(f, n - 1)->end <= bytes)
+		return n;
+	for (n = f->gone; n < f->given && place(f, n)->end <= bytes; n++)
+		;
+	return n;
+}
+
 void ipc_outgoing_left(struct ipc_outgoing *f, uint64_t bytes)
 {
-	size_t n;
+	size_t n = count_left(f, bytes);
 
-	for (n = f->gone; n < f->given && place(f, n)->end <= bytes; n++) {
-		f->start = place(f, n)->end;
-		if (f->confirms)
-			hold(f, place(f, n));
-	}
-	if (f->confirms) {
-		f->gone = n;
-		if (n > 0 && place(f, 0)->number < f->first)
-			let_confirmed_go(f);
+	if (n > f->gone)
+		f->start = place(f, n - 1)->end;
+	if (!f->confirms) {
+		ipc_counter_add(&f->out, n);
+		let_go(f, n);
 		return;
 	}
-	ipc_counter_add(&f->out, n);
-	let_go(f, n);
+	for (size_t i = f->gone; i < n; i++)
+		hold(f, place(f, i));
+	f->gone = n;
+	if (n > 0 && place(f, 0)->number < f->first)
+		let_confirmed_go(f);
 }
 
 void ipc_outgoing_refused(struct ipc_outgoing *f, uint64_t end)
