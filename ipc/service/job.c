@@ -10,6 +10,7 @@
 #include "ipc/msg/msg.h"
 
 #define SPARE_MOST 256  /* jobs */
+#define BATCH 64        /* results */
 #define SPARE_RESULTS 4 /* places that a spare job keeps */
 
 void ipc_job_append(struct ipc_job_list *l, struct ipc_job *j)
@@ -146,27 +147,48 @@ void ipc_jobs_done(struct ipc_jobs *all, struct ipc_job *j)
 	}
 }
 
-/* Without a queue there is nobody to take results. */
-static int put(struct ipc_job *j, struct aioqueue *out)
+/* Results of the jobs that are due, in order: how many. */
+static size_t gather(const struct ipc_jobs *all, struct aiomsg **m)
 {
-	ssize_t n;
+	size_t n = 0;
 
-	if (!out || j->put == j->n)
-		return 1;
-	n = ipc_queue_hand_over(out, j->results + j->put, j->n - j->put);
-	if (n == -1)
-		return errno == ETIMEDOUT ? 0 : -1;
-	j->put += (size_t)n;
-	return j->put == j->n ? 1 : put(j, out);
+	for (const struct ipc_job *j = all->done.first; j && n < BATCH; j = j->next)
+		for (size_t i = j->put; i < j->n && n < BATCH; i++)
+			m[n++] = j->results[i];
+	return n;
 }
 
+/* The queue has taken @n of them. Jobs of which it has all are over. */
+static void taken(struct ipc_jobs *all, size_t n)
+{
+	struct ipc_job *j;
+	size_t part;
+
+	while ((j = all->done.first)) {
+		part = j->n - j->put < n ? j->n - j->put : n;
+		j->put += part;
+		n -= part;
+		if (j->put < j->n)
+			return;
+		retire(all, ipc_job_pop(&all->done));
+	}
+}
+
+/* Many at a time: who waits for results is woken once. Without a queue there is nobody. */
 int ipc_jobs_deliver(struct ipc_jobs *all, struct aioqueue *out)
 {
-	int r = 1;
+	struct aiomsg *m[BATCH];
+	size_t n;
+	ssize_t took;
 
-	while (all->done.first && (r = put(all->done.first, out)) == 1)
-		retire(all, ipc_job_pop(&all->done));
-	return r;
+	while (all->done.first) {
+		n = gather(all, m);
+		took = n > 0 && out ? ipc_queue_hand_over(out, m, n) : (ssize_t)n;
+		if (took == -1)
+			return errno == ETIMEDOUT ? 0 : -1;
+		taken(all, (size_t)took);
+	}
+	return 1;
 }
 
 void ipc_jobs_drop(struct ipc_jobs *all, struct ipc_job_list *l)
