@@ -18,7 +18,9 @@
 #define SIZE_LEAST ((size_t)4 * 1024)
 #define SIZE_MOST ((size_t)16 << 20)
 #define WORDS ((size_t)4096) /* of the memory: what is before the bytes of both rings */
-#define RINGS_AT_ONCE 64     /* bytes */
+#define WAKE_TRIES 1000
+#define WAKE_NS 1000000
+#define RINGS_AT_ONCE 64 /* bytes */
 
 _Static_assert(2 * sizeof(struct ipc_ring_words) <= WORDS,
 	       "the words of both rings don't fit before their bytes");
@@ -50,14 +52,25 @@ static int fail(int error)
 	return -1;
 }
 
-/* A byte on the socket. If it has no room for one, others are there already. */
+/*
+ * A byte on the socket. If it has no room for one, others are there already. A byte that the system has no memory for would leave the
+ * peer asleep for ever, and nobody asks for it again: so this tries until there is some.
+ */
 static void wake_peer(struct ipc_carrier *k)
 {
 	struct iovec iov = {.iov_base = (char[1]){0}, .iov_len = 1};
 
-	if (ipc_os_writev(k->own.w.fd, IPC_FD_UNIX, &iov, 1, NULL, 0) == -1 && errno != EAGAIN &&
-	    errno != ENOBUFS)
-		k->shared->over = true;
+	for (int i = 0; i < WAKE_TRIES; i++) {
+		if (ipc_os_writev(k->own.w.fd, IPC_FD_UNIX, &iov, 1, NULL, 0) == 1)
+			return;
+		if (errno == EAGAIN && i > 0)
+			return;
+		if (errno != EAGAIN && errno != ENOBUFS)
+			break;
+		if (errno == ENOBUFS)
+			ipc_os_poll(NULL, 0, WAKE_NS);
+	}
+	k->shared->over = true;
 }
 
 static void close_all(struct ipc_fdlist *fds)
