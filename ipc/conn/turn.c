@@ -357,6 +357,15 @@ static void on_turn(struct aioconn *c, bool timed)
 	settle(c);
 }
 
+void ipc_conn_hear(struct aioconn *c)
+{
+	if (!ipc_conn_at_hand(c))
+		return;
+	ipc_conn_hold(c);
+	on_turn(c, true);
+	ipc_conn_release(c);
+}
+
 void ipc_conn_on_awake(short what, void *arg)
 {
 	struct aioconn *c = arg;
@@ -368,11 +377,8 @@ void ipc_conn_on_awake(short what, void *arg)
 		return;
 	}
 	ipc_watch_later(c->awake, 0);
-	if (!ipc_conn_comes(c))
-		return;
-	ipc_conn_hold(c);
-	on_turn(c, true);
-	ipc_conn_release(c);
+	if (ipc_conn_comes(c))
+		ipc_conn_hear(c);
 }
 
 void ipc_conn_on_call_timer(short what, void *arg)
@@ -384,6 +390,13 @@ void ipc_conn_on_call_timer(short what, void *arg)
 	ipc_conn_hold(c);
 	settle(c);
 	ipc_conn_release(c);
+}
+
+void ipc_conn_doze(struct aioconn *c, bool on)
+{
+	c->awake_until = on ? INT64_MAX : 0;
+	if (!on)
+		ipc_conn_interest(c);
 }
 
 /* Its callbacks begin. Of what they send, end_answering() sees to what is left, so that a lone answer needs no call at the turn's end. */

@@ -12,6 +12,10 @@ void ipc_conn_on_event(short what, void *arg);
 void ipc_conn_on_awake(short what, void *arg);
 void ipc_conn_on_call_timer(short what, void *arg);
 
+/* While its owner dozes, what the peer writes wakes nobody, where the carrier can do that; the owner asks for it in time. */
+void ipc_conn_doze(struct aioconn *c, bool on);
+void ipc_conn_hear(struct aioconn *c);
+
 /* The next deadline of a call may be another one now. */
 void ipc_conn_time_calls(struct aioconn *c);
 

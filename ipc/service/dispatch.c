@@ -310,7 +310,7 @@ bool ipc_dispatcher_run(struct ipc_dispatcher *d)
 	if (ipc_starter_equip(&d->starter) == -1)
 		ipc_service_halt(d->s, errno);
 	while (ipc_dispatcher_is_here(d) && !d->over)
-		event_base_loop(d->base, EVLOOP_ONCE);
+		event_base_loop(d->base, EVLOOP_ONCE | (ipc_doze(d) ? EVLOOP_NONBLOCK : 0));
 	if (!ipc_dispatcher_is_here(d))
 		return false;
 	pthread_mutex_lock(&d->s->lock);

@@ -2,6 +2,7 @@
  * The inside of the dispatcher: see dispatch.h. Calls go down:
  *
  *   dispatch.c   its turn, its timer, its life
+ *   doze.c       when it sleeps without waiting for events
  *   give.c       gives jobs to workers
  *   staff.c      workers that come and go, and what they say
  *   fate.c       what becomes of a job; the time that a worker has for one
@@ -39,10 +40,13 @@ struct ipc_dispatcher {
 	int64_t timer_at;        /* 0: it is not set */
 	int64_t took;            /* ns: what a job takes, about; 0 not known yet */
 	int64_t longest;         /* ns: what the longest job took, of late */
-	size_t size;             /* bytes of a job, about */
+	size_t size, size_out;   /* bytes of a job, and of its results, about */
 	unsigned running, ready; /* workers; running ones are not in the state NONE */
 	unsigned next;           /* who is served first in the next turn */
 	unsigned futile;
+	uint64_t answers;  /* that came */
+	uint64_t dozed_at; /* so many had come when it dozed last */
+	bool dozes;
 	struct {
 		atomic_uint_least64_t jobs, failed, lost, retried, starts, restarts, late, busy_ns;
 		atomic_uint workers, busy;
@@ -97,13 +101,16 @@ void ipc_fate_end(struct ipc_dispatcher *d, struct ipc_job *j);
 void ipc_fate_fail(struct ipc_dispatcher *d, struct ipc_job *j, int error, int status);
 void ipc_fate_lose(struct ipc_dispatcher *d, struct ipc_job *j, int error, int status);
 
-/* A handler took so many nanoseconds. */
-void ipc_fate_learn(struct ipc_dispatcher *d, uint32_t took);
+/* A handler took so many nanoseconds for it. */
+void ipc_fate_learn(struct ipc_dispatcher *d, const struct ipc_job *j, uint32_t took);
 
 /* Messages that nobody has begun with go back to `in`. Takes over the references. */
 void ipc_fate_give_back(struct ipc_dispatcher *d, struct aiomsg **m, size_t n);
 
 /* staff.c */
+
+/* Bytes that fit into a worker's memory for what it says; and for what it is told. */
+size_t ipc_staff_ring(const struct ipc_dispatcher *d);
 
 extern const struct ipc_process_owner ipc_staff_owner;
 
@@ -116,6 +123,11 @@ void ipc_staff_gone(struct ipc_process *w, int status, int error);
 
 /* The fork server is gone, and the kernel kills its workers. @arg is the dispatcher. */
 void ipc_staff_lost(void *arg);
+
+/* doze.c */
+
+/* Before each pass of the loop. True: this pass does not wait for events. */
+bool ipc_doze(struct ipc_dispatcher *d);
 
 /* give.c */
 

@@ -77,7 +77,7 @@ void ipc_fate_lose(struct ipc_dispatcher *d, struct ipc_job *j, int error, int s
 }
 
 /* What jobs take, about: the last ones count most. */
-void ipc_fate_learn(struct ipc_dispatcher *d, uint32_t took)
+void ipc_fate_learn(struct ipc_dispatcher *d, const struct ipc_job *j, uint32_t took)
 {
 	int64_t ns = took ? took : 1;
 
@@ -88,6 +88,7 @@ void ipc_fate_learn(struct ipc_dispatcher *d, uint32_t took)
 	d->longest -= d->longest / 16;
 	if (d->longest < ns)
 		d->longest = ns;
+	d->size_out = d->size_out - d->size_out / 8 + j->bytes / 8;
 }
 
 /* Messages that nobody has begun with. */

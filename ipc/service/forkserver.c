@@ -19,6 +19,7 @@
 #include <aioipc/proc.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/end/end.h"
 #include "ipc/loop/fresh.h"
 #include "ipc/service/serve.h"
 
@@ -86,7 +87,7 @@ static void on_exit_of(struct aioproc *p, int status, void *arg)
 }
 
 /* 0, or an error. */
-static int start(struct child *c, int fd)
+static int start(struct child *c, int fd, enum ipc_end_ring ring)
 {
 	const struct aioproc_options how = {.size = sizeof how, .die_with_parent = true};
 	int error = 0;
@@ -97,6 +98,7 @@ static int start(struct child *c, int fd)
 		close(fd);
 		return error;
 	}
+	c->end->ring = ring;
 	c->proc = aioproc_start_opts(work, c, &c->end, 1, &how);
 	if (!c->proc)
 		error = errno;
@@ -120,9 +122,10 @@ static void on_wish(struct aioconn *conn, struct aiomsg *m, void *arg)
 	if (aiomsg_unpack(m, IPC_WISH, &what, &index, &serial) == -1 || index >= s->o->workers)
 		return;
 	c = &s->children[index];
-	if (what == IPC_WISH_START) {
+	if (what == IPC_WISH_START || what == IPC_WISH_START_RING) {
 		c->serial = serial;
-		error = start(c, aiomsg_take_fd(m));
+		error = start(c, aiomsg_take_fd(m),
+			      what == IPC_WISH_START_RING ? IPC_RING_COMES : IPC_NO_RING);
 	} else if (c->proc && c->serial == serial) {
 		aioproc_kill(c->proc, SIGKILL);
 		error = 0;

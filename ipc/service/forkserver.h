@@ -6,9 +6,9 @@
 
 struct aioend;
 
-/* To it: what, to which worker, and its serial number. A worker that is to start comes with a descriptor for it. */
+/* To it: what, to which worker, and its serial number. A worker that is to start comes with a descriptor for it, which may be of rings. */
 #define IPC_WISH "iuu"
-enum ipc_wish { IPC_WISH_START, IPC_WISH_KILL };
+enum ipc_wish { IPC_WISH_START, IPC_WISH_START_RING, IPC_WISH_KILL };
 
 /* From it: what, which worker, its serial number, and the status or the errno. One of them for each start. */
 #define IPC_NEWS "iuui"

@@ -10,9 +10,9 @@
 #include "ipc/service/dispatcher.h"
 
 #define AHEAD_MOST 63                    /* jobs that a worker has at hand, besides the one that it is at */
-#define AHEAD_NS 500000                  /* so long it may be busy with them */
+#define AHEAD_NS 1000000                 /* so long it may be busy with them */
 #define LONG_NS 100000000                /* where no job takes so long, there is always one at hand */
-#define AHEAD_BYTES ((size_t)256 * 1024) /* so large they may be */
+#define AHEAD_BYTES ((size_t)512 * 1024) /* so large they may be */
 #define HELD_MOST ((size_t)16 << 20)     /* bytes of results that wait for others, or for room */
 
 static unsigned ahead(const struct ipc_dispatcher *d)

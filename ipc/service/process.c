@@ -9,6 +9,7 @@
 #include <aioipc/msg.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/conn/turn.h"
 #include "ipc/msg/msg.h"
 #include "ipc/os/log.h"
 #include "ipc/os/os.h"
@@ -165,6 +166,18 @@ void ipc_process_check(struct ipc_process *w)
 		return;
 	w->is_deaf = true;
 	w->owner->ended(w, false);
+}
+
+void ipc_process_doze(struct ipc_process *w, bool on)
+{
+	if (w->conn)
+		ipc_conn_doze(w->conn, on);
+}
+
+void ipc_process_hear(struct ipc_process *w)
+{
+	if (w->conn)
+		ipc_conn_hear(w->conn);
 }
 
 void ipc_process_look(struct ipc_process *w)

@@ -75,6 +75,10 @@ int ipc_process_dismiss(struct ipc_process *w);
 /* Takes what it has sent, as far as it has arrived. */
 void ipc_process_look(struct ipc_process *w);
 
+/* Dozing, it is heard when its owner asks: then what it says wakes nobody. */
+void ipc_process_doze(struct ipc_process *w, bool on);
+void ipc_process_hear(struct ipc_process *w);
+
 /* If something could not be written to it, its owner is told that it ended. What it has sent can still be read. */
 void ipc_process_check(struct ipc_process *w);
 

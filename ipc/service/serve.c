@@ -5,7 +5,6 @@
 #include "ipc/service/serve.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +13,10 @@
 #include <aioipc/queue.h>
 
 #include "ipc/conn/conn.h"
+#include "ipc/conn/recv.h"
+#include "ipc/conn/split.h"
+#include "ipc/conn/wait.h"
 #include "ipc/end/end.h"
-#include "ipc/loop/wait.h"
 #include "ipc/os/log.h"
 #include "ipc/os/os.h"
 #include "ipc/os/sized.h"
@@ -40,17 +41,35 @@ bool ipc_serve_is_here(void)
 	return serving && serving->epoch == ipc_epoch();
 }
 
-/* The service says goodbye while a handler runs only when it wants to stop. */
+/* Does the service want to stop? It says goodbye while a handler runs only then. What came before stays for later. */
+static int look_for_end(struct serving *s)
+{
+	if (ipc_conn_stow(s->conn) == -1)
+		return -1;
+	if (s->conn->way_in == IPC_IN_OPEN)
+		return 0;
+	errno = ECANCELED;
+	return -1;
+}
+
+static int sleep_on(struct serving *s, int64_t deadline)
+{
+	while (look_for_end(s) == 0)
+		if (ipc_conn_wait(s->conn, IPC_FOR_INPUT, deadline) == -1 && errno != EINTR)
+			return errno == ETIMEDOUT ? look_for_end(s) : -1;
+	return -1;
+}
+
 int ipc_serve_sleep(int64_t deadline)
 {
-	struct pollfd fd = {.fd = ipc_conn_fd(serving->conn), .events = POLLRDHUP};
+	struct aioconn *c = serving->conn;
+	int r;
 
-	while (ipc_wait(&fd, 1, deadline) == 0 || errno == EINTR)
-		if (fd.revents) {
-			errno = ECANCELED;
-			return -1;
-		}
-	return errno == ETIMEDOUT ? 0 : -1;
+	if (ipc_conn_begin_receive(c, deadline) == -1)
+		return -1;
+	r = sleep_on(serving, deadline);
+	ipc_conn_end_receive(c);
+	return r;
 }
 
 static int send_answer(struct serving *s, struct ipc_answer *a)
@@ -222,9 +241,11 @@ static int serve(struct serving *s)
 	return got;
 }
 
+/* A handler that sleeps reads what comes, to find the goodbye. The service bounds it: it gives few jobs ahead. */
 static int equip(struct serving *s, struct aioend *end)
 {
-	const struct aioconn_limits limits = {.size = sizeof limits, .message = IPC_MESSAGE_MOST};
+	const struct aioconn_limits limits = {
+		.size = sizeof limits, .message = IPC_MESSAGE_MOST, .inbox = SIZE_MAX / 2};
 
 	s->out = aioqueue_new(SIZE_MAX, 0);
 	s->conn = s->out ? aioend_open(end, NULL) : NULL;

@@ -4,6 +4,7 @@
  *   service.c      the public calls
  *   worker.c       the body of each thread
  *   dispatch.c     that of the one thread of a service whose workers are processes
+ *   doze.c         when that sleeps without waiting for events
  *   starter.c      starts and kills these; process.c talks with one; job.c has the jobs
  *   forkserver.c   the child that forks them
  *   serve.c        what a worker process does

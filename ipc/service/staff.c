@@ -11,6 +11,9 @@
 
 #define FUTILE_MOST 16 /* workers that died one after the other before init had returned */
 #define PAUSE_MOST (1000 * IPC_MS)
+#define RING_LARGEST ((size_t)512 * 1024)
+#define RING_SMALLEST ((size_t)32 * 1024)
+#define RINGS_MOST ((size_t)16 << 20)
 #define SHORTAGE (10 * IPC_MS) /* until it is tried again when there was no memory */
 
 static void count_running(struct ipc_dispatcher *d, int change)
@@ -98,20 +101,42 @@ void ipc_staff_gone(struct ipc_process *w, int status, int error)
 	plan_restart(d, w);
 }
 
-void ipc_staff_start(struct ipc_dispatcher *d, struct ipc_process *w)
+/* So large are the rings of each worker, each way. All together they are bounded: the memory is there from the start. */
+size_t ipc_staff_ring(const struct ipc_dispatcher *d)
+{
+	size_t size = RING_LARGEST;
+
+	while (size > RING_SMALLEST && 2 * size * d->s->o.workers > RINGS_MOST)
+		size /= 2;
+	return size;
+}
+
+/* The end for a worker. What it has said in shared memory outlives it. Where there is no such memory, sockets will do. */
+static struct aioend *open_worker(struct ipc_dispatcher *d, struct ipc_process *w)
 {
 	struct aioend *ours, *theirs;
+
+	for (int rings = 1; rings >= 0; rings--) {
+		int r = rings ? aioring(&ours, &theirs, ipc_staff_ring(d)) : aiosockpair(&ours, &theirs);
+
+		if (r == 0 && ipc_process_open(w, ours, d->base, !d->s->o.in) == 0)
+			return theirs;
+		if (r == 0)
+			aioend_free(theirs);
+	}
+	return NULL;
+}
+
+void ipc_staff_start(struct ipc_dispatcher *d, struct ipc_process *w)
+{
+	struct aioend *theirs = open_worker(d, w);
 
 	w->met = w->answering = w->has_worked = w->is_done = false;
 	w->kill_again = w->is_deaf = false;
 	w->given = 0;
 	w->error = 0;
-	if (aiosockpair(&ours, &theirs) == -1)
+	if (!theirs)
 		goto later;
-	if (ipc_process_open(w, ours, d->base, !d->s->o.in) == -1) {
-		aioend_free(theirs);
-		goto later;
-	}
 	if (ipc_starter_start(&d->starter, w, theirs) == -1) {
 		int error = errno;
 
@@ -154,7 +179,8 @@ static void on_answer(struct ipc_process *w, struct ipc_job *j, const struct ipc
 {
 	struct ipc_dispatcher *d = w->arg;
 
-	ipc_fate_learn(d, a->took);
+	d->answers++;
+	ipc_fate_learn(d, j, a->took);
 	if (w->jobs.n > 0 || w->state == IPC_PROCESS_LEAVES)
 		ipc_timer_begin(d, w);
 	if (a->result < 0) {

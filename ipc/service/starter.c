@@ -83,12 +83,13 @@ int ipc_starter_equip(struct ipc_starter *st)
 
 static int ask(struct ipc_starter *st, struct ipc_process *w, struct aioend *end)
 {
+	enum ipc_wish wish = end->ring ? IPC_WISH_START_RING : IPC_WISH_START;
+
 	if (!st->conn) {
 		errno = EOWNERDEAD;
 		return -1;
 	}
-	return aioconn_send_fd(st->conn, end->own.r.fd, IPC_WISH, (int32_t)IPC_WISH_START, w->index,
-			       ++w->serial);
+	return aioconn_send_fd(st->conn, end->own.r.fd, IPC_WISH, (int32_t)wish, w->index, ++w->serial);
 }
 
 static void on_exit_of(struct aioproc *p, int status, void *arg)
