@@ -143,6 +143,13 @@ static unsigned threads(void)
 	return n - 2;
 }
 
+/* One that found nothing to do is not gone at once. The limit of the test is the limit of this. */
+static void expect_threads(unsigned most)
+{
+	while (threads() > most)
+		poll(NULL, 0, 1);
+}
+
 TEST(a_dead_first_address_is_passed_by)
 {
 	struct hole h = add_hole("127.0.0.2", 0);
@@ -261,7 +268,7 @@ TEST(a_dead_name_server_keeps_one_thread)
 	for (int i = 0; i < 20; i++)
 		must_fail(aioconn_connect("tcp://dead.example:1", NULL, aioipc_after(5)), ETIMEDOUT);
 	ck_assert_uint_eq(names.asked, 1);
-	ck_assert_uint_eq(threads(), before + 1);
+	expect_threads(before + 1);
 	ck_assert_uint_eq(harness_count_fds(), fds);
 	for (int i = 0; i < 20; i++) {
 		char address[64];
@@ -269,7 +276,7 @@ TEST(a_dead_name_server_keeps_one_thread)
 		snprintf(address, sizeof address, "tcp://dead%d.example:1", i);
 		must_fail(aioconn_connect(address, NULL, aioipc_after(5)), ETIMEDOUT);
 	}
-	ck_assert_uint_le(threads(), before + 4);
+	expect_threads(before + 4);
 	let_go();
 }
 

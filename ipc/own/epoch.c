@@ -83,13 +83,15 @@ static void after_fork_in_parent(void)
 	int error = errno;
 	bool made = parent_asks && child_was_made(error);
 
+	if (made)
+		error = errno_before;
 	close_shake();
 	for (struct ipc_at_fork *f = floors; f && parent_asks; f = f->next)
 		if (f->in_parent)
 			f->in_parent(made);
 	forks = false;
 	pthread_mutex_unlock(&lock);
-	errno = made ? errno_before : error;
+	errno = error;
 }
 
 /* The parent's other threads are not here to unlock it. */
