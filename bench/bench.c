@@ -140,6 +140,19 @@ void bench_took(struct bench *b, uint64_t n, int64_t bytes)
 	b->figure->ns = bytes;
 }
 
+int64_t bench_processor_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void bench_end_time(struct bench *b, int64_t from)
+{
+	bench_took(b, b->count, bench_processor_time() - from);
+}
+
 bool bench_got(struct bench *b, const void *data, uint64_t n)
 {
 	bench_add(b, n);

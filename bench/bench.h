@@ -58,6 +58,10 @@ void bench_need_fds(void);
 int64_t bench_heap(void);
 void bench_took(struct bench *b, uint64_t n, int64_t bytes);
 
+/* What this process has taken of processors, ns. bench_end_time(): the figure is that, since @from, for what it counted. */
+int64_t bench_processor_time(void);
+void bench_end_time(struct bench *b, int64_t from);
+
 /* What a reader does with a message: counts it. True when it is the last, which the first byte tells. */
 bool bench_got(struct bench *b, const void *data, uint64_t n);
 

@@ -233,24 +233,14 @@ static void trip_spin_tcp(struct bench *b)
 
 /* Links over pairs, both ends here, with nothing to do: what they cost in processor time while the clock runs. */
 
-static int64_t processor_time(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return ((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * INT64_C(1000000) + u.ru_utime.tv_usec +
-		u.ru_stime.tv_usec) *
-	       1000;
-}
-
 static void take_time_of_idling(struct bench *b, struct event_base *base)
 {
 	struct timeval span = {.tv_sec = b->span / 1000000000, .tv_usec = b->span / 1000 % 1000000};
-	int64_t before = processor_time();
+	int64_t before = bench_processor_time();
 
 	event_base_loopexit(base, &span);
 	event_base_dispatch(base);
-	bench_took(b, (uint64_t)b->span / 1000, (processor_time() - before) * 1000000 + 1);
+	bench_took(b, (uint64_t)b->span / 1000, (bench_processor_time() - before) * 1000000 + 1);
 }
 
 static struct aiolink *link_over(struct aioend *end, struct event_base *base)

@@ -68,7 +68,7 @@ static size_t feed(const uint8_t *data, size_t size, size_t piece, uint64_t *has
 		ipc_resp_filled(&in, piece);
 		at += piece;
 	}
-	must(r == 0 || in.why);
+	must(r == 0 || in.check.why);
 	*failed = r == -1;
 	ipc_resp_free(&in);
 	return n;

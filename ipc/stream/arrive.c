@@ -38,11 +38,11 @@ static bool read_body(struct ipc_resp_walk *walk, struct body *b)
 }
 
 /* NULL: EBADMSG, which is logged (it is no message of ours); ENOMEM. */
-static struct aiomsg *make(struct aiostream *s, const struct body *b, const char *id)
+static struct aiomsg *make(struct aiostream *s, const struct body *b, struct ipc_entry_id id)
 {
 	bool typed = b->k.s && ipc_resp_is(&b->k, "tpl");
 	struct aiomsg *m;
-	char why[128] = "it has no field m";
+	char why[128] = "it has no field m", text[IPC_ENTRY_ID];
 
 	errno = EBADMSG;
 	m = b->m.s ? ipc_msg_alloc(typed ? IPC_KIND_TPL : IPC_KIND_BYTES, b->m.len) : NULL;
@@ -51,8 +51,11 @@ static struct aiomsg *make(struct aiostream *s, const struct body *b, const char
 	if (m && ipc_msg_seal(m, why, sizeof why) == 0)
 		return m;
 	aiomsg_free(m);
-	if (errno == EBADMSG)
-		ipc_log("stream %s: the entry %s is no message: %s", s->o.stream, id, why);
+	if (errno == EBADMSG) {
+		ipc_entry_id_write(text, id);
+		ipc_log("stream %s: the entry %s is no message: %s", s->o.stream, text, why);
+		errno = EBADMSG;
+	}
 	return NULL;
 }
 
@@ -82,14 +85,12 @@ static int append(struct aiostream *s, struct aiomsg *m)
 }
 
 /* What there is no memory for is had again when its lease is over. */
-static void take(struct aiostream *s, const struct body *b, struct ipc_entry_id id, unsigned tries)
+static void take(struct aiostream *s, const struct body *b, struct ipc_entry_id id, unsigned tries,
+		 int64_t now)
 {
-	char text[IPC_ENTRY_ID];
-	struct aiomsg *m;
+	struct aiomsg *m = make(s, b, id);
 	int r;
 
-	ipc_entry_id_write(text, id);
-	m = make(s, b, text);
 	if (!m) {
 		if (errno == EBADMSG)
 			is_bad(s, id);
@@ -99,7 +100,8 @@ static void take(struct aiostream *s, const struct body *b, struct ipc_entry_id 
 		aiomsg_free(m);
 		return;
 	}
-	r = ipc_stream_is_member(s) ? ipc_work_enter(s->work, m, id, tries) : ipc_work_show(s->work, m, id);
+	r = ipc_stream_is_member(s) ? ipc_work_enter(s->work, m, id, tries, now)
+				    : ipc_work_show(s->work, m, id);
 	if (r == 0) {
 		ipc_counter_add(&s->again, tries > 1);
 		return;
@@ -132,9 +134,9 @@ static bool is_nil(struct ipc_resp_walk *walk)
 int64_t ipc_arrive_entries(struct aiostream *s, struct ipc_resp_walk *walk, size_t most,
 			   ipc_arrive_tries *tries)
 {
+	int64_t n, k, now = ipc_os_now();
 	struct ipc_entry_id id;
 	struct body b;
-	int64_t n, k;
 
 	if (!ipc_resp_array(walk, &n) || (uint64_t)n > most)
 		return -1;
@@ -144,7 +146,7 @@ int64_t ipc_arrive_entries(struct aiostream *s, struct ipc_resp_walk *walk, size
 		if (!next_entry(walk, &id, &b))
 			return -1;
 		if (!b.removed && !(ipc_stream_is_member(s) && ipc_work_find(s->work, id)))
-			take(s, &b, id, tries ? tries(s, id) : 1);
+			take(s, &b, id, tries ? tries(s, id) : 1, now);
 		s->read.last = id;
 	}
 	return n;

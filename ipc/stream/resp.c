@@ -14,13 +14,13 @@
 void ipc_resp_init(struct ipc_resp_in *in, size_t most)
 {
 	memset(in, 0, sizeof *in);
-	in->most = most;
+	in->check.most = most;
 }
 
 void ipc_resp_free(struct ipc_resp_in *in)
 {
 	free(in->buf);
-	ipc_resp_init(in, in->most);
+	ipc_resp_init(in, in->check.most);
 }
 
 static void move_to_front(struct ipc_resp_in *in)
@@ -62,9 +62,9 @@ void ipc_resp_filled(struct ipc_resp_in *in, size_t len)
 	in->end += len;
 }
 
-static int broken(struct ipc_resp_in *in, int error, const char *why)
+static int broken(struct ipc_resp_check *c, int error, const char *why)
 {
-	in->why = why;
+	c->why = why;
 	errno = error;
 	return -1;
 }
@@ -88,55 +88,55 @@ int ipc_resp_decimal(const char *s, size_t len, int64_t *n)
 }
 
 /* A string whose head is @head bytes long and says i->n. As item(). */
-static ssize_t string(struct ipc_resp_in *in, const char *p, const char *end, size_t head,
+static ssize_t string(struct ipc_resp_check *c, const char *p, const char *end, size_t head,
 		      struct ipc_resp_item *i)
 {
-	if ((uint64_t)i->n > in->most)
-		return broken(in, EMSGSIZE, "a string over the limit");
+	if ((uint64_t)i->n > c->most)
+		return broken(c, EMSGSIZE, "a string over the limit");
 	i->len = (size_t)i->n;
 	if ((size_t)(end - p) < head + i->len + 2)
 		return 0;
 	i->s = p + head;
 	if (memcmp(i->s + i->len, "\r\n", 2) != 0)
-		return broken(in, EPROTO, "a string that does not end where it says");
+		return broken(c, EPROTO, "a string that does not end where it says");
 	return (ssize_t)(head + i->len + 2);
 }
 
 /* What its first line says, which is @head bytes long with its end. As item(). */
-static ssize_t headed(struct ipc_resp_in *in, const char *p, const char *end, size_t head,
+static ssize_t headed(struct ipc_resp_check *c, const char *p, const char *end, size_t head,
 		      struct ipc_resp_item *i)
 {
 	*i = (struct ipc_resp_item){.type = *p, .s = p + 1, .len = head - 3};
 	if (*p == '+' || *p == '-')
 		return (ssize_t)head;
 	if (*p != ':' && *p != '$' && *p != '*')
-		return broken(in, EPROTO, "an item of an unknown type");
+		return broken(c, EPROTO, "an item of an unknown type");
 	if (ipc_resp_decimal(i->s, i->len, &i->n) == -1)
-		return broken(in, EPROTO, "a number that is none");
+		return broken(c, EPROTO, "a number that is none");
 	if (*p == ':')
 		return (ssize_t)head;
 	i->s = NULL;
 	i->len = 0;
 	if (i->n < -1 || (*p == '*' && i->n > IPC_RESP_ITEMS))
-		return broken(in, EPROTO, "a count that can't be");
+		return broken(c, EPROTO, "a count that can't be");
 	if (*p == '*' || i->n == -1)
 		return (ssize_t)head;
-	return string(in, p, end, head, i);
+	return string(c, p, end, head, i);
 }
 
 /* The item at @p: its length, without what is in an array. 0: it is not whole. -1. */
-static ssize_t item(struct ipc_resp_in *in, const char *p, const char *end, struct ipc_resp_item *i)
+static ssize_t item(struct ipc_resp_check *c, const char *p, const char *end, struct ipc_resp_item *i)
 {
 	size_t held = (size_t)(end - p), look = held < IPC_RESP_LINE ? held : IPC_RESP_LINE;
 	const char *eol = memchr(p, '\r', look);
 
 	if (!eol && held >= IPC_RESP_LINE)
-		return broken(in, EPROTO, "a line without an end");
+		return broken(c, EPROTO, "a line without an end");
 	if (!eol || eol + 1 == end)
 		return 0;
 	if (eol[1] != '\n' || eol == p)
-		return broken(in, EPROTO, "a line that is none of this protocol");
-	return headed(in, p, end, (size_t)(eol + 2 - p), i);
+		return broken(c, EPROTO, "a line that is none of this protocol");
+	return headed(c, p, end, (size_t)(eol + 2 - p), i);
 }
 
 /* An item was read. True: with it, the reply is whole. */
@@ -159,17 +159,17 @@ int ipc_resp_next(struct ipc_resp_in *in, struct ipc_resp_walk *w)
 	do {
 		if (in->end - in->start == in->at)
 			return 0;
-		n = item(in, in->buf + in->start + in->at, in->buf + in->end, &i);
+		n = item(&in->check, in->buf + in->start + in->at, in->buf + in->end, &i);
 		if (n < 0)
 			return -1;
-		if (in->at + (size_t)n > in->most + IPC_RESP_BULK ||
-		    (n == 0 && in->end - in->start > in->most + IPC_RESP_BULK))
-			return broken(in, EMSGSIZE, "an answer over the limit");
+		if (in->at + (size_t)n > in->check.most + IPC_RESP_BULK ||
+		    (n == 0 && in->end - in->start > in->check.most + IPC_RESP_BULK))
+			return broken(&in->check, EMSGSIZE, "an answer over the limit");
 		if (n == 0)
 			return 0;
 		in->at += (size_t)n;
 		if (i.type == '*' && i.n > 0 && in->depth == IPC_RESP_DEPTH)
-			return broken(in, EPROTO, "arrays nested too deep");
+			return broken(&in->check, EPROTO, "arrays nested too deep");
 	} while (!is_whole(in, &i));
 	w->at = in->buf + in->start;
 	w->end = w->at + in->at;
@@ -180,7 +180,7 @@ int ipc_resp_next(struct ipc_resp_in *in, struct ipc_resp_walk *w)
 
 bool ipc_resp_get(struct ipc_resp_walk *w, struct ipc_resp_item *i)
 {
-	struct ipc_resp_in whole = {.most = SIZE_MAX / 2};
+	struct ipc_resp_check whole = {SIZE_MAX / 2, NULL};
 	ssize_t n;
 
 	*i = (struct ipc_resp_item){.type = 0};
@@ -255,18 +255,26 @@ static char *grow(struct ipc_resp_out *o, size_t len)
 	return o->buf + o->len;
 }
 
-/* Writes "*12\r\n"; how long that is, 23 at most. */
-static size_t write_head(char *to, char type, uint64_t n)
+size_t ipc_resp_digits(char *to, uint64_t n)
 {
 	char digits[20];
-	size_t k = 0, len = 1;
+	size_t k = 0, len = 0;
 
 	do
 		digits[k++] = (char)('0' + n % 10);
 	while (n /= 10);
-	to[0] = type;
 	while (k > 0)
 		to[len++] = digits[--k];
+	return len;
+}
+
+/* Writes "*12\r\n"; how long that is, 23 at most. */
+static size_t write_head(char *to, char type, uint64_t n)
+{
+	size_t len = 1;
+
+	to[0] = type;
+	len += ipc_resp_digits(to + 1, n);
 	to[len++] = '\r';
 	to[len++] = '\n';
 	return len;

@@ -15,6 +15,12 @@
 #define IPC_RESP_ITEMS (1 << 20)     /* of an array */
 #define IPC_RESP_BULK ((size_t)1024) /* beside the limit of a reply: what frames a string */
 
+/* What each item is checked for. */
+struct ipc_resp_check {
+	size_t most;     /* bytes of one string, and of one reply with a little more */
+	const char *why; /* the last -1 */
+};
+
 /* Replies that come in. */
 struct ipc_resp_in {
 	char *buf;
@@ -22,8 +28,7 @@ struct ipc_resp_in {
 	size_t at;                    /* from start on, so much was looked at, and these arrays are open: */
 	int64_t left[IPC_RESP_DEPTH]; /* items that each one still misses */
 	unsigned depth;
-	size_t most;     /* bytes of one reply */
-	const char *why; /* the last -1 */
+	struct ipc_resp_check check;
 };
 
 /* One item of a reply: '+', '-' with a text; ':' with n; '$' with bytes (s is NULL: nil); '*' with n items that follow (-1: nil). */
@@ -46,7 +51,7 @@ void ipc_resp_free(struct ipc_resp_in *in);
 char *ipc_resp_room(struct ipc_resp_in *in, size_t least);
 void ipc_resp_filled(struct ipc_resp_in *in, size_t len);
 
-/* 1: @w is the next whole reply. 0: there is none yet. -1, and in->why in words: EPROTO, EMSGSIZE. */
+/* 1: @w is the next whole reply. 0: there is none yet. -1, and in->check.why in words: EPROTO, EMSGSIZE. */
 int ipc_resp_next(struct ipc_resp_in *in, struct ipc_resp_walk *w);
 
 /* The next item; false at the end. */
@@ -65,6 +70,9 @@ bool ipc_resp_is(const struct ipc_resp_item *i, const char *text);
 
 /* A decimal number that fills the text. -1: it is none. */
 int ipc_resp_decimal(const char *s, size_t len, int64_t *n);
+
+/* Writes that number, and no NUL; how long that is, 20 at most. */
+size_t ipc_resp_digits(char *to, uint64_t n);
 
 /* Commands that go out. */
 struct ipc_resp_out {

@@ -129,7 +129,7 @@ static void on_bytes(struct aioconn *c, struct aiomsg *m, void *arg)
 	while (w->state != IPC_WIRE_BROKEN && (r = ipc_resp_next(&w->in, &walk)) == 1)
 		answer(w, &walk);
 	if (r == -1)
-		ipc_wire_fail(w, errno, w->in.why);
+		ipc_wire_fail(w, errno, w->in.check.why);
 	else if (ipc_wire_is_idle(w))
 		w->wake(w);
 }

@@ -2,14 +2,12 @@
 #include "ipc/stream/work.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ipc/loop/knock.h"
-#include "ipc/os/os.h"
 #include "ipc/own/epoch.h"
+#include "ipc/stream/resp.h"
 
 static bool is_ours(const struct ipc_work *w)
 {
@@ -74,7 +72,7 @@ static int settle(struct ipc_entry *e, enum ipc_entry_state state, int64_t after
 	} else {
 		e->state = state;
 		e->after = after;
-		w->in_work--;
+		atomic_fetch_sub(&w->in_work, 1);
 		if (!w->answered.first)
 			ipc_knock(w->knock);
 		ipc_entry_append(&w->answered, e);
@@ -106,7 +104,8 @@ static void on_freed(struct ipc_receipt *r, unsigned place)
 	struct ipc_entry *e = entry_of(r);
 
 	(void)place;
-	if (!e->shown && is_ours(e->work))
+	/* Who answered it had it before: no lock is needed to see that. */
+	if (!e->shown && e->state == IPC_ENTRY_HAD && is_ours(e->work))
 		settle(e, IPC_ENTRY_FREED, 0);
 	unref(e);
 }
@@ -167,7 +166,10 @@ int ipc_entry_id_read(struct ipc_entry_id *id, const char *s, size_t len)
 
 void ipc_entry_id_write(char to[IPC_ENTRY_ID], struct ipc_entry_id id)
 {
-	snprintf(to, IPC_ENTRY_ID, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+	to += ipc_resp_digits(to, id.ms);
+	*to++ = '-';
+	to += ipc_resp_digits(to, id.seq);
+	*to = '\0';
 }
 
 /* The table. */
@@ -229,20 +231,18 @@ static struct ipc_entry *new_entry(struct ipc_work *w, struct aiomsg *m, struct 
 	return e;
 }
 
-int ipc_work_enter(struct ipc_work *w, struct aiomsg *m, struct ipc_entry_id id, unsigned tries)
+int ipc_work_enter(struct ipc_work *w, struct aiomsg *m, struct ipc_entry_id id, unsigned tries, int64_t now)
 {
 	struct ipc_entry **place = place_of(w, id), *e = new_entry(w, m, id, 2);
 
 	if (!e)
 		return -1;
 	e->tries = tries;
-	e->since = e->given = ipc_os_now();
+	e->since = e->given = now;
 	e->chain = *place;
 	*place = e;
 	w->count++;
-	pthread_mutex_lock(&w->lock);
-	w->in_work++;
-	pthread_mutex_unlock(&w->lock);
+	atomic_fetch_add(&w->in_work, 1);
 	return 0;
 }
 
@@ -285,14 +285,9 @@ void ipc_work_done(struct ipc_work *w, struct ipc_entry *e)
 	unref(e);
 }
 
-unsigned ipc_work_count(struct ipc_work *w)
+unsigned ipc_work_count(const struct ipc_work *w)
 {
-	unsigned n;
-
-	pthread_mutex_lock(&w->lock);
-	n = w->in_work;
-	pthread_mutex_unlock(&w->lock);
-	return n;
+	return atomic_load(&w->in_work);
 }
 
 static void empty(struct ipc_work *w)

@@ -61,7 +61,7 @@ struct ipc_work {
 	pthread_mutex_t lock;    /* of these: */
 	struct ipc_knock *knock; /* NULL: the stream has ended */
 	struct ipc_entry_list answered;
-	unsigned in_work; /* HAD */
+	atomic_uint in_work; /* HAD; any thread may read it */
 
 	size_t places, count; /* of the table: a power of two; and entries in it */
 	struct ipc_entry **table;
@@ -85,8 +85,8 @@ static inline bool ipc_entry_id_less(struct ipc_entry_id a, struct ipc_entry_id 
 /* NULL: it is not here. */
 struct ipc_entry *ipc_work_find(const struct ipc_work *w, struct ipc_entry_id id);
 
-/* A new entry, which is not here yet; @m gets it as its receipt. -1: ENOMEM. */
-int ipc_work_enter(struct ipc_work *w, struct aiomsg *m, struct ipc_entry_id id, unsigned tries);
+/* A new entry, which is not here yet, and has come @now; @m gets it as its receipt. -1: ENOMEM. */
+int ipc_work_enter(struct ipc_work *w, struct aiomsg *m, struct ipc_entry_id id, unsigned tries, int64_t now);
 
 /* @m has an id, and needs no answer. -1: ENOMEM. */
 int ipc_work_show(struct ipc_work *w, struct aiomsg *m, struct ipc_entry_id id);
@@ -103,6 +103,6 @@ struct ipc_entry *ipc_entry_pop(struct ipc_entry_list *l);
 void ipc_work_done(struct ipc_work *w, struct ipc_entry *e);
 
 /* How many nobody has answered. Any thread. */
-unsigned ipc_work_count(struct ipc_work *w);
+unsigned ipc_work_count(const struct ipc_work *w);
 
 #endif
