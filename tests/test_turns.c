@@ -482,17 +482,20 @@ static size_t most_queued(size_t size, size_t outbox, bool told, unsigned most)
 	return q.peak;
 }
 
-TEST(a_callback_that_is_told_of_room_queues_few_large_messages)
+TEST(a_callback_that_is_told_of_room_queues_little)
 {
-	size_t peak = most_queued(HALF, 0, true, 100);
+	size_t large = most_queued(HALF, 0, true, 100), small = most_queued(1000, 0, true, 3000);
 
-	ck_assert_uint_le(peak, 128 * 1024);
-	ck_assert_uint_ge(peak, HALF);
+	ck_assert_uint_le(large, 128 * 1024);
+	ck_assert_uint_ge(large, HALF);
+	ck_assert_uint_le(small, 64 * 1024);
+	ck_assert_uint_ge(small, 50 * 1000);
 }
 
-TEST(small_ones_and_those_of_a_queue_that_was_set_fill_it)
+TEST(others_and_those_of_a_queue_that_was_set_fill_it)
 {
-	ck_assert_uint_gt(most_queued(10000, 0, true, 300), 1000 * 1000);
+	ck_assert_uint_gt(most_queued(10000, 0, false, 300), 1000 * 1000);
+	ck_assert_uint_gt(most_queued(1000, 1 << 20, true, 3000), 1000 * 1000);
 	ck_assert_uint_gt(most_queued(HALF, 1 << 20, true, 100), 900 * 1000);
 	ck_assert_uint_gt(most_queued(HALF, 600 * 1000, true, 100), 500 * 1000);
 	ck_assert_uint_le(most_queued(HALF, 600 * 1000, true, 100), 600 * 1000);

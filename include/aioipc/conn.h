@@ -191,8 +191,8 @@ struct aioconn_limits {
 	size_t message; /* one message, each way; 16 MiB; at most 1 GiB */
 	size_t inbox;   /* waiting to be received; 1 MiB; an empty one takes one message up to that limit */
 	/*
-	 * Waiting to be written; 1 MiB; an empty one likewise. While it is not set, and there is an on_writable, callbacks are given 128 KiB
-	 * for messages of 16 KiB and more, which is faster.
+	 * Waiting to be written; 1 MiB; an empty one likewise. While it is not set, on_writable is called when there is room in 64 KiB, and is
+	 * given so much, or 128 KiB for messages of 16 KiB and more, as all callbacks are then. That is faster.
 	 */
 	size_t outbox;
 	size_t line; /* one line with its delimiter, each way; 64 KiB; at most 1 GiB */

@@ -78,6 +78,7 @@ struct aioconn {
 
 	uint8_t waits;  /* what its tasks wait for: enum ipc_conn_for */
 	bool calling;   /* a callback runs */
+	bool telling;   /* that is on_writable, and the limit of the outbox is not set */
 	bool kept;      /* the first of the inbox was KEPT: on_msg does not see it before resume */
 	bool receiving; /* a call waits for input */
 	bool polled;    /* a blocking call reads it, whatever other connections hold */

@@ -18,14 +18,17 @@ static inline bool ipc_conn_has_room(const struct aioconn *c, size_t size)
 
 /*
  * The same for a callback, which is told by on_writable when there is. Unless the user said how long the queue may be, it is given less
- * room for large messages: what waits is then still in the processor's cache when it is written.
+ * room: what waits is then still in the processor's cache when it is written.
  */
 #define IPC_CONN_LARGE ((size_t)16 * 1024)
 #define IPC_CONN_LARGE_MOST ((size_t)128 * 1024)
+#define IPC_CONN_SMALL_MOST ((size_t)64 * 1024)
 
 static inline bool ipc_conn_has_room_told(const struct aioconn *c, size_t size)
 {
-	if (size < IPC_CONN_LARGE || c->outbox_set || c->out.bytes + size <= IPC_CONN_LARGE_MOST)
+	size_t most = size < IPC_CONN_LARGE ? IPC_CONN_SMALL_MOST : IPC_CONN_LARGE_MOST;
+
+	if (c->outbox_set || c->out.bytes + size <= most)
 		return ipc_conn_has_room(c, size);
 	return c->out.bytes == 0;
 }

@@ -96,7 +96,9 @@ static int refuse(struct aioconn *c, size_t size, int error)
 /* Now, for who sends? */
 static inline bool has_room(const struct aioconn *c, size_t size)
 {
-	if (size >= IPC_CONN_LARGE && c->on_writable && (c->calling || ipc_in_callback(c->base)))
+	bool large = size >= IPC_CONN_LARGE && c->on_writable && (c->calling || ipc_in_callback(c->base));
+
+	if (large || c->telling)
 		return ipc_conn_has_room_told(c, size);
 	return ipc_conn_has_room(c, size);
 }
@@ -261,7 +263,8 @@ static inline bool fits_behind(const struct aioconn *c, size_t len)
 	size_t size = IPC_FRAME_LEN + len;
 
 	return len < DIRECT && size <= c->out.spare && len <= c->in.message_limit &&
-	       (c->blocked || c->out.bytes + size < IPC_CONN_BATCH) && ipc_conn_has_room(c, size);
+	       ((c->blocked && !c->telling) || c->out.bytes + size < IPC_CONN_BATCH) &&
+	       ipc_conn_has_room(c, size);
 }
 
 /* The place for the payload. Then follows join_others(). */

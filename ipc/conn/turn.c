@@ -194,7 +194,9 @@ static void tell_room(struct aioconn *c)
 		return;
 	c->refused = 0;
 	c->calling = true;
+	c->telling = !c->outbox_set;
 	c->on_writable(c, c->arg);
+	c->telling = false;
 	c->calling = false;
 }
 
