@@ -104,11 +104,32 @@ struct aiolistener *over_listener_new(const char *text, struct event_base *base,
 	return aiolistener_new(address, base, &all, cb, arg);
 }
 
+struct dialled {
+	const char *address;
+	struct event_base *base;
+	int64_t deadline;
+	struct aioconn *c;
+	int error;
+};
+
+static void dial(void *arg)
+{
+	struct dialled *d = arg;
+
+	d->c = aioconn_connect_tls(d->address, tls(), d->base, d->deadline);
+	d->error = errno;
+}
+
+/* The listener may be on the same base: its half of the handshake is done meanwhile. */
 struct aioconn *over_connect(const char *text, struct event_base *base, int64_t deadline)
 {
 	char buf[300];
-	const char *address = over(text, buf);
+	struct dialled d = {over(text, buf), base, deadline, NULL, 0};
 
-	return address ? aioconn_connect_tls(address, tls(), base, deadline)
-		       : aioconn_connect(text, base, deadline);
+	if (!d.address)
+		return aioconn_connect(text, base, deadline);
+	if (!base || aiotask_self() || aiotask_run(base, dial, &d) == -1)
+		dial(&d);
+	errno = d.error;
+	return d.c;
 }

@@ -1,14 +1,14 @@
 #!/bin/sh
-# All that is tested of links, once more over TLS. Of listeners it is not: in those tests one thread is both sides, and who connects waits
-# for the handshake; test_tls has them.
+# All that is tested of links and hubs, once more over TLS. Of listeners, and of those who connect without a link, it is not: their tests
+# have peers by hand, and one thread is both sides where who connects waits for the handshake; test_tls has them.
 . "$srcdir/tests/tap.sh"
 . "$srcdir/tests/certs.sh"
 
-programs="call_link confirm link link_calls link_many link_restart link_set link_shared link_stop link_talk"
+programs="call_link confirm hub link link_calls link_chain link_end link_fork link_many link_restart link_set link_shared link_stop link_talk"
 
 # These look at the text of an address, take a unix socket by hand, abort a peer and want a clean end, or begin before the handshake is over.
 except="what_it_tells_before_it_starts|what_it_tells_when_it_runs|an_address_in_use_is_told_by_start|an_attempt_to_connect_has_a_limit"
-except="$except|settings_that_make_no_sense_are_refused_in_words|many_peers_leave_nothing_behind|room_in_a_shared_inbox_goes_to_each_in_turn"
+except="$except|who_cannot_connect_says_so|settings_that_make_no_sense_are_refused_in_words|many_peers_leave_nothing_behind|room_in_a_shared_inbox_goes_to_each_in_turn"
 
 lib=$(pwd)/.libs/libaioipc-tls.so.0
 if [ ! -f "$lib" ] || ! have openssl; then
