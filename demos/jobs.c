@@ -78,12 +78,17 @@ static void answer(struct aiostream *answers, const struct aiomsg *job)
 		put(answers, aiomsg_new("Uuu", run, n, count_primes(n * NUMBERS)));
 }
 
-static void await_confirmed(struct aiostream *s, uint64_t n)
+/* False: it is to stop before that, and the server may be gone. */
+static bool is_confirmed(struct aiostream *s, uint64_t n)
 {
 	struct aiostream_stats stats = {.size = sizeof stats};
 
-	while (aiostream_stats(s, &stats) == 0 && stats.sent + stats.refused < n)
+	while (aiostream_stats(s, &stats) == 0 && stats.sent + stats.refused < n) {
+		if (stopped)
+			return false;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return true;
 }
 
 /* A job is acknowledged when its answers are confirmed: a worker that is killed before that leaves it to another one. */
@@ -93,6 +98,7 @@ static int work(const char *address)
 			 *answers = open_stream(address, "answers", NULL);
 	struct aiomsg *m[AT_ONCE];
 	uint64_t answered = 0;
+	bool confirmed;
 	ssize_t n;
 
 	while (!stopped) {
@@ -100,9 +106,10 @@ static int work(const char *address)
 		for (ssize_t i = 0; i < n; i++)
 			answer(answers, m[i]);
 		answered += n > 0 ? (uint64_t)n : 0;
-		await_confirmed(answers, answered);
+		confirmed = is_confirmed(answers, answered);
 		for (ssize_t i = 0; i < n; i++) {
-			aiomsg_ack(m[i]);
+			if (confirmed)
+				aiomsg_ack(m[i]);
 			aiomsg_free(m[i]);
 		}
 	}

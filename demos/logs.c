@@ -147,7 +147,7 @@ static int collect(const char *address, const char *path)
 			fwrite(line, 1, len, f);
 			putc('\n', f);
 		}
-		if (n > 0 && (fflush(f) == EOF || fdatasync(fileno(f)) == -1))
+		if (n > 0 && (fflush(f) == EOF || ferror(f) || fdatasync(fileno(f)) == -1))
 			die(path);
 		for (ssize_t i = 0; i < n; i++) {
 			aiomsg_ack(m[i]);

@@ -701,6 +701,14 @@ class Message:
         return m
 
     @classmethod
+    def of_image(cls, image: bytes) -> Message:
+        """A typed message of an image that was stored: the ``payload`` of another one. ValueError: it is none."""
+        wrong = _check_image(image)
+        if wrong:
+            raise ValueError(wrong)
+        return cls._of_payload(bytes(image), image[8 : image.index(b"\0", 8)].decode("ascii"), [])
+
+    @classmethod
     def _of_payload(cls, payload: bytes, format: Optional[str], fds: List[int]) -> Message:
         m = cls.__new__(cls)
         m.payload = payload

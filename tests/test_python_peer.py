@@ -48,6 +48,13 @@ class Messages(unittest.TestCase):
             with self.subTest(format):
                 self.assertEqual(Message(format, *values).values, values)
 
+    def test_stored_images(self):
+        stored = Message("isA(u)", 42, "text", [1, 2]).payload
+        self.assertEqual((42, "text", [1, 2]), Message.of_image(stored).unpack("isA(u)"))
+        for bad in b"", b"tpl", stored[:-1], stored + b"x":
+            with self.assertRaises(ValueError):
+                Message.of_image(bad)
+
     def test_what_is_taken_for_what(self):
         self.assertEqual(Message("A(i)A(i)", (1, 2), range(3)).values, ([1, 2], [0, 1, 2]))
         self.assertEqual(Message("BB", bytearray(b"x"), memoryview(b"y")).values, (b"x", b"y"))

@@ -92,6 +92,33 @@ logs() {
 	kill $shipper $collector && wait $shipper && wait $collector && sort -nu "$tmp/all.log" | diff - "$tmp/my.log"
 }
 
+# The Python that has the package of Debian may not be the one that was configured.
+find_client() {
+	for python in "${PYTHON3:-python3}" /usr/bin/python3; do
+		"$python" "$srcdir/tests/peer_redis.py" 2>/dev/null && return
+	done
+	return 1
+}
+
+python_peer() {
+	timeout $((60 * ${CK_TIMEOUT_MULTIPLIER:-1})) "$python" -B "$srcdir/tests/peer_redis.py" "$tmp/s" "$@"
+}
+
+# What it appends, bytes and values, is read here.
+python_appends() {
+	python_peer append from || return 1
+	{ printf '%s\n' '"plain"' '"\x00\r\n\xff"' '""' && head -c 100000 /dev/zero | tr '\0' x | sed 's/.*/"&"/' &&
+		echo && printf '%s\n' 'is 42 "x y"' 'A(u) [ 1 2 3 ]' 'B "\x00\xff"'; } >"$tmp/due" || return 1
+	$tool stream "$address" from --group g --from-start --count 7 | diff - "$tmp/due" | cut -c 1-100 >"$tmp/said"
+	[ ! -s "$tmp/said" ] || { cat "$tmp/said" && false; }
+}
+
+# What is appended here is read by it.
+python_reads() {
+	printf 'one\0\377two\n' | $tool stream "$address" to && printf '42 "x y"\n7 ""\n' | $tool stream "$address" to --format is &&
+		python_peer read to 3 >"$tmp/said" && printf '%s\n' "b'one\\x00\\xfftwo'" "('is', 42, 'x y')" "('is', 7, '')" | diff - "$tmp/said"
+}
+
 if ! run_server; then
 	skip "aioipc stream" "no server of Redis or Valkey"
 	finish
@@ -114,6 +141,12 @@ if have redis-cli; then
 	check "are read by redis-cli" sh -c "$cli XREADGROUP GROUP cli me COUNT 9 STREAMS other '>' | grep -x -e d -e e -e f | tr '\\n' ' ' | grep -x 'd e f '"
 else
 	skip "redis-cli beside it" "no redis-cli"
+fi
+if find_client; then
+	check "what Python's client appends is read" python_appends
+	check "what is appended is read by it" python_reads
+else
+	skip "Python's client beside it" "no module redis: the package python3-redis has one"
 fi
 if [ -x demos/jobs ]; then
 	check "a pool of workers loses no job" pool
