@@ -295,6 +295,7 @@ static void hear_last_word(struct ipc_seal *s)
 {
 	s->broken = errno;
 	s->gulps = GULPS;
+	s->dry = false; /* what the engine takes from the socket now, the socket shows no more */
 	if (s->engine->last_word(s->session) == -1 && (errno == EACCES || errno == EPROTO)) {
 		s->broken = errno;
 		s->broken_why = ipc_seal_why(s);
