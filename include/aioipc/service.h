@@ -89,11 +89,11 @@ struct aioservice_options {
 
 	/* Since 0.2. */
 	enum aioservice_kind kind;
-	unsigned
-		retries; /* so often a message whose worker died is handled again before on_error is asked. Processes only */
-	const char *
-		path; /* of EXECUTED: the program, its arguments and environment (NULL: that of this process). */
-	char *const *argv; /* They must stay as long as the service */
+	/* So often a message whose worker died is handled again before on_error is asked. Processes only. */
+	unsigned retries;
+	/* Of EXECUTED: the program, its arguments and environment (NULL: that of this process). They must stay as long as the service. */
+	const char *path;
+	char *const *argv;
 	char *const *envp;
 	int64_t limit; /* ms for one message, for init and for fini: then the worker is killed. 0: none. Processes only */
 	uint64_t

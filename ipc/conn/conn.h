@@ -63,8 +63,8 @@ enum ipc_pause { IPC_NOT_PAUSED, IPC_PAUSED, IPC_STALLED };
 struct aioconn {
 	struct ipc_carrier carrier;
 	struct event_base *base;
-	struct ipc_watch *
-		read_watch; /* of input; where both ways have one descriptor, of both. Blind when that was closed */
+	/* Of input, or of both where they have one descriptor; blind when that was closed. */
+	struct ipc_watch *read_watch;
 	struct ipc_watch *write_watch; /* of output */
 	struct ipc_watch *awake; /* no descriptor: keeps the loop from sleeping; NULL unless asked for */
 	uint8_t shown[IPC_CARRY_WAITS]; /* the events of its descriptors that show each, as it last said */
