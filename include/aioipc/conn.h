@@ -233,14 +233,14 @@ struct aioconn_stats {
 	size_t size;                  /* sizeof(struct aioconn_stats) */
 	uint64_t msgs_in, msgs_out;   /* messages delivered, and messages taken for sending */
 	uint64_t bytes_in, bytes_out; /* bytes read from and written to the kernel */
-	uint64_t
-		refused; /* sends that failed with EAGAIN or ETIMEDOUT, and messages whose descriptors could not be passed */
+	/* Sends that failed with EAGAIN or ETIMEDOUT, and messages whose descriptors could not be passed. */
+	uint64_t refused;
 	size_t queued_in, queued_out; /* bytes that wait now */
 	size_t peak_in, peak_out;     /* the most that ever waited */
 	/* Since 0.2, all below. Answered or not: calls that we made, and that came from the peer. */
 	uint64_t calls_out, calls_in;
-	uint64_t
-		strays; /* answers and cancels that belong to no call: not asked for, twice, too late. They are ignored */
+	/* Answers and cancels that belong to no call: not asked for, twice, too late. They are ignored. */
+	uint64_t strays;
 	size_t in_flight,
 		unanswered; /* calls now: of ours without an end, and of the peer's without an answer */
 	uint64_t shared_in, shared_out; /* messages that came and left in shared memory, not as bytes */

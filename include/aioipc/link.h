@@ -246,8 +246,8 @@ struct aiolink_stats {
 	 * socket that carries messages, or where the system does not pass them.
 	 */
 	uint64_t refused;
-	uint64_t
-		dropped; /* messages that came when the inbox was closed, or was full during aiolink_close() */
+	/* Messages that came when the inbox was closed, or was full during aiolink_close(). */
+	uint64_t dropped;
 
 	/* Messages of ours that the peer has confirmed: of msgs_out, which counts none twice then. Since 0.2. */
 	uint64_t confirmed;

@@ -70,8 +70,8 @@ AIOIPC_API int aioconn_peer_address(const struct aioconn *c, char *buf, size_t s
 struct aiolistener_options {
 	size_t size;    /* sizeof(struct aiolistener_options) */
 	unsigned peers; /* connections at the same time; each counts until it is freed; 4096 */
-	unsigned
-		silent; /* of these, peers that have sent no whole message yet, or begun a message and not ended it; no limit */
+	/* Of these, peers that have sent no whole message yet, or begun a message and not ended it; no limit. */
+	unsigned silent;
 	unsigned backlog;  /* peers that wait in the kernel; as many as it allows */
 	mode_t mode;       /* of a socket in the file system; 0600 */
 	const uid_t *uids; /* unix sockets: only these users may connect; copied */
@@ -134,8 +134,8 @@ struct aiolistener_stats {
 	uint64_t accepted;    /* peers that were given to the callback */
 	uint64_t turned_away; /* peers closed at once: their user is not allowed, or no descriptor was left */
 	uint64_t closed_silent; /* closed because they were silent and others waited */
-	uint64_t
-		closed_large; /* closed because they held an unfinished message, and all peers together too much */
+	/* Closed because they held an unfinished message, and all peers together too much. */
+	uint64_t closed_large;
 	unsigned peers, silent; /* now: open connections, and the silent ones of them */
 	size_t held, peak;      /* bytes that have come and were not received yet: now, and at most ever */
 	uint64_t refused;       /* peers whose handshake failed, or took too long */

@@ -96,8 +96,8 @@ struct aioservice_options {
 	char *const *argv;
 	char *const *envp;
 	int64_t limit; /* ms for one message, for init and for fini: then the worker is killed. 0: none. Processes only */
-	uint64_t
-		jobs_each; /* a worker handles so many messages, and is then replaced. 0: no limit. Processes only */
+	/* A worker handles so many messages, and is then replaced. 0: no limit. Processes only. */
+	uint64_t jobs_each;
 	aioservice_init *init; /* NULL: none */
 	aioservice_fini *fini; /* NULL: none */
 	bool in_order;         /* results come in the order of the messages. Processes only */

@@ -59,8 +59,8 @@ struct aiostream_options {
 	 * run at the same time may have the same.
 	 */
 	const char *member;
-	struct aioqueue
-		*queue; /* NULL: it is made, for 1024 messages and 1 MiB. Else the stream takes a reference */
+	/* NULL: it is made, for 1024 messages and 1 MiB. Else the stream takes a reference. */
+	struct aioqueue *queue;
 
 	/*
 	 * Milliseconds, as in struct aiolink_options. But when both are 0, they are 100 and 10000: a stream goes on. -1 as the first: it ends
@@ -76,8 +76,8 @@ struct aiostream_options {
 	/* The others are for one that receives. The group begins with all that is in the stream, if it is made here; else with what follows. */
 	bool from_start;
 	bool keep; /* what all groups have acknowledged stays in the stream; else it is removed now and then */
-	unsigned
-		prefetch; /* messages that it has and that are not acknowledged, those in the queue included; 0: 256; at most 65536 */
+	/* Messages that it has and that are not acknowledged, those in the queue included; 0: 256; at most 65536. */
+	unsigned prefetch;
 	unsigned tries; /* after so many a message goes to the stream NAME:dead; 0: 10; UINT_MAX: never */
 
 	/*
@@ -136,8 +136,8 @@ struct aiostream_stats {
 	uint64_t nacked;   /* given back */
 	uint64_t late;     /* acknowledged here, when somebody else had done so already */
 	uint64_t dead;     /* moved to NAME:dead */
-	uint64_t
-		vanished; /* removed from the stream by others before they were acknowledged: lost; of a broadcast: gaps */
+	/* Removed from the stream by others before they were acknowledged: lost; of a broadcast: gaps. */
+	uint64_t vanished;
 	uint64_t in_work; /* now: had, and not answered */
 };
 

@@ -8,8 +8,8 @@
 #include "ipc/loop/watch.h"
 
 struct aioproc {
-	struct ipc_own
-		own; /* a descriptor that is readable when the child has ended; opened when first needed */
+	/* A descriptor that is readable when the child has ended; opened when first needed. */
+	struct ipc_own own;
 	pid_t pid;
 	bool ended;
 	bool lost;      /* other code has waited for it: there is no status */

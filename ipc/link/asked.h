@@ -23,8 +23,8 @@ struct asking;
 
 struct ipc_link_call {
 	struct ipc_call_handle handle; /* first; of one that has a callback */
-	atomic_uint
-		refs; /* who made it, the asking, the connection where it flies, lists of given up and due ones */
+	/* Who made it, the asking, the connection where it flies, lists of given up and due ones. */
+	atomic_uint refs;
 	uint32_t epoch;
 	int64_t deadline;
 	bool repeats;

@@ -34,8 +34,8 @@ struct ipc_home {
 	bool closed; /* inherited, and libevent's own descriptors for it were closed */
 	bool ours;   /* a thread of the library runs it */
 	struct ipc_watch *live, *dead;
-	struct ipc_watch
-		*shared; /* during aioipc_base_reinit(), dead ones that still have the parent's file */
+	/* During aioipc_base_reinit(), dead ones that still have the parent's file. */
+	struct ipc_watch *shared;
 };
 
 /* By address; under the registry's mutex. */

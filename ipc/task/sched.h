@@ -70,8 +70,8 @@ struct ipc_sched {
 	struct ipc_sched *next; /* under the registry's mutex */
 	struct ipc_waits waits; /* its base and epoch, and how its tasks wait for descriptors */
 	_Atomic(uint64_t) thread;
-	struct ipc_watch
-		*turn; /* its timer is always set: one that is not set shows that the base was freed */
+	/* Its timer is always set: one that is not set shows that the base was freed. */
+	struct ipc_watch *turn;
 	struct ipc_context loop;
 	struct aiotask *first, **last; /* the queue */
 	struct aiotask *corpse;        /* has ended; its stack was in use until the next switch */
