@@ -1,7 +1,7 @@
 /*
  * Jobs done by worker processes: a service of forked ones beside Python's pools (py_workers.py). A case is the time of a processor that a job
- * takes, and its size in bytes; its result is as large. The jobs come one by one. A worker for each processor, but no less than two
- * and no more than eight.
+ * takes, and its size in bytes; its result is as large. The jobs come one by one, and each lives and dies by itself. A worker for each
+ * processor, but no less than two and no more than eight.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -13,12 +13,23 @@
 
 #include "bench/bench.h"
 
+#define ROUNDS_NS 10000
+#define WAITING_BYTES ((size_t)2 << 20) /* of jobs: to fill 16 MiB took as long as ten jobs of 10 ms */
+
 struct pool {
 	struct bench *b;
 	struct aioqueue *in, *out;
-	int64_t work; /* ns */
+	int64_t work;    /* ns */
+	uint64_t rounds; /* of that, ROUNDS_NS at most */
 	size_t size;
 };
+
+/* Work for a processor. */
+static void turn_round(uint64_t n)
+{
+	while (n-- > 0)
+		__asm__ volatile("" ::: "memory");
+}
 
 /* Of this thread alone: a processor that others have meanwhile does no work. */
 static int64_t worked(void)
@@ -29,13 +40,31 @@ static int64_t worked(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* So many rounds take @ns, when nobody is in the way. */
+static uint64_t rounds(int64_t ns)
+{
+	const uint64_t n = 100000;
+	int64_t began, took, least = INT64_MAX;
+
+	for (int i = 0; i < 50; i++) {
+		began = worked();
+		turn_round(n);
+		took = worked() - began;
+		if (took < least)
+			least = took;
+	}
+	return n * (uint64_t)ns / (uint64_t)least;
+}
+
+/* To ask that clock takes longer than a microsecond on some systems: a short job does not. */
 static int handle(struct aiomsg *m, struct aioqueue *out, void *arg)
 {
 	const struct pool *p = arg;
-	int64_t until = worked() + p->work;
+	int64_t until = p->work > ROUNDS_NS ? worked() + p->work : 0;
 
-	while (worked() < until)
-		;
+	do
+		turn_round(p->rounds);
+	while (until && worked() < until);
 	return aioqueue_put(out, m, AIOIPC_FOREVER);
 }
 
@@ -75,13 +104,13 @@ static unsigned workers(void)
 /* The first results come before the clock starts. */
 static void run(struct bench *b, int64_t us, size_t size)
 {
-	struct pool p = {.b = b, .work = us * 1000, .size = size};
+	struct pool p = {.b = b, .work = us * 1000, .rounds = rounds(ROUNDS_NS), .size = size};
 	struct aioservice_options o = {.size = sizeof o, .kind = AIOSERVICE_FORKED, .workers = workers()};
 	struct aioservice *s;
 	pthread_t feeder;
 	int64_t until;
 
-	o.in = p.in = must_have(aioqueue_new(256, 0), "queue");
+	o.in = p.in = must_have(aioqueue_new(256, WAITING_BYTES), "queue");
 	o.out = p.out = must_have(aioqueue_new(256, 0), "queue");
 	o.handle = handle;
 	o.arg = &p;
