@@ -222,7 +222,7 @@ static pid_t fork_member(int64_t lease, unsigned us)
 	}
 	start_member(&m, engine.address, lease, &us);
 	sigwait(&term, &sig);
-	must(aiostream_close(m.s, soon()));
+	stop_member(&m);
 	_exit(0);
 }
 
