@@ -14,6 +14,7 @@
 #include "ipc/end/end.h"
 #include "ipc/own/registry.h"
 #include "ipc/os/child.h"
+#include "ipc/os/eager.h"
 #include "ipc/os/stdio.h"
 #include "ipc/task/task.h"
 
@@ -42,6 +43,8 @@ static void clean_up(struct start *s)
 }
 
 /* In the child. */
+
+IPC_EAGER(_exit);
 
 static void close_the_rest(const struct start *s)
 {

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/os/eager.h"
+
 /* Younger than the headers of the systems we build on. */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
@@ -43,15 +45,19 @@ int ipc_os_set_nonblock(int fd, bool on, bool *was)
 enum ipc_fdkind ipc_os_fdkind(int fd)
 {
 	struct stat st;
+
+	return fstat(fd, &st) == -1 ? IPC_FD_PIPE : ipc_os_fdkind_of(fd, &st);
+}
+
+enum ipc_fdkind ipc_os_fdkind_of(int fd, const struct stat *st)
+{
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
 
-	if (fstat(fd, &st) == -1)
-		return IPC_FD_PIPE;
-	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+	if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISBLK(st->st_mode))
 		return IPC_FD_FILE;
-	if (!S_ISSOCK(st.st_mode))
-		return S_ISCHR(st.st_mode) && !ipc_os_can_watch(fd) ? IPC_FD_FILE : IPC_FD_PIPE;
+	if (!S_ISSOCK(st->st_mode))
+		return S_ISCHR(st->st_mode) && !ipc_os_can_watch(fd) ? IPC_FD_FILE : IPC_FD_PIPE;
 	if (getsockname(fd, (struct sockaddr *)&addr, &len) == -1 || addr.ss_family != AF_UNIX)
 		return IPC_FD_SOCKET;
 	return IPC_FD_UNIX;
@@ -286,6 +292,10 @@ int64_t ipc_os_now(void)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+IPC_EAGER(sigaction);
+IPC_EAGER(sigemptyset);
+IPC_EAGER(sigprocmask);
 
 void ipc_os_reset_signals(void)
 {

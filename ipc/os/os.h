@@ -14,6 +14,8 @@
 
 #define IPC_FDS_MOST 253 /* descriptors in one sendmsg or recvmsg: SCM_MAX_FD */
 
+struct stat;
+
 /* Which calls suit a descriptor. */
 enum ipc_fdkind { IPC_FD_PIPE, IPC_FD_SOCKET, IPC_FD_UNIX, IPC_FD_FILE };
 
@@ -51,6 +53,7 @@ int ipc_os_sockpair(int fd[2]);
  * a terminal.
  */
 enum ipc_fdkind ipc_os_fdkind(int fd);
+enum ipc_fdkind ipc_os_fdkind_of(int fd, const struct stat *st); /* as fstat(2) told */
 int ipc_os_set_cloexec(int fd);
 
 /* Can epoll(7) watch @fd, a character device? */

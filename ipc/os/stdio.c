@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 
+#include "ipc/os/eager.h"
 #include "ipc/os/os.h"
 
 enum { TRIES = 100, PAUSE = 1000000 };
@@ -28,6 +29,8 @@ void ipc_os_stdio_flush(void)
 	flush(stderr);
 	errno = error;
 }
+
+IPC_EAGER(__fpurge);
 
 static void forget(FILE *f)
 {

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "ipc/os/eager.h"
 #include "ipc/os/os.h"
 
 /* The epoch's word lies in a page that fork wipes. 0: this process has not looked yet; 1: it is looking. */
@@ -93,6 +94,8 @@ static void after_fork_in_parent(void)
 	pthread_mutex_unlock(&lock);
 	errno = error;
 }
+
+IPC_EAGER(pthread_mutex_init);
 
 /* The parent's other threads are not here to unlock it. */
 static void make_lock_anew(void)

@@ -14,7 +14,7 @@ int ipc_fd_set(struct ipc_fd *f, int fd)
 	}
 	if (fstat(fd, &st) == -1)
 		return -1;
-	*f = (struct ipc_fd){.fd = fd, .kind = ipc_os_fdkind(fd), .dev = st.st_dev, .ino = st.st_ino};
+	*f = (struct ipc_fd){.fd = fd, .kind = ipc_os_fdkind_of(fd, &st), .dev = st.st_dev, .ino = st.st_ino};
 	return 0;
 }
 

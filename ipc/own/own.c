@@ -21,10 +21,10 @@ int ipc_own_set(struct ipc_own *own, int rfd, int wfd)
 {
 	struct ipc_fd r, w;
 
-	if (ipc_fd_set(&r, rfd) == -1 || ipc_fd_set(&w, wfd) == -1)
+	if (ipc_fd_set(&r, rfd) == -1 || (wfd != rfd && ipc_fd_set(&w, wfd) == -1))
 		return -1;
 	own->r = r;
-	own->w = w;
+	own->w = wfd == rfd ? r : w;
 	return 0;
 }
 
