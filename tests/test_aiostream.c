@@ -284,7 +284,7 @@ TEST(a_lease_is_renewed)
 	add("a");
 	m = next(s);
 	other = start(&o, NULL);
-	ck_assert(!comes_within(other, 600));
+	ck_assert(!comes_within(other, 400));
 	must(aiomsg_ack(m));
 	aiomsg_free(m);
 	must(aiostream_close(s, soon()));

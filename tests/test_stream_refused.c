@@ -510,7 +510,7 @@ static void begin_to_move(const struct node *from, const struct node *to)
 
 static void move_key(const struct node *from, const struct node *to, const char *key)
 {
-	expect_ok(engine_ask(from->e, "MIGRATE", "127.0.0.1", to->port, key, "0", "5000", NULL));
+	expect_ok(engine_ask(from->e, "MIGRATE", "127.0.0.1", to->port, key, "0", "60000", NULL));
 }
 
 static void move_the_rest(const struct node *from, const struct node *to)
