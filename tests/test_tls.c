@@ -700,6 +700,33 @@ TEST_WITHIN(a_goodbye_is_never_lost, 30)
 	in_tls_task(goodbyes);
 }
 
+/* Part of a record keeps memory for many. The listener's total counts that. */
+static void half_a_record(void *base)
+{
+	static const unsigned char part[100] = {23, 3, 3, 64, 17}; /* of 16401 bytes */
+	struct side s;
+	struct aioconn *a, *b;
+
+	listen_as(&s, base, "server");
+	open_both(&s, &a, &b);
+	send_text(a, "whole");
+	expect_text(b, "whole");
+	ck_assert_uint_lt(stats_of(&s).held, 4096);
+	ck_assert_int_eq(must(write(aioconn_fd(a), part, sizeof part)), sizeof part);
+	while (stats_of(&s).held < IPC_ENGINE_AHEAD)
+		nap(1);
+	aioconn_abort(a);
+	expect_end(b, ECONNRESET);
+	aioconn_abort(b);
+	ck_assert_uint_eq(stats_of(&s).held, 0);
+	stop(&s);
+}
+
+TEST(part_of_a_record_counts_with_its_memory)
+{
+	in_tls_task(half_a_record);
+}
+
 /* In a forked child the parent's connection can't be used, and is not disturbed. */
 static void forked(void *base)
 {
