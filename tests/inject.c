@@ -82,9 +82,12 @@ long inject_blocks(void)
 /* Is it this call's turn to fail? An error of 0: it cannot fail in this way. */
 static bool due(const char *name, int hard, int soft)
 {
-	int error = kind_wanted == INJECT_HARD ? hard : soft;
+	int error;
 
-	if (!armed || error == 0 || !pthread_equal(thread, pthread_self()) || --countdown > 0)
+	if (!armed || !pthread_equal(thread, pthread_self()))
+		return false;
+	error = kind_wanted == INJECT_HARD ? hard : soft;
+	if (error == 0 || --countdown > 0)
 		return false;
 	armed = false;
 	*failed = name;
