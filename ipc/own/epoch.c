@@ -97,13 +97,6 @@ static void after_fork_in_parent(void)
 
 IPC_EAGER(pthread_mutex_init);
 
-/* The parent's other threads are not here to unlock it. */
-static void make_lock_anew(void)
-{
-	forks = false;
-	pthread_mutex_init(&lock, NULL);
-}
-
 static void tell_floors(bool by_handler)
 {
 	for (struct ipc_at_fork *f = floors; f; f = f->next)
@@ -117,7 +110,8 @@ static void after_fork_in_child(void)
 	close_shake();
 	atomic_store(atomic_load(&ipc_epoch_word), ++last_epoch);
 	tell_floors(true);
-	make_lock_anew();
+	forks = false;
+	pthread_mutex_unlock(&lock);
 }
 
 /* Under the mutex, or before anything else runs. */
@@ -160,7 +154,7 @@ uint32_t ipc_epoch_new(void)
 			map_word();
 		} else {
 			tell_floors(false);
-			make_lock_anew();
+			pthread_mutex_init(&lock, NULL); /* who held it in the parent is not here */
 		}
 		atomic_store(atomic_load(&ipc_epoch_word), ++last_epoch);
 	}
