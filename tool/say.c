@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -24,13 +25,13 @@ static const struct {
 	{ETIMEDOUT, "ETIMEDOUT", "no answer", "try again later", true},
 };
 
-static bool is_shown; /* a line that is to be written over */
+/* A line that is to be written over. The lock of stderr guards it, which no sanitizer knows. */
+static atomic_bool is_shown;
 
 static void clear_progress(void)
 {
-	if (is_shown)
+	if (atomic_exchange(&is_shown, false))
 		fputs("\r\033[K", stderr);
-	is_shown = false;
 }
 
 void say_progress(const char *format, ...)
@@ -43,7 +44,7 @@ void say_progress(const char *format, ...)
 		va_start(ap, format);
 		vfprintf(stderr, format, ap);
 		va_end(ap);
-		is_shown = true;
+		atomic_store(&is_shown, true);
 	}
 	funlockfile(stderr);
 }
