@@ -439,7 +439,7 @@ TEST(a_callback_may_free_the_connection)
 	must(aioconn_set_callbacks(b, serve, NULL, abort_it, NULL));
 	c = a;
 	must(aioconn_call_later(a, m, abort_conn, &a, soon()));
-	call_number(c, 5, &o, soon());
+	call_number(c, 0, &o, soon()); /* who serves may come to it before the caller is gone, or after */
 	while (a)
 		must(event_base_loop(base, EVLOOP_ONCE));
 	ck_assert_uint_eq(o.times, 1);
