@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "ipc/os/eager.h"
 #include "ipc/os/os.h"
 
 /* The epoch's word lies in a page that fork wipes. 0: this process has not looked yet; 1: it is looking. */
@@ -94,8 +93,6 @@ static void after_fork_in_parent(void)
 	pthread_mutex_unlock(&lock);
 	errno = error;
 }
-
-IPC_EAGER(pthread_mutex_init);
 
 static void tell_floors(bool by_handler)
 {
