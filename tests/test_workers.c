@@ -12,9 +12,8 @@
 #include <unistd.h>
 
 #include <aioipc/proc.h>
-#include <aioipc/service.h>
-
 #include "tests/peers.h"
+#include "tests/works.h"
 
 #include "ipc/os/os.h"
 
@@ -35,34 +34,6 @@ static struct told {
 } told;
 
 static int plain_memory; /* workers see what it was at aioservice_new() */
-
-static struct aiomsg *number(uint32_t n)
-{
-	return must(aiomsg_new_bytes(&n, sizeof n));
-}
-
-static uint32_t number_in(const struct aiomsg *m)
-{
-	uint32_t n;
-
-	memcpy(&n, aiomsg_bytes(m, NULL), sizeof n);
-	return n;
-}
-
-static int put_number(struct aioqueue *q, uint32_t n)
-{
-	struct aiomsg *m = number(n);
-	int r = aioqueue_put(q, m, soon());
-
-	aiomsg_free(m);
-	return r;
-}
-
-static void put_numbers(struct aioqueue *q, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		must(put_number(q, i));
-}
 
 /* UINT32_MAX: the end. */
 static uint32_t get_number(struct aioqueue *q)
@@ -87,48 +58,19 @@ static int on_error(struct aioservice *s, struct aiomsg *m, int error, void *arg
 	return told.verdict;
 }
 
-/* A service with its queues. */
-struct works {
-	struct aioqueue *in, *out;
-	struct aioservice *s;
-};
-
 static struct aioservice_options options_of(struct works *w, unsigned workers, aioservice_handle *handle)
 {
-	shared = must(mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	w->in = must(aioqueue_new(4096, 0));
-	w->out = must(aioqueue_new(4096, 0));
-	return (struct aioservice_options){
-		.size = sizeof(struct aioservice_options),
-		.in = w->in,
-		.out = w->out,
-		.kind = AIOSERVICE_FORKED,
-		.workers = workers,
-		.handle = handle,
-		.on_error = on_error,
-	};
-}
+	struct aioservice_options o = works_options(w, 4096, workers, handle);
 
-static void begin(struct works *w, const struct aioservice_options *o)
-{
-	w->s = must(aioservice_new(o));
-	must(aioservice_start(w->s));
+	shared = must(mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	o.on_error = on_error;
+	return o;
 }
 
 static void finish(struct works *w)
 {
-	must(aioservice_close(w->s, soon()));
-	aioqueue_free(w->in);
-	aioqueue_free(w->out);
+	works_end(w);
 	munmap(shared, sizeof *shared);
-}
-
-static struct aioservice_stats stats_of(struct works *w)
-{
-	struct aioservice_stats stats = {.size = sizeof stats};
-
-	must(aioservice_stats(w->s, &stats));
-	return stats;
 }
 
 static void await(const atomic_int *count, int n)
@@ -277,14 +219,14 @@ TEST(forked_workers_handle_every_message)
 	struct aioservice_options o = options_of(&w, 3, twice);
 	struct aioservice_stats stats;
 
-	begin(&w, &o);
-	put_numbers(w.in, 2000);
+	works_begin(&w, &o);
+	put_up_to(w.in, 2000);
 	aioqueue_close(w.in);
 	expect_all(&w, 2000);
 	ck_assert_int_ne(shared->pid, getpid());
 	ck_assert_int_ne(shared->parent, getpid()); /* the fork server's */
 	must(aioservice_join(w.s, soon()));
-	stats = stats_of(&w);
+	stats = works_stats(&w);
 	ck_assert_uint_eq(stats.jobs, 2000);
 	ck_assert_uint_eq(stats.lost + stats.failed + stats.retried + stats.restarts + stats.late, 0);
 	ck_assert_uint_eq(stats.starts, 3);
@@ -299,8 +241,8 @@ TEST(results_come_in_the_order_of_the_messages)
 	struct aioservice_options o = options_of(&w, 4, twice);
 
 	o.in_order = true;
-	begin(&w, &o);
-	put_numbers(w.in, 3000);
+	works_begin(&w, &o);
+	put_up_to(w.in, 3000);
 	aioqueue_close(w.in);
 	for (uint32_t i = 0; i < 3000; i++)
 		ck_assert_uint_eq(get_number(w.out), 2 * i);
@@ -313,8 +255,8 @@ TEST(a_worker_that_dies_loses_its_own_message_only)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 2, die_at_7);
 
-	begin(&w, &o);
-	put_numbers(w.in, 500);
+	works_begin(&w, &o);
+	put_up_to(w.in, 500);
 	aioqueue_close(w.in);
 	expect_all_but(&w, 500, 7);
 	ck_assert_int_eq(told.n, 1);
@@ -322,7 +264,7 @@ TEST(a_worker_that_dies_loses_its_own_message_only)
 	ck_assert_uint_eq(told.number, 7);
 	ck_assert(WIFSIGNALED(told.status) && WTERMSIG(told.status) == SIGKILL);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_eq(stats_of(&w).lost, 1);
+	ck_assert_uint_eq(works_stats(&w).lost, 1);
 	ck_assert_int_eq(aioservice_error(w.s), 0);
 	finish(&w);
 }
@@ -332,8 +274,8 @@ TEST(on_error_is_told_the_exit_status)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 1, exit_at_7);
 
-	begin(&w, &o);
-	put_numbers(w.in, 20);
+	works_begin(&w, &o);
+	put_up_to(w.in, 20);
 	aioqueue_close(w.in);
 	expect_all_but(&w, 20, 7);
 	ck_assert_int_eq(told.error, EOWNERDEAD);
@@ -346,15 +288,15 @@ TEST(a_handler_that_fails_is_told_and_has_no_results)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 2, fail_at_7);
 
-	begin(&w, &o);
-	put_numbers(w.in, 100);
+	works_begin(&w, &o);
+	put_up_to(w.in, 100);
 	aioqueue_close(w.in);
 	expect_all_but(&w, 100, 7);
 	ck_assert_int_eq(told.error, EDOM);
 	ck_assert_int_eq(told.status, -1);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_eq(stats_of(&w).failed, 1);
-	ck_assert_uint_eq(stats_of(&w).restarts, 0);
+	ck_assert_uint_eq(works_stats(&w).failed, 1);
+	ck_assert_uint_eq(works_stats(&w).restarts, 0);
 	finish(&w);
 }
 
@@ -365,7 +307,7 @@ TEST(an_error_that_nobody_forgives_stops_the_service)
 	uint32_t i;
 
 	o.on_error = NULL;
-	begin(&w, &o);
+	works_begin(&w, &o);
 	for (i = 0; put_number(w.in, i) == 0;)
 		i += i < 7;
 	ck_assert_int_eq(errno, EPIPE);
@@ -385,16 +327,17 @@ TEST(messages_whose_worker_died_are_tried_again)
 
 	o.retries = 2;
 	o.in_order = true;
-	begin(&w, &o);
-	put_numbers(w.in, 6);
+	works_begin(&w, &o);
+	put_up_to(w.in, 6);
 	aioqueue_close(w.in);
 	for (uint32_t i = 0; i < 6; i++)
 		ck_assert_uint_eq(get_number(w.out), 2 * i);
 	ck_assert_uint_eq(get_number(w.out), UINT32_MAX);
 	ck_assert_int_eq(told.n, 0);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_ge(stats_of(&w).lost, 12); /* a worker that is killed before it reads loses one too */
-	ck_assert_uint_eq(stats_of(&w).lost, stats_of(&w).retried);
+	ck_assert_uint_ge(works_stats(&w).lost,
+			  12); /* a worker that is killed before it reads loses one too */
+	ck_assert_uint_eq(works_stats(&w).lost, works_stats(&w).retried);
 	finish(&w);
 }
 
@@ -404,13 +347,13 @@ TEST(on_error_may_have_a_message_tried_again)
 	struct aioservice_options o = options_of(&w, 2, fail_twice);
 
 	told.verdict = AIOSERVICE_RETRY;
-	begin(&w, &o);
-	put_numbers(w.in, 20);
+	works_begin(&w, &o);
+	put_up_to(w.in, 20);
 	aioqueue_close(w.in);
 	expect_all(&w, 20);
 	ck_assert_int_eq(told.n, 40);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_eq(stats_of(&w).retried, 40);
+	ck_assert_uint_eq(works_stats(&w).retried, 40);
 	finish(&w);
 }
 
@@ -423,16 +366,16 @@ TEST(threads_try_again_too)
 	o.init = note_init;
 	o.fini = note_fini;
 	told.verdict = AIOSERVICE_RETRY;
-	begin(&w, &o);
-	put_numbers(w.in, 20);
+	works_begin(&w, &o);
+	put_up_to(w.in, 20);
 	aioqueue_close(w.in);
 	expect_all(&w, 20);
 	ck_assert_int_eq(told.n, 40);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(shared->inits, 1);
 	ck_assert_int_eq(shared->finis, 1);
-	ck_assert_uint_eq(stats_of(&w).jobs, 20);
-	ck_assert_uint_eq(stats_of(&w).failed, 40);
+	ck_assert_uint_eq(works_stats(&w).jobs, 20);
+	ck_assert_uint_eq(works_stats(&w).failed, 40);
 	finish(&w);
 }
 
@@ -442,15 +385,15 @@ TEST(a_worker_that_takes_too_long_is_killed)
 	struct aioservice_options o = options_of(&w, 2, hang_at_7);
 
 	o.limit = 2000 * (int64_t)harness_slowness();
-	begin(&w, &o);
-	put_numbers(w.in, 50);
+	works_begin(&w, &o);
+	put_up_to(w.in, 50);
 	aioqueue_close(w.in);
 	expect_all_but(&w, 50, 7);
 	ck_assert_int_eq(told.n, 1);
 	ck_assert_int_eq(told.error, ETIMEDOUT);
 	ck_assert(WIFSIGNALED(told.status) && WTERMSIG(told.status) == SIGKILL);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_eq(stats_of(&w).late, 1);
+	ck_assert_uint_eq(works_stats(&w).late, 1);
 	finish(&w);
 }
 
@@ -463,8 +406,8 @@ TEST(a_worker_is_replaced_after_its_number_of_messages)
 	o.in_order = true;
 	o.init = note_init;
 	o.fini = note_fini;
-	begin(&w, &o);
-	put_numbers(w.in, 10);
+	works_begin(&w, &o);
+	put_up_to(w.in, 10);
 	aioqueue_close(w.in);
 	for (uint32_t i = 0; i < 10; i++)
 		ck_assert_uint_eq(get_number(w.out), 2 * i);
@@ -472,9 +415,9 @@ TEST(a_worker_is_replaced_after_its_number_of_messages)
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(shared->inits, 4);
 	ck_assert_int_eq(shared->finis, 4);
-	ck_assert_uint_eq(stats_of(&w).starts, 4);
-	ck_assert_uint_eq(stats_of(&w).restarts, 3);
-	ck_assert_uint_eq(stats_of(&w).lost, 0);
+	ck_assert_uint_eq(works_stats(&w).starts, 4);
+	ck_assert_uint_eq(works_stats(&w).restarts, 3);
+	ck_assert_uint_eq(works_stats(&w).lost, 0);
 	finish(&w);
 }
 
@@ -494,8 +437,8 @@ TEST(init_that_fails_stops_the_service)
 		o.kind = (enum aioservice_kind)kind;
 		o.init = refuse;
 		o.fini = note_fini;
-		put_numbers(w.in, 10);
-		begin(&w, &o);
+		put_up_to(w.in, 10);
+		works_begin(&w, &o);
 		ck_assert_uint_eq(get_number(w.out), UINT32_MAX);
 		must(aioservice_join(w.s, soon()));
 		ck_assert_int_eq(aioservice_error(w.s), EXDEV);
@@ -518,8 +461,8 @@ TEST(workers_that_never_get_ready_stop_the_service)
 	struct aioservice_options o = options_of(&w, 4, twice);
 
 	o.init = crash;
-	put_numbers(w.in, 10);
-	begin(&w, &o);
+	put_up_to(w.in, 10);
+	works_begin(&w, &o);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(aioservice_error(w.s), EOWNERDEAD);
 	ck_assert_int_ge(shared->inits, 16);
@@ -533,8 +476,8 @@ TEST(a_handler_that_is_done_leaves_the_rest)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 1, one_is_enough);
 
-	put_numbers(w.in, 100);
-	begin(&w, &o);
+	put_up_to(w.in, 100);
+	works_begin(&w, &o);
 	ck_assert_uint_eq(get_number(w.out), 0);
 	ck_assert_uint_eq(get_number(w.out), UINT32_MAX);
 	must(aioservice_join(w.s, soon()));
@@ -555,8 +498,8 @@ TEST(messages_that_a_worker_had_at_hand_go_back_in_order)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 1, done_at_50);
 
-	put_numbers(w.in, 100);
-	begin(&w, &o);
+	put_up_to(w.in, 100);
+	works_begin(&w, &o);
 	expect_all(&w, 51);
 	must(aioservice_join(w.s, soon()));
 	for (uint32_t i = 51; i < 100; i++)
@@ -583,7 +526,7 @@ TEST(a_forked_generator_goes_on_until_it_is_done)
 	struct aioservice_options o = options_of(&w, 1, count_to_20);
 
 	o.in = NULL;
-	begin(&w, &o);
+	works_begin(&w, &o);
 	expect_all(&w, 20);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(aioservice_error(w.s), 0);
@@ -603,8 +546,8 @@ TEST(a_message_may_have_many_results)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 2, many);
 
-	begin(&w, &o);
-	put_numbers(w.in, 8);
+	works_begin(&w, &o);
+	put_up_to(w.in, 8);
 	aioqueue_close(w.in);
 	expect_all(&w, 8 * 500);
 	finish(&w);
@@ -626,7 +569,7 @@ TEST(large_messages_go_both_ways)
 
 	memset(data, 'x', len);
 	m = must(aiomsg_new_bytes(data, len));
-	begin(&w, &o);
+	works_begin(&w, &o);
 	for (int i = 0; i < 6; i++)
 		must(aioqueue_put(w.in, m, soon()));
 	for (int i = 0; i < 6; i++) {
@@ -647,8 +590,8 @@ TEST(a_full_queue_stops_the_workers)
 
 	aioqueue_free(w.out);
 	o.out = w.out = must(aioqueue_new(2, 0));
-	begin(&w, &o);
-	put_numbers(w.in, 1000);
+	works_begin(&w, &o);
+	put_up_to(w.in, 1000);
 	aioqueue_close(w.in);
 	await(&shared->calls, 2);
 	while (aioqueue_count(w.out) < 2)
@@ -663,8 +606,8 @@ TEST(abort_kills_those_at_work)
 	struct aioservice_options o = options_of(&w, 3, hang);
 	pid_t pid;
 
-	begin(&w, &o);
-	put_numbers(w.in, 10);
+	works_begin(&w, &o);
+	put_up_to(w.in, 10);
 	await(&shared->at_work, 3);
 	pid = shared->pid;
 	aioservice_abort(w.s);
@@ -682,8 +625,8 @@ TEST(abort_with_a_full_queue)
 
 	aioqueue_free(w.out);
 	o.out = w.out = must(aioqueue_new(1, 0));
-	begin(&w, &o);
-	put_numbers(w.in, 100);
+	works_begin(&w, &o);
+	put_up_to(w.in, 100);
 	await(&shared->calls, 3);
 	aioservice_abort(w.s);
 	aioqueue_free(w.in);
@@ -705,8 +648,8 @@ TEST(on_error_may_abort_the_service)
 	struct aioservice_options o = options_of(&w, 2, die_at_7);
 
 	o.on_error = abort_service;
-	begin(&w, &o);
-	put_numbers(w.in, 8);
+	works_begin(&w, &o);
+	put_up_to(w.in, 8);
 	while (get_number(w.out) != UINT32_MAX)
 		;
 	aioqueue_free(w.in);
@@ -763,7 +706,7 @@ TEST(descriptors_travel_both_ways)
 	int fd[30][2];
 
 	o.in_order = true;
-	begin(&w, &o);
+	works_begin(&w, &o);
 	for (uint32_t i = 0; i < 30; i++) {
 		m = number(i);
 		must(pipe(fd[i]));
@@ -799,7 +742,7 @@ TEST(workers_see_the_memory_as_it_was_when_the_service_was_made)
 	w.s = must(aioservice_new(&o));
 	plain_memory = 2;
 	must(aioservice_start(w.s));
-	put_numbers(w.in, 1);
+	put_up_to(w.in, 1);
 	ck_assert_uint_eq(get_number(w.out), 1);
 	finish(&w);
 }
@@ -818,8 +761,8 @@ TEST(ctrl_c_does_not_reach_workers_unless_wanted)
 		struct aioservice_options o = options_of(&w, 1, groups);
 
 		o.with_terminal = with;
-		begin(&w, &o);
-		put_numbers(w.in, 1);
+		works_begin(&w, &o);
+		put_up_to(w.in, 1);
 		ck_assert_int_eq(get_number(w.out) == (uint32_t)getpgrp(), with);
 		finish(&w);
 	}
@@ -840,8 +783,8 @@ TEST(workers_have_the_descriptors_of_the_program_unless_not_wanted)
 
 		o.arg = &fd;
 		o.only_ends = only;
-		begin(&w, &o);
-		put_numbers(w.in, 1);
+		works_begin(&w, &o);
+		put_up_to(w.in, 1);
 		ck_assert_int_eq(get_number(w.out), !only);
 		must(close(fd));
 		finish(&w);
@@ -868,8 +811,8 @@ TEST(a_handler_that_sleeps_is_told_that_the_service_stops)
 	struct aioservice_options o = options_of(&w, 2, sleep_or_fail);
 
 	told.verdict = -1;
-	begin(&w, &o);
-	put_numbers(w.in, 2);
+	works_begin(&w, &o);
+	put_up_to(w.in, 2);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(aioservice_error(w.s), EDOM);
 	ck_assert_int_eq(told.n, 1);
@@ -886,9 +829,9 @@ TEST(handlers_sleep_on_while_a_closed_queue_is_emptied)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 2, short_sleep);
 
-	put_numbers(w.in, 20);
+	put_up_to(w.in, 20);
 	aioqueue_close(w.in);
-	begin(&w, &o);
+	works_begin(&w, &o);
 	expect_all(&w, 20);
 	ck_assert_int_eq(told.n, 0);
 	finish(&w);
@@ -900,8 +843,8 @@ TEST(a_fork_of_the_program_takes_nothing_along)
 	struct aioservice_options o = options_of(&w, 2, twice);
 	pid_t pid;
 
-	begin(&w, &o);
-	put_numbers(w.in, 100);
+	works_begin(&w, &o);
+	put_up_to(w.in, 100);
 	ck_assert_uint_lt(get_number(w.out), 200);
 	pid = must(fork());
 	if (pid == 0) {
@@ -924,8 +867,8 @@ TEST(forks_while_the_service_is_at_work)
 	struct works w;
 	struct aioservice_options o = options_of(&w, 2, twice);
 
-	begin(&w, &o);
-	put_numbers(w.in, 2000);
+	works_begin(&w, &o);
+	put_up_to(w.in, 2000);
 	aioqueue_close(w.in);
 	for (int i = 0; i < 20; i++) {
 		pid_t pid = must(fork());
@@ -951,8 +894,8 @@ TEST(workers_end_with_their_program)
 		struct works w;
 		struct aioservice_options o = options_of(&w, 2, hang);
 
-		begin(&w, &o);
-		put_numbers(w.in, 2);
+		works_begin(&w, &o);
+		put_up_to(w.in, 2);
 		await(&shared->at_work, 2);
 		kill(getpid(), SIGKILL);
 	}
@@ -968,8 +911,8 @@ TEST(without_its_fork_server_a_service_ends)
 	struct aioservice_options o = options_of(&w, 2, hang);
 	pid_t worker;
 
-	begin(&w, &o);
-	put_numbers(w.in, 2);
+	works_begin(&w, &o);
+	put_up_to(w.in, 2);
 	await(&shared->at_work, 2);
 	worker = shared->pid;
 	must(kill(shared->parent, SIGKILL));
@@ -1009,16 +952,16 @@ static void weather_storm(unsigned workers, bool in_order, uint32_t n)
 	o.in_order = in_order;
 	o.on_error = is_dead;
 	o.retries = 1;
-	begin(&w, &o);
-	put_numbers(w.in, n);
+	works_begin(&w, &o);
+	put_up_to(w.in, n);
 	aioqueue_close(w.in);
 	if (in_order)
 		for (uint32_t i = 0; i < n; i++)
 			ck_assert_uint_eq(get_number(w.out), 2 * i);
 	expect_all(&w, in_order ? 0 : n);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_gt(stats_of(&w).restarts, 0);
-	ck_assert_uint_eq(stats_of(&w).jobs, n);
+	ck_assert_uint_gt(works_stats(&w).restarts, 0);
+	ck_assert_uint_eq(works_stats(&w).jobs, n);
 	finish(&w);
 }
 
@@ -1052,8 +995,8 @@ TEST(executed_workers_handle_every_message)
 	struct aioservice_options o = executed(&w, "tests/inheritor", work);
 
 	o.in_order = true;
-	begin(&w, &o);
-	put_numbers(w.in, 300);
+	works_begin(&w, &o);
+	put_up_to(w.in, 300);
 	aioqueue_close(w.in);
 	for (uint32_t i = 0; i < 300; i++)
 		if (i != 7)
@@ -1071,9 +1014,9 @@ TEST(executed_workers_are_killed_when_late_and_at_abort)
 	struct aioservice_options o = executed(&w, "tests/inheritor", work);
 
 	o.limit = 1000 * (int64_t)harness_slowness();
-	begin(&w, &o);
+	works_begin(&w, &o);
 	must(put_number(w.in, 1000)); /* hangs */
-	while (told.n == 0 && stats_of(&w).late == 0)
+	while (told.n == 0 && works_stats(&w).late == 0)
 		sched_yield();
 	must(put_number(w.in, 1000));
 	aioservice_abort(w.s);
@@ -1086,8 +1029,8 @@ TEST(a_program_that_is_not_there_stops_the_service)
 	struct works w;
 	struct aioservice_options o = executed(&w, "tests/no such program", work);
 
-	put_numbers(w.in, 3);
-	begin(&w, &o);
+	put_up_to(w.in, 3);
+	works_begin(&w, &o);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(aioservice_error(w.s), ENOENT);
 	ck_assert_uint_eq(aioqueue_count(w.in), 3);
@@ -1100,7 +1043,7 @@ TEST(a_program_that_is_no_worker_stops_the_service)
 	struct works w;
 	struct aioservice_options o = executed(&w, "/bin/true", argv);
 
-	begin(&w, &o);
+	works_begin(&w, &o);
 	must(aioservice_join(w.s, soon()));
 	ck_assert_int_eq(aioservice_error(w.s), EOWNERDEAD);
 	finish(&w);
@@ -1163,8 +1106,8 @@ TEST(older_sizes_are_accepted)
 
 	o.size = offsetof(struct aioservice_options, kind);
 	o.kind = (enum aioservice_kind)77;
-	begin(&w, &o);
-	put_numbers(w.in, 10);
+	works_begin(&w, &o);
+	put_up_to(w.in, 10);
 	aioqueue_close(w.in);
 	expect_all(&w, 10);
 	ck_assert_int_eq(shared->pid, getpid());
