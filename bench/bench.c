@@ -105,6 +105,16 @@ void bench_end(struct bench *b)
 	b->figure->count = b->count;
 }
 
+void bench_read_bulk(struct bench *b, int fd)
+{
+	static char block[BULK];
+	ssize_t n;
+
+	while ((n = read(fd, block, sizeof block)) > 0)
+		bench_add(b, (uint64_t)n);
+	bench_end(b);
+}
+
 int bench_port(void)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -50,6 +50,9 @@ void bench_add(struct bench *b, uint64_t n);
 /* The clock stops, and the figure is what this process counted. */
 void bench_end(struct bench *b);
 
+/* Counts what comes, until the end, BULK at a time at most; and bench_end(). */
+void bench_read_bulk(struct bench *b, int fd);
+
 /* A port of TCP that nobody has just now. */
 int bench_port(void);
 

@@ -131,16 +131,6 @@ static void write_bulk(struct bench *b, int fd)
 		write_all(fd, block, sizeof block);
 }
 
-static void read_bulk(struct bench *b, int fd)
-{
-	static char block[BULK];
-	ssize_t n;
-
-	while ((n = read(fd, block, sizeof block)) > 0)
-		bench_add(b, (uint64_t)n);
-	bench_end(b);
-}
-
 static void one_way(struct bench *b, void (*make)(struct ends[2]), void (*writer)(struct bench *, int),
 		    void (*reader)(struct bench *, int))
 {
@@ -254,12 +244,12 @@ static void each_pair(struct bench *b)
 
 static void bulk_pair(struct bench *b)
 {
-	one_way(b, make_pair, write_bulk, read_bulk);
+	one_way(b, make_pair, write_bulk, bench_read_bulk);
 }
 
 static void bulk_pipe(struct bench *b)
 {
-	one_way(b, make_pipes, write_bulk, read_bulk);
+	one_way(b, make_pipes, write_bulk, bench_read_bulk);
 }
 
 static void trip_blocking_pair(struct bench *b)

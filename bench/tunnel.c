@@ -92,16 +92,6 @@ static void write_all(struct bench *b, int fd)
 			done += (size_t)must((int)write(fd, block + done, BULK - done), "write");
 }
 
-static void read_all(struct bench *b, int fd)
-{
-	static char block[BULK];
-	ssize_t n;
-
-	while ((n = read(fd, block, sizeof block)) > 0)
-		bench_add(b, (uint64_t)n);
-	bench_end(b);
-}
-
 /* The reader's stunnel is there before the writer's: that one would end a connection that it can't pass on. */
 static void bulk(struct bench *b)
 {
@@ -118,7 +108,7 @@ static void bulk(struct bench *b)
 		close(reach(far));
 		must((int)write(ready[1], &c, 1), "write");
 		fd = must(accept(listener, NULL, NULL), "accept");
-		read_all(b, fd);
+		bench_read_bulk(b, fd);
 	} else {
 		must(read(ready[0], &c, 1) == 1 ? 0 : -1, "the other side");
 		tunnel = start_stunnel(program, true, near, far);
