@@ -1,4 +1,6 @@
-/* TLS with peers that know nothing of the library: openssl's s_client and s_server, Python's ssl, and those that speak no TLS at all. */
+/*
+ * TLS with peers that know nothing of the library: openssl's s_client and s_server, Python's ssl, stunnel, and those that speak no TLS at all.
+ */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -376,6 +378,67 @@ TEST_WITHIN(python_is_a_peer, 30)
 {
 	if (has("python3"))
 		in_tls_task(python);
+}
+
+/* A stunnel for who is @name; @more are its other settings, each with its end of line. */
+static void start_stunnel(struct program *p, struct event_base *base, const char *name, const char *more)
+{
+	char pem[64], key[64];
+	FILE *f = must(fopen(cert_path("stunnel.conf"), "w"));
+
+	snprintf(pem, sizeof pem, "%s.pem", name);
+	snprintf(key, sizeof key, "%s.key", name);
+	fprintf(f, "foreground = yes\npid =\nsyslog = no\ndebug = 6\n%s", more);
+	fprintf(f, "cert = %s\nkey = %s\nCAfile = %s\nverifyChain = yes\n", cert_path(pem), cert_path(key),
+		cert_path("ca.pem"));
+	must(fclose(f));
+	start(p, base, "stunnel %s", cert_path("stunnel.conf"));
+}
+
+/* Before a program that speaks on its standard input and output; and before one that it starts, which says again what it hears. */
+static void stunnel(void *base)
+{
+	struct aiotls *t = new_tls("client");
+	char text[200], port[32];
+	struct program p;
+	struct side s;
+	struct aioconn *c;
+
+	listen_as(&s, base, "server");
+	s.framing = AIOCONN_LINES;
+	snprintf(text, sizeof text, "client = yes\nconnect = 127.0.0.1:%d\ncheckHost = localhost\n",
+		 aiolistener_port(s.listener));
+	start_stunnel(&p, base, "client", text);
+	send_text(p.io, "hello");
+	c = next_peer(&s);
+	expect_text(c, "hello");
+	must(aioconn_peer_certificate(c, AIOTLS_COMMON_NAME, text, sizeof text));
+	ck_assert_str_eq(text, "client");
+	send_text(c, "good day");
+	await_line(&p, "good day", NULL, 0);
+	must(aioconn_write_eof(p.io));
+	expect_end(c, 0);
+	must(aioconn_close(c, soon()));
+	finish(&p, 0);
+
+	start_stunnel(&p, base, "server", "[it]\naccept = 127.0.0.1:0\nexec = /bin/cat\n");
+	await_line(&p, "bound to 127.0.0.1:", port, sizeof port);
+	c = must(aioconn_connect_tls(tls_at(atoi(port)), t, base, soon()));
+	must(aioconn_set_framing(c, AIOCONN_LINES, NULL));
+	send_text(c, "again");
+	expect_text(c, "again");
+	must(aioconn_write_eof(c));
+	expect_end(c, 0);
+	must(aioconn_close(c, soon()));
+	finish(&p, SIGTERM);
+	aiotls_free(t);
+	stop(&s);
+}
+
+TEST_WITHIN(stunnel_is_a_peer, 30)
+{
+	if (has("stunnel"))
+		in_tls_task(stunnel);
 }
 
 /* Peers that speak no TLS. */
