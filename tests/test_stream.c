@@ -375,6 +375,28 @@ TEST(bytes_arrive_in_callbacks)
 	event_base_free(base);
 }
 
+/* The end comes right behind a read that was full. */
+TEST(the_end_comes_behind_as_much_as_a_read_takes)
+{
+	static char data[2 * 65536];
+
+	for (size_t len = sizeof data / 2; len <= sizeof data; len += sizeof data / 2) {
+		struct event_base *base = new_base();
+		struct seen s = {.msgs = 0};
+		struct aioconn *c;
+		int fd = raw_stream(AIOCONN_BYTES, NULL, base, &c);
+
+		see(c, &s);
+		put(fd, data, len);
+		must(shutdown(fd, SHUT_WR));
+		run_until(base, &s.closes, 1);
+		ck_assert_uint_eq(s.bytes, len);
+		ck_assert_int_eq(s.cause, AIOCONN_CLEAN);
+		close(fd);
+		event_base_free(base);
+	}
+}
+
 TEST(a_stream_stops_reading_when_nobody_asks)
 {
 	struct aioconn_limits limits = {.size = sizeof limits, .inbox = 50000};

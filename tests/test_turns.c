@@ -1,6 +1,7 @@
 /* When messages leave, and a loop that stays fair to its other events. Queues are in test_flow.c. */
 #include "tests/peers.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -421,6 +422,71 @@ TEST(a_turn_handles_a_bounded_number_of_messages)
 	aioconn_abort(a);
 	aioconn_abort(b);
 	event_base_free(base);
+}
+
+/* Bytes; of a ring there may be 16 reads. */
+enum { TURN_MOST = 256 * 1024, READ_MOST = 320 * 1024 };
+
+struct appetite {
+	struct aioconn *c;
+	struct event *ev;
+	uint64_t before, most;
+	unsigned rounds;
+};
+
+static void eaten_in_a_round(evutil_socket_t fd, short what, void *arg)
+{
+	struct aioconn_stats s = {.size = sizeof s};
+	struct appetite *a = arg;
+
+	(void)fd;
+	(void)what;
+	must(aioconn_stats(a->c, &s));
+	if (s.bytes_in - a->before > a->most)
+		a->most = s.bytes_in - a->before;
+	a->before = s.bytes_in;
+	a->rounds++;
+	must(event_add(a->ev, &(struct timeval){0, 0}));
+}
+
+static void flood_large(struct aioend *end, void *arg)
+{
+	struct aioconn *c = open_end(end, NULL);
+	size_t size = *(size_t *)arg;
+	char *data = must(calloc(1, size));
+
+	while (aioconn_send_bytes(c, data, size) == 0)
+		continue;
+	aioconn_abort(c);
+	free(data);
+}
+
+/* A reader that keeps up with the writer finds its room filled each time. */
+TEST_WITHIN(nor_does_a_turn_read_without_bound, 30)
+{
+	size_t sizes[] = {40000, 65536, 4 << 20};
+
+	for (unsigned k = 0; k < 6; k++) {
+		struct event_base *base = new_base();
+		struct aioend *mine, *theirs;
+		struct appetite a = {0};
+		struct seen s = {0};
+		pid_t pid;
+
+		make_ends(k & 1 ? RING : PAIR, &mine, &theirs);
+		pid = start_child(flood_large, theirs, &sizes[k / 2]);
+		a.c = open_end(mine, base);
+		a.ev = must(event_new(base, -1, 0, eaten_in_a_round, &a));
+		must(event_add(a.ev, &(struct timeval){0, 0}));
+		see(a.c, &s);
+		run_until(base, &s.msgs, 20);
+		ck_assert_uint_gt(a.rounds, 20 * sizes[k / 2] / 1000000);
+		ck_assert_uint_le(a.most, k & 1 ? 16 * READ_MOST : TURN_MOST + 2 * READ_MOST);
+		event_free(a.ev);
+		aioconn_abort(a.c);
+		expect_exit(pid, 0);
+		event_base_free(base);
+	}
 }
 
 /* How much a callback may queue. */

@@ -83,6 +83,7 @@ struct aioconn {
 	bool receiving; /* a call waits for input */
 	bool polled;    /* a blocking call reads it, whatever other connections hold */
 	bool more;      /* messages are left for the next turn */
+	bool filled;    /* the last read, of bytes in bulk, took all that it had room for */
 	bool owes;      /* what the hooks were told last */
 	bool answering; /* what is sent now is seen to when the callbacks have returned: no call at the turn's end is asked for */
 	bool burst;       /* the last turn that sent anything sent two or more */

@@ -9,7 +9,9 @@
 #include "ipc/conn/split.h"
 #include "ipc/os/sleep.h"
 
+/* So much a read takes at most: where its ledger is full already, and elsewhere. A sender may keep up with a longer one. */
 #define LITTLE ((size_t)4096)
+#define MUCH ((size_t)256 * 1024)
 
 static bool inbox_full(const struct aioconn *c)
 {
@@ -77,6 +79,11 @@ static void queue_fds(struct aioconn *c, const struct ipc_fdlist *got)
 	}
 }
 
+static size_t length_of(const struct iovec *iov, int n)
+{
+	return n == 2 ? iov[0].iov_len + iov[1].iov_len : iov[0].iov_len;
+}
+
 static ssize_t read_into(struct aioconn *c, struct iovec *iov, int n)
 {
 	struct ipc_fdlist got, *fds = c->fds ? &got : NULL;
@@ -122,15 +129,20 @@ static void input_broke(struct aioconn *c)
 	c->in.cut = true;
 }
 
-/* The connections of the ledger hold too much already: reads little. */
-static int little_of(struct iovec *iov, int n)
+/* The connections of the ledger hold too much already. */
+static bool reads_little(const struct aioconn *c)
 {
-	if (iov[0].iov_len >= LITTLE) {
-		iov[0].iov_len = LITTLE;
+	return c->ledger && c->ledger->over;
+}
+
+static int at_most(size_t most, struct iovec *iov, int n)
+{
+	if (iov[0].iov_len >= most) {
+		iov[0].iov_len = most;
 		return 1;
 	}
-	if (n == 2 && iov[1].iov_len > LITTLE)
-		iov[1].iov_len = LITTLE;
+	if (n == 2 && iov[1].iov_len > most)
+		iov[1].iov_len = most;
 	return n;
 }
 
@@ -153,7 +165,7 @@ static int make_room(struct aioconn *c, struct iovec iov[2])
 			return -1;
 		room = ipc_in_room(&c->in, iov);
 	}
-	return room > 0 && c->ledger && c->ledger->over ? little_of(iov, room) : room;
+	return room > 0 ? at_most(reads_little(c) ? LITTLE : MUCH, iov, room) : room;
 }
 
 static int fill(struct aioconn *c)
@@ -168,6 +180,7 @@ static int fill(struct aioconn *c)
 		return room;
 	n = read_into(c, iov, room);
 	if (n > 0) {
+		c->filled = ipc_in_is_bulk(&c->in) && !reads_little(c) && (size_t)n == length_of(iov, room);
 		arrived(c, (size_t)n);
 		return 1;
 	}

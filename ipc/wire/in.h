@@ -54,6 +54,12 @@ struct ipc_in {
 	uint64_t granted; /* so many messages in memory the peer takes in all */
 };
 
+/* Large messages come in a row, or bytes as they are. */
+static inline bool ipc_in_is_bulk(const struct ipc_in *in)
+{
+	return in->window < IPC_IN_BUFFER || in->framing == AIOCONN_BYTES;
+}
+
 void ipc_in_init(struct ipc_in *in);
 void ipc_in_free(struct ipc_in *in);
 
