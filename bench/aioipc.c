@@ -242,7 +242,8 @@ static void bulk_msg_pipe(struct bench *b)
 
 /* Blocking. */
 
-static void one_way_blocking(struct bench *b, make_fn *make, bool corked, unsigned spin)
+static void one_way_blocking(struct bench *b, make_fn *make, int (*send)(struct end *),
+			     bool (*got)(struct end *, struct aiomsg *), bool corked, unsigned spin)
 {
 	bool child, more = true;
 	struct end e = open_end(b, make, false, &child);
@@ -253,11 +254,11 @@ static void one_way_blocking(struct bench *b, make_fn *make, bool corked, unsign
 	while (more) {
 		if (child) {
 			must(aioconn_recv(e.conn, &m, AIOIPC_FOREVER), "aioconn_recv");
-			more = !got_small(&e, m);
+			more = !got(&e, m);
 			aiomsg_free(m);
 		} else {
 			more = bench_next(b, e.ints);
-			must(send_small(&e), "aioconn_send_bytes");
+			must(send(&e), "aioconn_send_bytes");
 		}
 	}
 	if (child)
@@ -267,23 +268,28 @@ static void one_way_blocking(struct bench *b, make_fn *make, bool corked, unsign
 
 static void small_blocking(struct bench *b)
 {
-	one_way_blocking(b, aiosockpair, true, 0);
+	one_way_blocking(b, aiosockpair, send_small, got_small, true, 0);
+}
+
+static void bulk_blocking(struct bench *b)
+{
+	one_way_blocking(b, aiosockpair, send_bulk, got_bulk, false, 0);
 }
 
 /* Each leaves at once. */
 static void each_pair(struct bench *b)
 {
-	one_way_blocking(b, aiosockpair, false, 0);
+	one_way_blocking(b, aiosockpair, send_small, got_small, false, 0);
 }
 
 static void each_ring(struct bench *b)
 {
-	one_way_blocking(b, make_ring, false, 0);
+	one_way_blocking(b, make_ring, send_small, got_small, false, 0);
 }
 
 static void each_spin_ring(struct bench *b)
 {
-	one_way_blocking(b, make_ring, false, SPIN);
+	one_way_blocking(b, make_ring, send_small, got_small, false, SPIN);
 }
 
 static void trips_blocking(struct bench *b, make_fn *make, unsigned spin)
@@ -565,6 +571,7 @@ int main(int argc, char **argv)
 		{"typed-iUs", typed_iUs},
 		{"typed-ints", typed_ints},
 		{"bulk-pair", bulk_pair},
+		{"bulk-blocking", bulk_blocking},
 		{"bulk-pipe", bulk_pipe},
 		{"bulk-ring", bulk_ring},
 		{"bulk-msg-pair", bulk_msg_pair},

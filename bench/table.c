@@ -183,6 +183,12 @@ struct work bench_table[] = {
 		 {.who = "libzmq", .program = "libzmq", .measures = "bulk"},
 		 {.who = "nng", .program = "nng", .measures = "bulk"},
 	 }},
+	{"64 KiB one way, blocking",
+	 GIGABYTES,
+	 {
+		 {.who = "aioipc, send, recv", .program = "aioipc", .measures = "bulk-blocking"},
+		 {.who = "raw write, read, pair", .program = "raw", .measures = "bulk-pair", .target = 0.9},
+	 }},
 	{"64 KiB one way, pipe",
 	 GIGABYTES,
 	 {

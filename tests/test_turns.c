@@ -424,28 +424,33 @@ TEST(a_turn_handles_a_bounded_number_of_messages)
 	event_base_free(base);
 }
 
-/* Bytes; of a ring there may be 16 reads. */
-enum { TURN_MOST = 256 * 1024, READ_MOST = 320 * 1024 };
+/* Bytes. Of a ring, or in a task, there may be 16 reads behind the first. */
+enum { TURN_MOST = 256 * 1024, READ_MOST = 320 * 1024, READS_MOST = 17 * READ_MOST };
 
 struct appetite {
 	struct aioconn *c;
 	struct event *ev;
 	uint64_t before, most;
-	unsigned rounds;
+	unsigned wanted;
 };
 
-static void eaten_in_a_round(evutil_socket_t fd, short what, void *arg)
+static void weigh(struct appetite *a)
 {
 	struct aioconn_stats s = {.size = sizeof s};
-	struct appetite *a = arg;
 
-	(void)fd;
-	(void)what;
 	must(aioconn_stats(a->c, &s));
 	if (s.bytes_in - a->before > a->most)
 		a->most = s.bytes_in - a->before;
 	a->before = s.bytes_in;
-	a->rounds++;
+}
+
+static void next_weighing(evutil_socket_t fd, short what, void *arg)
+{
+	struct appetite *a = arg;
+
+	(void)fd;
+	(void)what;
+	weigh(a);
 	must(event_add(a->ev, &(struct timeval){0, 0}));
 }
 
@@ -461,31 +466,75 @@ static void flood_large(struct aioend *end, void *arg)
 	free(data);
 }
 
+static void take_some(void *arg)
+{
+	struct appetite *a = arg;
+
+	for (unsigned i = 0; i < a->wanted; i++) {
+		struct aiomsg *m;
+
+		ck_assert_int_eq(aioconn_recv(a->c, &m, soon()), 1);
+		aiomsg_free(m);
+	}
+}
+
+/* Takes @wanted messages, in callbacks or in a task. What came between two turns of the loop at most. */
+static uint64_t most_in_a_turn(struct aioend *end, unsigned wanted, bool in_task)
+{
+	struct event_base *base = new_base();
+	struct appetite a = {.c = open_end(end, base), .wanted = wanted};
+	struct seen s = {0};
+
+	a.ev = must(event_new(base, -1, 0, next_weighing, &a));
+	must(event_add(a.ev, &(struct timeval){0, 0}));
+	if (in_task) {
+		must(aiotask_run(base, take_some, &a));
+	} else {
+		see(a.c, &s);
+		run_until(base, &s.msgs, wanted);
+	}
+	weigh(&a);
+	event_free(a.ev);
+	aioconn_abort(a.c);
+	event_base_free(base);
+	return a.most;
+}
+
 /* A reader that keeps up with the writer finds its room filled each time. */
-TEST_WITHIN(nor_does_a_turn_read_without_bound, 30)
+TEST_WITHIN(nor_does_a_turn_read_without_bound, 50)
 {
 	size_t sizes[] = {40000, 65536, 4 << 20};
 
-	for (unsigned k = 0; k < 6; k++) {
-		struct event_base *base = new_base();
+	for (unsigned k = 0; k < 12; k++) {
+		enum transport t = k & 1 ? RING : PAIR;
+		bool in_task = k & 2;
 		struct aioend *mine, *theirs;
-		struct appetite a = {0};
-		struct seen s = {0};
+		uint64_t most;
 		pid_t pid;
 
-		make_ends(k & 1 ? RING : PAIR, &mine, &theirs);
-		pid = start_child(flood_large, theirs, &sizes[k / 2]);
-		a.c = open_end(mine, base);
-		a.ev = must(event_new(base, -1, 0, eaten_in_a_round, &a));
-		must(event_add(a.ev, &(struct timeval){0, 0}));
-		see(a.c, &s);
-		run_until(base, &s.msgs, 20);
-		ck_assert_uint_gt(a.rounds, 20 * sizes[k / 2] / 1000000);
-		ck_assert_uint_le(a.most, k & 1 ? 16 * READ_MOST : TURN_MOST + 2 * READ_MOST);
-		event_free(a.ev);
-		aioconn_abort(a.c);
+		make_ends(t, &mine, &theirs);
+		pid = start_child(flood_large, theirs, &sizes[k / 4]);
+		most = most_in_a_turn(mine, 20, in_task);
+		ck_assert_uint_le(most, in_task || t == RING ? READS_MOST : TURN_MOST + 2 * READ_MOST);
 		expect_exit(pid, 0);
-		event_base_free(base);
+	}
+}
+
+TEST(nor_all_that_is_there)
+{
+	enum { N = 180, SIZE = 65536 };
+	static char data[SIZE];
+
+	for (unsigned in_task = 0; in_task < 2; in_task++) {
+		struct aioend *mine, *theirs;
+		struct aioconn *writer;
+
+		must(aioring(&mine, &theirs, (size_t)16 << 20));
+		writer = open_end(theirs, NULL);
+		for (unsigned i = 0; i < N; i++)
+			must(aioconn_send_bytes(writer, data, SIZE));
+		ck_assert_uint_le(most_in_a_turn(mine, N, in_task), READS_MOST);
+		aioconn_abort(writer);
 	}
 }
 
