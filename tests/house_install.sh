@@ -36,8 +36,24 @@ END
 cp "$tmp/program.c" "$tmp/program.cc"
 version=$(sed -n 's/^Version: //p' aioipc.pc)
 
+# A copy of the build, in which nothing is compiled again. Installing makes libtool link a library once more, under its own name, and for that
+# moment the other tests would find half of it. The argument is for configure, beside what it was told here.
+copy_build() {
+	rm -rf "$tmp/build" && mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*.la "$tmp/build" || return 1
+	find "$tmp/build" -name '*.P*o' -delete
+	grep -rlIZ --include='*.la' --include='*.lai' --include=aioipc "$PWD" "$tmp/build" | xargs -0 sed -i "s|$PWD|$tmp/build|g" || return 1
+	source=$(cd "$srcdir" && pwd)
+	more=${1-}
+	eval "set -- $(./config.status --config)"
+	(cd "$tmp/build" && "$source/configure" -q "$@" ${more:+"$more"})
+}
+
+make_in_copy() {
+	MAKEFLAGS='' ${MAKE:-make} -C "$tmp/build" "$@"
+}
+
 installs() {
-	MAKEFLAGS='' ${MAKE:-make} install DESTDIR="$tmp/root" || return 1
+	copy_build && make_in_copy install-exec install-data DESTDIR="$tmp/root" || return 1
 	pc=$(find "$tmp/root" -name aioipc.pc)
 	prefix=$(sed -n 's/^prefix=//p' "$pc")
 	sed -i "s|^prefix=.*|prefix=$tmp/root$prefix|; s|^\(libdir\|includedir\)=$prefix|\1=\${prefix}|" "${pc%/*}"/aioipc*.pc
@@ -45,17 +61,11 @@ installs() {
 	export PKG_CONFIG_PATH="${pc%/*}" LD_LIBRARY_PATH="${libs%/*}"
 }
 
-# What quickstart says to those who are not root: what is built is configured once more, for a folder of theirs. Here in a copy of the build,
-# in which nothing is compiled again.
+# What quickstart says to those who are not root: what is built is configured once more, for a folder of theirs.
 moves_to_another_prefix() {
-	mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*.la "$tmp/build" || return 1
-	find "$tmp/build" -name '*.P*o' -delete
-	source=$(cd "$srcdir" && pwd)
-	eval "set -- $(./config.status --config)"
 	(
 		unset LD_LIBRARY_PATH
-		export MAKEFLAGS=
-		cd "$tmp/build" && "$source/configure" -q "$@" --prefix="$tmp/other" && ${MAKE:-make} -s install-exec &&
+		copy_build --prefix="$tmp/other" && make_in_copy -s install-exec &&
 			[ "$("$tmp/other/bin/aioipc" --version)" = "aioipc $version" ]
 	)
 }
@@ -172,7 +182,7 @@ tool_works() {
 # Only folders that others use too.
 uninstalls() {
 	[ ! -d "$tmp/hidden" ] || mv "$tmp/hidden"/* "$LD_LIBRARY_PATH" || return 1
-	MAKEFLAGS='' ${MAKE:-make} uninstall DESTDIR="$tmp/root" || return 1
+	make_in_copy uninstall DESTDIR="$tmp/root" || return 1
 	find "$tmp/root" ! -type d -o -name 'aioipc*' | nothing
 }
 
