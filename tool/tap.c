@@ -21,6 +21,7 @@ struct tap {
 	struct aiotask *task;
 	unsigned pairs, open;
 	bool stopped, interrupted;
+	int status;
 };
 
 /* One of the two directions. */
@@ -210,15 +211,16 @@ static void run(void *arg)
 
 	t->task = aiotask_self();
 	if (!l) {
+		t->status = errno == EINVAL ? TOOL_USAGE : TOOL_FAILED;
 		say_why(t->o, t->o->address, errno);
-		exit(errno == EINVAL ? TOOL_USAGE : TOOL_FAILED);
+		return;
 	}
 	say_note(t->o, "listening on %s", aiolistener_address(l));
 	while (!t->stopped && !(t->o->once && t->pairs > 0 && t->open == 0))
 		aiotask_park(AIOIPC_FOREVER);
 	aiolistener_free(l);
 	fflush(stdout);
-	exit(t->interrupted ? TOOL_INTERRUPTED : TOOL_CLEAN);
+	t->status = t->interrupted ? TOOL_INTERRUPTED : TOOL_CLEAN;
 }
 
 int tap(const struct tool_options *o)
@@ -227,11 +229,11 @@ int tap(const struct tool_options *o)
 	static struct tap t;
 	struct event *e;
 
-	t = (struct tap){.o = o, .base = event_base_new()};
+	t = (struct tap){.o = o, .base = event_base_new(), .status = TOOL_FAILED};
 	for (int i = 0; t.base && i < SIGNALS; i++)
 		if (!is_ignored(signals[i]) && (e = evsignal_new(t.base, signals[i], on_signal, &t)))
 			event_add(e, NULL);
 	if (!t.base || aiotask_run(t.base, run, &t) == -1)
 		say_error("%s", strerror(errno));
-	return TOOL_FAILED;
+	return t.status;
 }
