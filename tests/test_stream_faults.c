@@ -308,7 +308,8 @@ TEST_WITHIN(a_full_server_loses_nothing, 60)
 	if (!engine_is_there())
 		return;
 	begin();
-	engine = (struct engine){.args = {"--maxmemory", "2mb", "--maxmemory-policy", "noeviction"}};
+	/* Empty, Redis 7.0 takes 0.9 MB and 8.0 takes 0.7; the messages take as much again. */
+	engine = (struct engine){.args = {"--maxmemory", "1300kb", "--maxmemory-policy", "noeviction"}};
 	engine_start(&engine);
 	o = options(engine.address);
 	sender = must(aiostream_new(&o));
