@@ -41,7 +41,7 @@ version=$(sed -n 's/^Version: //p' aioipc.pc)
 copy_build() {
 	rm -rf "$tmp/build" && mkdir "$tmp/build" && cp -a ipc tls tool .libs ./*.la "$tmp/build" || return 1
 	find "$tmp/build" -name '*.P*o' -delete
-	grep -rlIZ --include='*.la' --include='*.lai' --include=aioipc "$PWD" "$tmp/build" | xargs -0 sed -i "s|$PWD|$tmp/build|g" || return 1
+	grep -rlIZ --include='*.la' --include='*.lai' --include=aioipc "$PWD" "$tmp/build" | xargs -0 -r sed -i "s|$PWD|$tmp/build|g" || return 1
 	source=$(cd "$srcdir" && pwd)
 	more=${1-}
 	eval "set -- $(./config.status --config)"

@@ -100,23 +100,32 @@ static void start_client(struct program *p, const struct side *s, const char *na
 	      aiolistener_port(s->listener), cert_path("ca.pem"), cert, more);
 }
 
+/* The program at the other side says hello, shows the certificate of "client", and hears us. */
+static struct aioconn *meet(struct side *s, struct program *p)
+{
+	struct aioconn *c;
+	char name[64];
+
+	send_text(p->io, "hello");
+	c = next_peer(s);
+	expect_text(c, "hello");
+	must(aioconn_peer_certificate(c, AIOTLS_COMMON_NAME, name, sizeof name));
+	ck_assert_str_eq(name, "client");
+	send_text(c, "good day");
+	await_line(p, "good day", NULL, 0);
+	return c;
+}
+
 static void s_client(void *base)
 {
 	struct program p;
 	struct side s;
 	struct aioconn *c;
-	char name[64];
 
 	listen_as(&s, base, "server");
 	s.framing = AIOCONN_LINES;
 	start_client(&p, &s, "client", "-no_ign_eof");
-	send_text(p.io, "hello");
-	c = next_peer(&s);
-	expect_text(c, "hello");
-	must(aioconn_peer_certificate(c, AIOTLS_COMMON_NAME, name, sizeof name));
-	ck_assert_str_eq(name, "client");
-	send_text(c, "good day");
-	await_line(&p, "good day", NULL, 0);
+	c = meet(&s, &p);
 	/* new keys, and ours are asked for, too; and again the other way */
 	send_text(p.io, "K");
 	await_line(&p, "KEYUPDATE", NULL, 0);
@@ -409,13 +418,7 @@ static void stunnel(void *base)
 	snprintf(text, sizeof text, "client = yes\nconnect = 127.0.0.1:%d\ncheckHost = localhost\n",
 		 aiolistener_port(s.listener));
 	start_stunnel(&p, base, "client", text);
-	send_text(p.io, "hello");
-	c = next_peer(&s);
-	expect_text(c, "hello");
-	must(aioconn_peer_certificate(c, AIOTLS_COMMON_NAME, text, sizeof text));
-	ck_assert_str_eq(text, "client");
-	send_text(c, "good day");
-	await_line(&p, "good day", NULL, 0);
+	c = meet(&s, &p);
 	must(aioconn_write_eof(p.io));
 	expect_end(c, 0);
 	must(aioconn_close(c, soon()));

@@ -335,8 +335,8 @@ TEST(messages_whose_worker_died_are_tried_again)
 	ck_assert_uint_eq(get_number(w.out), UINT32_MAX);
 	ck_assert_int_eq(told.n, 0);
 	must(aioservice_join(w.s, soon()));
-	ck_assert_uint_ge(works_stats(&w).lost,
-			  12); /* a worker that is killed before it reads loses one too */
+	/* a worker that is killed before it reads loses one too */
+	ck_assert_uint_ge(works_stats(&w).lost, 12);
 	ck_assert_uint_eq(works_stats(&w).lost, works_stats(&w).retried);
 	finish(&w);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ipc/conn/interest.h"
 #include "ipc/conn/life.h"
 #include "ipc/conn/split.h"
 #include "ipc/os/sleep.h"
@@ -200,4 +201,13 @@ int ipc_conn_fill(struct aioconn *c)
 	if (c->fds && c->fds->n && ipc_conn_is_read(c) && ipc_conn_stow(c) < 0)
 		return -1;
 	return ipc_conn_is_read(c) ? fill(c) : 0;
+}
+
+bool ipc_conn_read_on(struct aioconn *c, bool shares)
+{
+	if (!c->filled || (shares && c->in_a_row >= IPC_CONN_IN_A_ROW))
+		return false;
+	c->filled = false;
+	c->in_a_row = (uint8_t)(c->in_a_row + shares);
+	return ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN;
 }

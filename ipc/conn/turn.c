@@ -104,25 +104,15 @@ static bool told_before(struct aioconn *c, struct aiomsg *m)
 	return false;
 }
 
-/* The last read filled its room: more waits, most likely. To ask the loop first would take a seventh of the time of 64 KiB. */
-static bool reads_on(const struct aioconn *c, uint64_t most)
-{
-	return c->filled && c->bytes_in < most && c->in_a_row < IPC_CONN_IN_A_ROW;
-}
-
 /* The next message for the callback, as ipc_conn_next(). Reads on for it while @most bytes have not come yet. */
 static int next_due(struct aioconn *c, struct aiomsg **m, uint64_t most)
 {
-	for (;;) {
-		int r = ipc_inbox_prepare(&c->inbox) < 0 ? -1 : ipc_conn_next(c, m);
+	int r;
 
-		if (r != 0 || !reads_on(c, most))
-			return r;
-		c->filled = false;
-		c->in_a_row++;
-		if (ipc_conn_fill(c) < 0)
-			return -1;
-	}
+	do
+		r = ipc_inbox_prepare(&c->inbox) < 0 ? -1 : ipc_conn_next(c, m);
+	while (r == 0 && c->bytes_in < most && ipc_conn_read_on(c, true));
+	return r;
 }
 
 static void deliver(struct aioconn *c)

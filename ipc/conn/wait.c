@@ -176,25 +176,14 @@ static int wait_in_task(struct aioconn *c, enum ipc_conn_for what, int64_t deadl
 	return -1;
 }
 
-/* The last read filled its room: more waits, most likely, and is read without asking for it. A task does so a few times in a row. */
-static bool read_on(struct aioconn *c)
-{
-	bool shares = c->base && ipc_task_on(c->base);
-
-	if (!c->filled || (shares && c->in_a_row >= IPC_CONN_IN_A_ROW))
-		return false;
-	c->filled = false;
-	c->in_a_row = (uint8_t)(c->in_a_row + shares);
-	return ipc_conn_fill(c) != 0 || c->way_in != IPC_IN_OPEN;
-}
-
 static int wait_once(struct aioconn *c, enum ipc_conn_for what, int64_t deadline)
 {
+	bool in_task = c->base && ipc_task_on(c->base);
 	int r;
 
-	if (what == IPC_FOR_INPUT && read_on(c))
+	if (what == IPC_FOR_INPUT && ipc_conn_read_on(c, in_task))
 		return 0;
-	if (deadline != AIOIPC_NOW && c->base && ipc_task_on(c->base))
+	if (deadline != AIOIPC_NOW && in_task)
 		return wait_in_task(c, what, deadline);
 	if (!c->more) {
 		c->polled = true;
