@@ -45,7 +45,8 @@ copy_build() {
 	source=$(cd "$srcdir" && pwd)
 	more=${1-}
 	eval "set -- $(./config.status --config)"
-	(cd "$tmp/build" && "$source/configure" -q "$@" ${more:+"$more"})
+	[ ! -f "$tmp/config.cache" ] || sed -i '/^ac_cv_env_/d' "$tmp/config.cache"
+	(cd "$tmp/build" && "$source/configure" -q --cache-file="$tmp/config.cache" "$@" ${more:+"$more"})
 }
 
 make_in_copy() {

@@ -4,6 +4,8 @@
 . "$srcdir/tests/tool.sh"
 
 python=${PYTHON3:-python3}
+TOOL=$tool
+export TOOL
 for name in $(sed -n 's/^def test_\(.*\)():$/\1/p' "$srcdir/tests/tool_peers.py"); do
 	said=$(echo "$name" | tr _ ' ')
 	if ! have "$python"; then

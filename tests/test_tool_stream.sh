@@ -1,10 +1,9 @@
 #!/bin/sh
 # aioipc stream, and what people have beside it, with a server of its own: Redis or Valkey, in a folder that goes away.
 . "$srcdir/tests/tap.sh"
+. "$srcdir/tests/tool.sh"
 . "$srcdir/tests/server.sh"
 
-tool=./aioipc
-[ -x $tool ] || tool=tool/aioipc
 address=redis+unix://$tmp/s
 
 gives() {

@@ -1,10 +1,9 @@
 #!/bin/sh
 # The command over TLS: whom it takes, whom it refuses, and what it says then.
 . "$srcdir/tests/tap.sh"
+. "$srcdir/tests/tool.sh"
 . "$srcdir/tests/certs.sh"
 
-tool=./aioipc
-[ -x $tool ] || tool=tool/aioipc
 limit=$((60 * ${CK_TIMEOUT_MULTIPLIER:-1}))
 
 if ! have openssl || $tool listen tls://127.0.0.1:0 --tls-ca x --tls-cert x 2>&1 | grep -q "without TLS"; then

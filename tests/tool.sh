@@ -1,8 +1,14 @@
 # What the tests of the command share, for those that have tests/tap.sh: a listener in the background, and what is said and printed. What a
 # listener got is in "heard", what it told in "told".
 
-tool=$PWD/aioipc
-[ -x "$tool" ] || tool=$PWD/tool/aioipc
+# The program itself: libtool's script before it takes ten times as long.
+tool=$PWD/tool/.libs/aioipc
+if [ -x "$tool" ]; then
+	LD_LIBRARY_PATH=$PWD/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+	export LD_LIBRARY_PATH
+else
+	tool=$PWD/tool/aioipc
+fi
 TSAN_OPTIONS=$TSAN_OPTIONS:atexit_sleep_ms=0
 export TSAN_OPTIONS
 input=/dev/null

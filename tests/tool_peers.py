@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-TOOL = "tool/aioipc"
+TOOL = os.environ["TOOL"]
 LIMIT = 30 * max(1, float(os.environ.get("CK_TIMEOUT_MULTIPLIER", "1")))
 
 PREFACE = b"AIPC\1\0\0\0"
