@@ -80,6 +80,8 @@ static void talk(void *arg)
 		die("join");
 	aioproc_free(child);
 	ended += status == 0;
+	if (ended % 100 == 0)
+		fprintf(stderr, "%u of %d children have ended\n", ended, children);
 }
 
 static void all(void *arg)

@@ -101,15 +101,15 @@ interrupted() {
 	[ $rc = 130 ] && grep -q '^interrupted$' "$tmp/said"
 }
 
-# fewer where it takes long
+# fewer: what many cost is measured by the bench
 thousand() {
-	demos/thousand ${CK_TIMEOUT_MULTIPLIER:+50}
+	demos/thousand 100
 }
 
 all_answered() {
 	cat "$tmp/said"
 	children=$(figure children)
-	[ "$children" -ge 50 ] && [ "$(figure 'right answers')" = $((children * 10)) ] && [ "$(figure 'ended well')" = "$children" ]
+	[ "$children" = 100 ] && [ "$(figure 'right answers')" = $((children * 10)) ] && [ "$(figure 'ended well')" = "$children" ]
 }
 
 all_passed() {
