@@ -1,6 +1,6 @@
 /*
- * What a child pays for each connection that it inherits on an event base: forking, making the base its own, freeing them all. It must
- * not grow with how many there are.
+ * What a child pays for each connection that it inherits on an event base: forking, making the base its own, freeing them all; or being
+ * started, when it touches none. It must not grow with how many there are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,6 +75,29 @@ static void fork_with(struct bench *b, int n)
 	bench_end(b);
 }
 
+static int touches_nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void start_with(struct bench *b, int n)
+{
+	static struct crowd crowd;
+	struct aioproc *p;
+	int status;
+
+	gather(&crowd, n);
+	bench_start(b);
+	for (int i = 0; i < MANY / n; i++) {
+		p = must_have(aioproc_start(touches_nothing, NULL), "aioproc_start");
+		must(aioproc_join(p, &status, AIOIPC_FOREVER), "aioproc_join");
+		aioproc_free(p);
+		bench_add(b, (uint64_t)n);
+	}
+	bench_end(b);
+}
+
 static void few(struct bench *b)
 {
 	fork_with(b, FEW);
@@ -85,9 +108,23 @@ static void many(struct bench *b)
 	fork_with(b, MANY);
 }
 
+static void start_few(struct bench *b)
+{
+	start_with(b, FEW);
+}
+
+static void start_many(struct bench *b)
+{
+	start_with(b, MANY);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct bench_case cases[] = {{"few", few}, {"many", many}, {NULL, NULL}};
+	static const struct bench_case cases[] = {{"few", few},
+						  {"many", many},
+						  {"start_few", start_few},
+						  {"start_many", start_many},
+						  {NULL, NULL}};
 
 	return bench_main(argc, argv, cases);
 }

@@ -270,6 +270,12 @@ struct work bench_table[] = {
 		 {.who = "one of 8000", .program = "fork", .measures = "many"},
 		 {.who = "one of 500", .program = "fork", .measures = "few", .target = 1.5},
 	 }},
+	{"inherited connection, aioproc_start",
+	 MICROSECONDS,
+	 {
+		 {.who = "one of 8000", .program = "fork", .measures = "start_many"},
+		 {.who = "one of 500", .program = "fork", .measures = "start_few", .target = 1.5},
+	 }},
 	{"queue of 64 B, two threads",
 	 MILLIONS,
 	 {

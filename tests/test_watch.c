@@ -594,19 +594,126 @@ static int opens_many(void *arg)
 	return 0;
 }
 
-TEST(started_child_has_the_numbers_of_its_parents_connections)
+static int starts(int (*body)(void *arg), void *arg)
 {
-	struct aioproc *p;
-	struct full f;
+	struct aioproc *p = must(aioproc_start(body, arg));
 	int status;
 
-	fill(&f);
-	p = must(aioproc_start(opens_many, &f));
 	must(aioproc_join(p, &status, AIOIPC_FOREVER));
-	ck_assert_int_eq(status, 0);
 	aioproc_free(p);
+	return status;
+}
+
+TEST(started_child_has_the_numbers_of_its_parents_connections)
+{
+	struct full f;
+
+	fill(&f);
+	ck_assert_int_eq(starts(opens_many, &f), 0);
 	empty(&f);
 	event_base_free(f.base);
+}
+
+#define CROWD 400
+
+static int reports_faults(void *arg)
+{
+	const int *to = arg;
+	struct rusage r;
+
+	must(getrusage(RUSAGE_SELF, &r));
+	must(write(*to, &r.ru_minflt, sizeof(r.ru_minflt)));
+	return 0;
+}
+
+/* The page faults of a child before its function begins. */
+static long faults_of_a_child(void)
+{
+	int fd[2];
+	long n;
+
+	must(ipc_os_pipe(fd));
+	ck_assert_int_eq(starts(reports_faults, &fd[1]), 0);
+	ck_assert_int_eq(must(read(fd[0], &n, sizeof(n))), sizeof(n));
+	ipc_fd_close_pipe(fd);
+	return n;
+}
+
+/* What is written to is copied, page by page. */
+TEST(started_child_does_not_write_to_each_connection_of_its_parent)
+{
+	static struct aioconn *c[CROWD];
+	struct event_base *base = must(event_base_new());
+	struct aioend *a, *b;
+	long few, many;
+
+	if (!harness_has_fds(CROWD + 50) || !harness_forks_with_memory())
+		return;
+	few = faults_of_a_child();
+	for (int i = 0; i < CROWD; i += 2) {
+		must(aiosockpair(&a, &b));
+		c[i] = must(aioend_open(a, base));
+		c[i + 1] = must(aioend_open(b, base));
+	}
+	many = faults_of_a_child();
+	ck_assert_msg(many - few < CROWD / 8, "%ld faults, %ld with %d connections", few, many, CROWD);
+	for (int i = 0; i < CROWD; i++)
+		aioconn_abort(c[i]);
+	event_base_free(base);
+}
+
+/* Started children, one below the other. The last one watches another file where the first one's parent watched one. */
+struct dig {
+	struct scene s;
+	int deeper;
+};
+
+/* A placeholder is there for the file of this process's parent; what an ancestor had on that number goes. */
+static void lets_its_ancestors_go(struct scene *s)
+{
+	ck_assert(ipc_os_is_placeholder(s->on_a.fd));
+	free_ours(s);
+	ck_assert(ipc_os_is_placeholder(s->on_a.fd));
+	must(aioipc_base_reinit(s->base));
+	ck_assert(ipc_os_is_placeholder(s->on_a.fd));
+	_exit(0);
+}
+
+static int watches_that_number(struct scene *s)
+{
+	struct event_base *base;
+	struct seen seen = {0};
+	pid_t pid;
+
+	must(dup2(s->pipe[0], s->on_a.fd));
+	base = must(event_base_new());
+	seen.w = must(ipc_watch_new(base, s->on_a.fd, see, &seen));
+	must(ipc_watch_want(seen.w, EV_READ));
+	pid = must(fork());
+	if (pid == 0)
+		lets_its_ancestors_go(s);
+	return status_of(pid);
+}
+
+static int digs(void *arg)
+{
+	struct dig *d = arg;
+
+	must_fail(fcntl(d->s.on_a.fd, F_GETFD), EBADF);
+	return d->deeper-- ? starts(digs, d) : watches_that_number(&d->s);
+}
+
+TEST(ancestors_watch_closes_no_placeholder_of_another)
+{
+	struct dig d;
+
+	set(&d.s, "epoll");
+	for (int depth = 0; depth < 3; depth++) {
+		d.deeper = depth;
+		ck_assert_int_eq(starts(digs, &d), 0);
+	}
+	still_works(&d.s);
+	free_all(&d.s);
 }
 
 TEST(forked_child_has_the_numbers_of_what_it_frees)

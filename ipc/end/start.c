@@ -94,7 +94,6 @@ static void work(void *arg)
 static _Noreturn void be_child(struct start *s)
 {
 	ipc_os_stdio_forget();
-	ipc_watch_let_numbers_go();
 	if (s->tx)
 		obey(s);
 	ipc_os_reset_signals();

@@ -42,6 +42,9 @@ struct ipc_home {
 #define BUCKETS 256
 static struct ipc_home *homes[BUCKETS];
 
+/* The dead watches of this process's parent have no number, whatever they say: its epoch. 0: they have. */
+static uint32_t bare;
+
 static struct ipc_at_fork at_fork;
 
 static void push(struct ipc_watch **list, struct ipc_watch *w)
@@ -58,6 +61,23 @@ static void take(struct ipc_watch *w)
 	*w->at = w->next;
 	if (w->next)
 		w->next->at = w->at;
+}
+
+/* Before those that are in @to. Writes to two of them, however many they are. */
+static void move_all(struct ipc_watch **from, struct ipc_watch **to)
+{
+	struct ipc_watch *last = *from;
+
+	while (last && last->next)
+		last = last->next;
+	if (!last)
+		return;
+	last->next = *to;
+	if (*to)
+		(*to)->at = &last->next;
+	*to = *from;
+	(*to)->at = to;
+	*from = NULL;
 }
 
 static struct event_base *base_of(const struct ipc_watch *w)
@@ -298,9 +318,11 @@ static bool let_number_go(struct ipc_watch *w)
 {
 	if (w->file.fd == -1)
 		return true;
-	if (!ipc_os_is_placeholder(w->file.fd))
-		return false;
-	close(w->file.fd);
+	if (w->epoch != bare) {
+		if (!ipc_os_is_placeholder(w->file.fd))
+			return false;
+		close(w->file.fd);
+	}
 	w->file.fd = -1;
 	return true;
 }
@@ -411,42 +433,50 @@ static void forked_number(struct ipc_watch *w, int *spare, int *keep)
 		w->file.fd = -1;
 }
 
+/* As after a plain fork(): the child may call event_reinit() itself. */
+static void forked_numbers(const struct ipc_home *home, int *spare, int *keep)
+{
+	for (struct ipc_watch *w = home->live; w; w = w->next)
+		forked_number(w, spare, keep);
+}
+
+/* The child of ipc_own_fork() does not. The live ones are only read: each page that is written to would be copied. Returns their epoch, or 0. */
+static uint32_t close_numbers(const struct ipc_home *home)
+{
+	for (struct ipc_watch *w = home->dead; w; w = w->next)
+		let_number_go(w);
+	for (struct ipc_watch *w = home->live; w; w = w->next)
+		if (ipc_fd_is_ours(&w->file))
+			close(w->file.fd);
+	return home->live ? home->live->epoch : 0;
+}
+
 /*
  * All watches are dead. Before the floor below closes what they watched: then the numbers would be free. Where no handler ran, a number may mean
  * another file by now.
  */
 static void after_fork_in_child(bool by_handler)
 {
-	struct ipc_watch *w, *next;
+	bool closes = by_handler && ipc_own_forked();
+	uint32_t parent = 0;
 	int spare = -1, keep = -1;
 
 	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++) {
 		for (struct ipc_home *home = *bucket; home; home = home->next) {
-			for (w = home->live; w; w = next) {
-				next = w->next;
-				if (by_handler)
-					forked_number(w, &spare, &keep);
-				push(&home->dead, w);
-			}
-			home->live = NULL;
+			if (closes)
+				parent |= close_numbers(home);
+			else if (by_handler)
+				forked_numbers(home, &spare, &keep);
+			move_all(&home->live, &home->dead);
 		}
 	}
 	if (spare != -1 && spare != keep)
 		close(spare);
+	if (closes)
+		bare = parent;
 }
 
 static struct ipc_at_fork at_fork = {.floor = 3, .in_child = after_fork_in_child};
-
-void ipc_watch_let_numbers_go(void)
-{
-	if (ipc_own_hold() == -1)
-		return;
-	for (struct ipc_home **bucket = homes; bucket < homes + BUCKETS; bucket++)
-		for (struct ipc_home *home = *bucket; home; home = home->next)
-			for (struct ipc_watch *w = home->dead; w; w = w->next)
-				let_number_go(w);
-	ipc_own_let_go();
-}
 
 void ipc_watch_base_is_ours(struct event_base *base)
 {

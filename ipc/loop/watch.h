@@ -4,8 +4,8 @@
  *
  * In a child, the inherited base still lists the parent's watches; here they are called dead. To delete them would change the parent's
  * epoll; to close their numbers would break event_reinit(). So the fork handler puts a placeholder, which is never ready, on each watched
- * number: then a program may call event_reinit() itself. Freeing a dead watch closes its number but keeps its memory, because the base lists
- * it. aioipc_base_reinit() deletes all dead watches of a base.
+ * number: then a program may call event_reinit() itself. (The child of ipc_own_fork() may not, and gets none.) Freeing a dead watch closes its
+ * number but keeps its memory, because the base lists it. aioipc_base_reinit() deletes all dead watches of a base.
  */
 #ifndef IPC_LOOP_WATCH_H
 #define IPC_LOOP_WATCH_H
@@ -54,9 +54,6 @@ void ipc_watch_forget(struct ipc_watch *w);
 
 /* A thread of the library runs @base, which has a watch: in a forked child nobody makes it anew, and no placeholders are needed. */
 void ipc_watch_base_is_ours(struct event_base *base);
-
-/* In a child that will not call event_reinit() itself: closes the placeholders. Async-signal-safe. */
-void ipc_watch_let_numbers_go(void);
 
 /* In a child that has closed all that it inherited: aioipc_base_reinit() fails from now on for the bases of dead watches. */
 void ipc_watch_bases_closed(void);

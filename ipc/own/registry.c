@@ -55,6 +55,8 @@ void ipc_own_link(struct ipc_own *own)
 
 void ipc_own_unlink(struct ipc_own *own)
 {
+	if (own->epoch != ipc_epoch())
+		return;
 	take_number(&own->r);
 	take_number(&own->w);
 	own->prev->next = own->next;
@@ -177,49 +179,51 @@ static void after_fork_in_parent(bool made)
 		renew_spare();
 }
 
-/* In the child. What moved is this process's now; the rest is closed, and others may get its numbers. */
+bool ipc_own_forked(void)
+{
+	return plan != BY_HANDLER;
+}
+
+static void empty_numbers(void)
+{
+	for (int i = 0; i < NUMBERS; i++)
+		if (numbers[i])
+			numbers[i] = NULL;
+}
+
 static void take_over(struct ipc_own *own)
 {
-	bool ours = moves(own);
-
-	ipc_fd_close_pipe(own->spare);
 	own->detacher = own->mover = 0;
-	if (ours) {
-		own->epoch = ipc_epoch();
-		return;
-	}
+	own->epoch = ipc_epoch();
+	ipc_own_link(own);
+}
+
+static void close_numbers(const struct ipc_own *own)
+{
 	if (ipc_fd_is_ours(&own->r))
 		close(own->r.fd);
 	if (own->w.fd != own->r.fd && ipc_fd_is_ours(&own->w))
 		close(own->w.fd);
-	ipc_own_unlink(own);
 }
 
-/* In the child of a fork without handlers. Nothing moved; what the parent had stays open until this process execs or ends. */
-static void forget_all(void)
-{
-	struct ipc_own *own, *next;
-
-	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {
-		next = own->next;
-		own->next = own->prev = own;
-	}
-	ipc_own_list.next = ipc_own_list.prev = &ipc_own_list;
-	for (int i = 0; i < NUMBERS; i++)
-		numbers[i] = NULL;
-}
-
+/*
+ * What moved is this process's now; the rest is closed, and others may get its numbers. After a fork without handlers nothing moved, and what the
+ * parent had stays open until this process execs or ends. What has not moved is only read: each page that is written to would be copied.
+ */
 static void after_fork_in_child(bool by_handler)
 {
-	struct ipc_own *own, *next;
+	struct ipc_own *own = ipc_own_list.next, *next;
 
-	if (!by_handler) {
-		forget_all();
-		return;
-	}
-	for (own = ipc_own_list.next; own != &ipc_own_list; own = next) {
+	ipc_own_list.next = ipc_own_list.prev = &ipc_own_list;
+	empty_numbers();
+	for (; by_handler && own != &ipc_own_list; own = next) {
 		next = own->next;
-		take_over(own);
+		if (own->detacher)
+			ipc_fd_close_pipe(own->spare);
+		if (moves(own))
+			take_over(own);
+		else
+			close_numbers(own);
 	}
 	plan = BY_HANDLER;
 }

@@ -15,7 +15,7 @@
 #include "ipc/own/fd.h"
 
 struct ipc_own {
-	struct ipc_own *next, *prev; /* both itself when it is not in the registry */
+	struct ipc_own *next, *prev; /* both itself when it is not in the registry; a parent's: stale */
 	uint32_t epoch;              /* of the process it belongs to: ipc_epoch() */
 	bool adopted;                /* the user gave us the descriptors */
 	bool moved;                  /* it went to a child: nothing is left here */
@@ -53,6 +53,9 @@ bool ipc_own_taken(int fd);
  */
 void ipc_own_close_fd_held(struct ipc_own *own, struct ipc_fd *f);
 
+/* For in_child() of a higher floor: has ipc_own_fork() made this child? */
+bool ipc_own_forked(void);
+
 /* Closes both and unlinks. */
 void ipc_own_close_held(struct ipc_own *own);
 
@@ -62,8 +65,8 @@ void ipc_own_undetach_held(struct ipc_own *own);
 
 /*
  * fork(), which moves these @n to the child, detached or not. With @own NULL it moves what this thread has detached. Then made() is called in the
- * parent; when it returns -1 nothing has moved, as if fork had failed. -1: as fork or made(), ECHILD, EBADF (one has moved already), EBUSY
- * (another thread has detached one); nothing has changed then.
+ * parent; when it returns -1 nothing has moved, as if fork had failed. The child must not call event_reinit() on a base that it inherits.
+ * -1: as fork or made(), ECHILD, EBADF (one has moved already), EBUSY (another thread has detached one); nothing has changed then.
  */
 pid_t ipc_own_fork(struct ipc_own *const *own, size_t n, int (*made)(pid_t pid, void *arg), void *arg);
 
