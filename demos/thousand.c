@@ -80,7 +80,7 @@ static void talk(void *arg)
 		die("join");
 	aioproc_free(child);
 	ended += status == 0;
-	if (ended % 100 == 0)
+	if (ended % 100 == 0 && ended < (unsigned)children)
 		fprintf(stderr, "%u of %d children have ended\n", ended, children);
 }
 
