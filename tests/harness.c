@@ -61,6 +61,15 @@ double harness_slowness(void)
 	return factor > 1 ? factor : 1;
 }
 
+bool harness_limits_fds(void)
+{
+#ifdef HAVE_VALGRIND_MEMCHECK_H
+	return !RUNNING_ON_VALGRIND;
+#else
+	return true;
+#endif
+}
+
 bool harness_forks_with_memory(void)
 {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

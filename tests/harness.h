@@ -77,6 +77,9 @@ bool harness_has_users(void);
 /* How much longer than usual things may take here, 1 or more: sanitizers and valgrind. */
 double harness_slowness(void);
 
+/* Whether the kernel knows RLIMIT_NOFILE as it was set here. Valgrind keeps it to itself, and descriptors that are received pass it. */
+bool harness_limits_fds(void);
+
 /* Whether a child of a process with threads may allocate memory. Those of the sanitizers may find their own locked for ever. */
 bool harness_forks_with_memory(void);
 
