@@ -273,7 +273,8 @@ TEST(a_member_with_the_same_name_has_again_what_it_had)
 
 TEST(a_lease_is_renewed)
 {
-	struct aiostream_options o = {.group = "g", .from_start = true, .lease = 120, .prefetch = 1};
+	int64_t lease = (int64_t)(500 * harness_slowness());
+	struct aiostream_options o = {.group = "g", .from_start = true, .lease = lease, .prefetch = 1};
 	struct aiostream *s, *other;
 	struct aiomsg *m;
 
@@ -284,11 +285,11 @@ TEST(a_lease_is_renewed)
 	add("a");
 	m = next(s);
 	other = start(&o, NULL);
-	ck_assert(!comes_within(other, 400));
+	ck_assert(!comes_within(other, 2 * lease));
 	must(aiomsg_ack(m));
 	aiomsg_free(m);
 	must(aiostream_close(s, soon()));
-	ck_assert(!comes_within(other, 200));
+	ck_assert(!comes_within(other, lease * 3 / 2));
 	must(aiostream_close(other, soon()));
 	engine_end(&engine);
 }
