@@ -28,6 +28,11 @@
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
 #endif
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_NOACCESS(at, len) ((void)0)
+#endif
 
 #include "ipc/os/missing.h"
 
@@ -263,11 +268,14 @@ void *ipc_os_map_stacks(size_t len)
 static atomic_bool no_guard_install;
 static atomic_uint guard_mappings;
 
+/* Valgrind is told: it does not know MADV_GUARD_INSTALL, and in its search for leaks would take a minute to run into each page of a slab. */
 int ipc_os_guard(void *at, size_t len)
 {
 	if (!atomic_load_explicit(&no_guard_install, memory_order_relaxed)) {
-		if (madvise(at, len, MADV_GUARD_INSTALL) == 0)
+		if (madvise(at, len, MADV_GUARD_INSTALL) == 0) {
+			VALGRIND_MAKE_MEM_NOACCESS(at, len);
 			return 0;
+		}
 		if (!ipc_os_is_missing(errno))
 			return -1;
 		atomic_store(&no_guard_install, true);
