@@ -68,7 +68,7 @@
 /* Open descriptors of this process. */
 unsigned harness_count_fds(void);
 
-/* Whether so many descriptors may be open here at once. If not, it says that the test is left out, which then returns. */
+/* Makes room for so many open descriptors. Where that is not allowed, false: it says that the test is left out, which then returns. */
 bool harness_has_fds(unsigned n);
 
 /* Whether this is root and may become another user. If not, it says so. */
@@ -77,8 +77,8 @@ bool harness_has_users(void);
 /* How much longer than usual things may take here, 1 or more: sanitizers and valgrind. */
 double harness_slowness(void);
 
-/* Whether the kernel knows RLIMIT_NOFILE as it was set here. Valgrind keeps it to itself, and descriptors that are received pass it. */
-bool harness_limits_fds(void);
+/* Valgrind keeps RLIMIT_NOFILE to itself, so descriptors that are received pass it. And it executes no program with other rights. */
+bool harness_in_valgrind(void);
 
 /* Whether a child of a process with threads may allocate memory. Those of the sanitizers may find their own locked for ever. */
 bool harness_forks_with_memory(void);

@@ -367,7 +367,7 @@ static int next_number(int fd)
 
 static ssize_t send_number(struct aiohub *h, int n)
 {
-	char text[100];
+	char text[100] = {0};
 	struct aiomsg *m;
 	ssize_t sent;
 
@@ -521,14 +521,23 @@ TEST(cut_off_in_its_own_callback)
 	event_base_free(base);
 }
 
+struct late {
+	int total; /* messages */
+	int go; /* a byte comes from there when it is time; -1: nobody can tell, because the sender waits */
+};
+
 /* Reads everything, after a while. */
 static void read_late(struct aioend *end, void *arg)
 {
+	const struct late *late = arg;
 	struct aioconn *c = open_end(end, NULL);
 	struct aiomsg *m;
 	int next = 0, got;
 
-	usleep(20000);
+	if (late->go == -1)
+		usleep(20000);
+	else
+		ck_assert_int_eq(must(read(late->go, &(char){0}, 1)), 1);
 	while ((got = aioconn_recv(c, &m, soon())) == 1) {
 		size_t len;
 		const char *text = aiomsg_bytes(m, &len);
@@ -538,18 +547,18 @@ static void read_late(struct aioend *end, void *arg)
 		aiomsg_free(m);
 	}
 	ck_assert_int_eq(got, 0);
-	ck_assert_int_eq(next, *(const int *)arg);
+	ck_assert_int_eq(next, late->total);
 	must(aioconn_close(c, soon()));
 }
 
-static struct aioconn *late_reader(struct event_base *base, struct aiohub *h, int total, pid_t *pid)
+static struct aioconn *late_reader(struct event_base *base, struct aiohub *h, struct late late, pid_t *pid)
 {
 	struct aioconn_limits limits = {.size = sizeof limits, .outbox = OUTBOX};
 	struct aioend *one, *other;
 	struct aioconn *c;
 
 	must(aiosockpair(&one, &other));
-	*pid = start_child(read_late, other, &total);
+	*pid = start_child(read_late, other, &late);
 	c = open_end(one, base);
 	must(aioconn_set_limits(c, &limits));
 	must(aiohub_join(h, c));
@@ -565,7 +574,7 @@ TEST(wait_outside_the_loop)
 	struct aioconn *c[2];
 
 	for (int i = 0; i < 2; i++)
-		c[i] = late_reader(base, h, TOTAL, &pid[i]);
+		c[i] = late_reader(base, h, (struct late){TOTAL, -1}, &pid[i]);
 	for (int n = 0; n < TOTAL; n++)
 		ck_assert_int_eq(must(send_number(h, n)), 2);
 	ck_assert_uint_eq(stats_of(h).skipped, 0);
@@ -604,7 +613,7 @@ TEST(wait_in_tasks)
 	struct aioconn *c[2];
 
 	for (int i = 0; i < 2; i++)
-		c[i] = late_reader(base, h, 0, &pid[i]);
+		c[i] = late_reader(base, h, (struct late){0, -1}, &pid[i]);
 	t = must(aiotask_spawn(base, send_some, &one));
 	must(aiotask_run(base, send_some, &other));
 	while (one.from < EACH)
@@ -623,6 +632,7 @@ TEST(wait_in_tasks)
 struct pump {
 	struct aiohub *hub;
 	int next, total;
+	int go; /* the readers begin when two bytes are there */
 	unsigned writable, refused, done;
 };
 
@@ -634,7 +644,8 @@ static void pump(struct aiohub *h, void *arg)
 	for (; p->next < p->total; p->next++)
 		if (send_number(h, p->next) == -1) {
 			ck_assert_int_eq(errno, EAGAIN);
-			p->refused++;
+			if (p->refused++ == 0)
+				ck_assert_int_eq(must(write(p->go, "xx", 2)), 2);
 			return;
 		}
 	p->done = 1;
@@ -654,19 +665,23 @@ TEST(wait_in_callbacks)
 		.size = sizeof o, .base = base, .slow = AIOHUB_WAIT, .on_writable = pump, .arg = &p};
 	pid_t pid[2];
 	struct aioconn *c[2];
+	int go[2];
 
+	must(pipe(go));
+	p.go = go[1];
 	p.hub = must(aiohub_new(&o));
 	for (int i = 0; i < 2; i++)
-		c[i] = late_reader(base, p.hub, p.total, &pid[i]);
+		c[i] = late_reader(base, p.hub, (struct late){p.total, go[0]}, &pid[i]);
 	must(event_base_once(base, -1, EV_TIMEOUT, begin_pump, &p, &(struct timeval){0, 0}));
 	run_until(base, &p.done, 1);
-	ck_assert_uint_gt(p.refused, 0);
 	ck_assert_uint_eq(p.writable, p.refused + 1);
 	ck_assert_uint_eq(stats_of(p.hub).sent, 2 * (unsigned)p.total);
 	for (int i = 0; i < 2; i++) {
 		must(aioconn_close(c[i], soon()));
 		expect_exit(pid[i], 0);
 	}
+	close(go[0]);
+	close(go[1]);
 	aiohub_free(p.hub);
 	event_base_free(base);
 }
@@ -856,10 +871,10 @@ static void stir_group(bool frees)
 	else
 		ck_assert_uint_eq(stats_of(g.hub).members, FEW - 2 + 1);
 	g.member[1] = g.member[3] = NULL;
-	end_group(&g);
 	aioconn_abort(l.joins);
 	if (!seen.closes)
 		aioconn_abort(peer);
+	end_group(&g);
 }
 
 TEST(everything_in_a_callback)
