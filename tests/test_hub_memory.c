@@ -9,7 +9,7 @@
 #include "ipc/msg/pool.h"
 #include "tests/peers.h"
 
-#define MOST 200
+#define MOST 30
 #define OUTBOX ((size_t)1 << 20)
 
 void *__real_malloc(size_t size);

@@ -83,7 +83,7 @@ static void await_hello(struct aiolink *l, const struct stay *s, pid_t pid)
 	if (s->peer == STOPPED)
 		must(waitpid(pid, &status, WUNTRACED));
 	if (s->peer == GONE) {
-		must(waitid(P_PID, (id_t)pid, NULL, WEXITED | WNOWAIT));
+		must(waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT));
 		await_disconnect(l);
 	}
 }
