@@ -45,6 +45,7 @@ copy_build() {
 	source=$(cd "$srcdir" && pwd)
 	more=${1-}
 	eval "set -- $(./config.status --config)"
+	# what the first one has found out, but not the environment that it had
 	[ ! -f "$tmp/config.cache" ] || sed -i '/^ac_cv_env_/d' "$tmp/config.cache"
 	(cd "$tmp/build" && "$source/configure" -q --cache-file="$tmp/config.cache" "$@" ${more:+"$more"})
 }

@@ -285,11 +285,11 @@ TEST(a_lease_is_renewed)
 	add("a");
 	m = next(s);
 	other = start(&o, NULL);
-	ck_assert(!comes_within(other, 2 * lease));
+	ck_assert(!comes_within(other, 4 * lease));
 	must(aiomsg_ack(m));
 	aiomsg_free(m);
 	must(aiostream_close(s, soon()));
-	ck_assert(!comes_within(other, lease * 3 / 2));
+	ck_assert(!comes_within(other, 2 * lease));
 	must(aiostream_close(other, soon()));
 	engine_end(&engine);
 }

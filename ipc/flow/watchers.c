@@ -113,7 +113,7 @@ void ipc_watcher_free(struct ipc_flow_watch *w)
 
 	ipc_turn_cancel(w->first_turn);
 	ipc_watch_free(w->watch);
-	/* in a forked child a placeholder has its number, and the watch closes that */
+	/* in a child its number is the watch's business: closed, or a placeholder's */
 	if (ours)
 		ipc_os_bell_close(w->bell);
 	free(w);

@@ -446,8 +446,7 @@ static uint32_t close_numbers(const struct ipc_home *home)
 	for (struct ipc_watch *w = home->dead; w; w = w->next)
 		let_number_go(w);
 	for (struct ipc_watch *w = home->live; w; w = w->next)
-		if (ipc_fd_is_ours(&w->file))
-			close(w->file.fd);
+		ipc_fd_close_ours(&w->file);
 	return home->live ? home->live->epoch : 0;
 }
 

@@ -25,6 +25,12 @@ bool ipc_fd_is_ours(const struct ipc_fd *f)
 	return f->fd != -1 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
+void ipc_fd_close_ours(const struct ipc_fd *f)
+{
+	if (ipc_fd_is_ours(f))
+		close(f->fd);
+}
+
 bool ipc_fd_is_same_socket(const struct ipc_fd *a, const struct ipc_fd *b)
 {
 	return ipc_os_is_socket(a->kind) && b->fd != -1 && a->dev == b->dev && a->ino == b->ino;

@@ -22,6 +22,9 @@ int ipc_fd_set(struct ipc_fd *f, int fd);
 /* Does the number still mean our file? */
 bool ipc_fd_is_ours(const struct ipc_fd *f);
 
+/* Closes it then, and writes nothing. */
+void ipc_fd_close_ours(const struct ipc_fd *f);
+
 /* Are these one socket? It may have two numbers, as under inetd: then closing one of them tells the peer nothing. */
 bool ipc_fd_is_same_socket(const struct ipc_fd *a, const struct ipc_fd *b);
 

@@ -200,10 +200,9 @@ static void take_over(struct ipc_own *own)
 
 static void close_numbers(const struct ipc_own *own)
 {
-	if (ipc_fd_is_ours(&own->r))
-		close(own->r.fd);
-	if (own->w.fd != own->r.fd && ipc_fd_is_ours(&own->w))
-		close(own->w.fd);
+	ipc_fd_close_ours(&own->r);
+	if (own->w.fd != own->r.fd)
+		ipc_fd_close_ours(&own->w);
 }
 
 /*
